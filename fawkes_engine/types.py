@@ -1,0 +1,162 @@
+"""What crosses a module of the engine: requests, reports, results, and the error tree.
+
+This module imports neither torch nor numpy, so that a supervisor process can use it and stay small.
+
+    EngineError
+    |-- WeightsError          a model's weights are missing or not the pinned ones
+    `-- Refusal               this photo is not published, and the message says why
+        |-- Unreadable        the bytes are no complete picture
+        |-- Unsupported       a picture, of a kind the engine does not write yet
+        |-- NoFace            nothing to cloak was found
+        `-- NotProtected      the cloak did not pass verification on the encoded file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class EngineError(Exception):
+    """Base of every error the engine raises on purpose; the message is written for the photo's owner."""
+
+
+class WeightsError(EngineError):
+    """A model's weights are missing or their sha256 is not the pinned one."""
+
+
+class Refusal(EngineError):
+    """This one photo must not be published; other photos are not concerned."""
+
+
+class Unreadable(Refusal):
+    """The bytes are damaged, cut short, or no picture at all."""
+
+
+class Unsupported(Refusal):
+    """A picture of a kind the engine does not write; the message says what to export instead."""
+
+
+class NoFace(Refusal):
+    """No face was found, so nothing was cloaked."""
+
+
+class NotProtected(Refusal):
+    """The encoded file was decoded and measured again, and a face in it is not protected enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of a cloak a person may be able to see; all three hold on every face after 8-bit rounding.
+
+    dssim: (1 - SSIM) / 2, at most, both at native size and with the face region scaled to 224 px.
+    colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift, at most: mean and 99th percentile.
+    """
+
+    dssim: float = 0.007
+    colour_mean: float = 1.0
+    colour_p99: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine works; equal settings and equal weights give equal cloaks on one machine.
+
+    extractors: names of the registered surrogates a cloak is computed against.
+    budget: the visibility budget of every face.
+    steps: optimiser steps a face gets at most.
+    jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
+    batch_faces: faces optimised together at most; bounds memory.
+    device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
+    threads: CPU threads for arithmetic, 0 = all cores.
+    """
+
+    extractors: tuple[str, ...] = ("dlib",)
+    budget: Budget = Budget()
+    steps: int = 60
+    jpeg_quality: int = 95
+    batch_faces: int = 16
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One photo to protect. data: the file's bytes as exported. user: whose fixed target it gets."""
+
+    data: bytes
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The identity a user is moved toward in every photo, chosen once.
+
+    identity: id in the pool. pool: version of the pool it was chosen from.
+    vectors: extractor name -> unit vector of the mean-centred embedding, as plain floats.
+    chosen_at: UTC, ISO 8601. chosen_from: sha256 (hex) of the photos it was chosen from.
+    """
+
+    identity: str
+    pool: str
+    vectors: Mapping[str, tuple[float, ...]]
+    chosen_at: str
+    chosen_from: tuple[str, ...]
+
+
+class TargetStore(Protocol):
+    """Where targets live between runs. The engine never overwrites one by itself."""
+
+    def get(self, user: str) -> Target | None:
+        """The user's target, or None before the first photo."""
+
+    def add(self, user: str, target: Target) -> Target:
+        """Store durably the user's first target; return the one already there if another process was first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReport:
+    """One cloaked face, measured on the decoded output file against the decoded input.
+
+    box: x0, y0, x1, y1 of the detection, px in the upright photo. height_px: its native height.
+    dssim: at native size; dssim_224: with the region scaled to 224 px high (0 = identical).
+    colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift.
+    cosine_own, cosine_target: extractor -> cosine of the cloaked, mean-centred embedding to the face's own
+        clean embedding and to the target (-1..1).
+    steps: optimiser steps spent.
+    """
+
+    box: tuple[float, float, float, float]
+    height_px: int
+    dssim: float
+    dssim_224: float
+    colour_mean: float
+    colour_p99: float
+    cosine_own: Mapping[str, float]
+    cosine_target: Mapping[str, float]
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done to one photo. seconds: the photo's share of its batch's wall time."""
+
+    faces: tuple[FaceReport, ...]
+    target: str
+    seconds: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """An encoded, verified photo. Only `Engine.protect` makes one, and only this may be published.
+
+    data: the complete output file. sha256: hex digest of data. suffix: file extension that fits the format
+    (".jpg", ".png", ...); the source's own name is kept when its extension already fits.
+    """
+
+    data: bytes
+    sha256: str
+    suffix: str
+    report: Report
