@@ -1,0 +1,140 @@
+"""The square piece of a photo around one face, at the size it is worked on, and the way back.
+
+Faces are worked on at native size up to 224 px (the face region), larger ones are reduced to that: a tracker
+sees no more, and a delta found at 224 px stays smooth when it is enlarged. Axes: C channels, S side, H, W.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fawkes_engine.cloak import CONTEXT_GROWTH, REGION_GROWTH
+from fawkes_engine.faces import Face, Pixels, Similarity
+from fawkes_engine.visibility import PAPER_FACE_PX
+
+_SIDE_STEP = 32  # canvases come in few sizes, so that faces share batches
+_FEATHER = 0.08  # of the region's side: the cloak fades out over this width, so no seam shows
+_BLOCK = 8  # JPEG's block side
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Where one face's canvas lies in its photo.
+
+    left, top: of the square in the photo, px, may be negative. native_side: of the square in the photo.
+    side: S, of the square as worked on. region: x0, y0, x1, y1 of the pixels a cloak may change, in the photo.
+    """
+
+    left: int
+    top: int
+    native_side: int
+    side: int
+    region: tuple[int, int, int, int]
+
+    @classmethod
+    def around(cls, face: Face, pixels: Pixels) -> Canvas:
+        """Place the canvas of a face in a photo (H, W, 3)."""
+        height, width = pixels.shape[:2]
+        x0, y0, x1, y1 = face.box
+        grow = (REGION_GROWTH - 1) / 2
+        box_side = max(x1 - x0, y1 - y0)
+        scale = min(1.0, PAPER_FACE_PX / (REGION_GROWTH * box_side))
+        side = math.ceil(CONTEXT_GROWTH * box_side * scale / _SIDE_STEP) * _SIDE_STEP
+        native_side = round(side / scale)
+        return cls(
+            left=round((x0 + x1 - native_side) / 2),
+            top=round((y0 + y1 - native_side) / 2),
+            native_side=native_side,
+            side=side,
+            region=(
+                max(0, math.floor(x0 - grow * (x1 - x0))),
+                max(0, math.floor(y0 - grow * (y1 - y0))),
+                min(width, math.ceil(x1 + grow * (x1 - x0))),
+                min(height, math.ceil(y1 + grow * (y1 - y0))),
+            ),
+        )
+
+    def seen_from(self, left: int, top: int) -> Canvas:
+        """Return the same canvas in the coordinates of a piece of the photo that starts at left, top."""
+        x0, y0, x1, y1 = self.region
+        return replace(
+            self,
+            left=self.left - left,
+            top=self.top - top,
+            region=(x0 - left, y0 - top, x1 - left, y1 - top),
+        )
+
+    @property
+    def scale(self) -> float:
+        """Canvas pixels per photo pixel, at most 1."""
+        return self.side / self.native_side
+
+    def onto_canvas(self, photo_points: Similarity) -> Similarity:
+        """Turn a transform into photo pixels into one into canvas pixels (both count pixel centres)."""
+        half = complex(0.5, 0.5)
+        shift = (half - complex(self.left, self.top)) * self.scale - half
+        return Similarity(complex(self.scale), shift).after(photo_points)
+
+    def canvas_region(self) -> tuple[int, int, int, int]:
+        """Return the region in canvas pixels: x0, y0, x1, y1."""
+        x0, y0, x1, y1 = self.region
+        return (
+            max(0, round((x0 - self.left) * self.scale)),
+            max(0, round((y0 - self.top) * self.scale)),
+            min(self.side, round((x1 - self.left) * self.scale)),
+            min(self.side, round((y1 - self.top) * self.scale)),
+        )
+
+    def mask(self) -> Tensor:
+        """(1, S, S): 1 inside the region, 0 outside, a raised cosine between."""
+        x0, y0, x1, y1 = self.canvas_region()
+        position = torch.arange(self.side) + 0.5
+        columns, rows = (
+            _ramp(torch.minimum(position - start, end - position) / (_FEATHER * (end - start)))
+            for start, end in ((x0, x1), (y0, y1))
+        )
+        return (rows[:, None] * columns[None])[None]
+
+    def cut(self, pixels: Pixels) -> Tensor:
+        """(3, S, S) float32 in [0, 1] out of a photo (H, W, 3) uint8; beyond its border the edge is repeated."""
+        rows = np.clip(np.arange(self.top, self.top + self.native_side), 0, pixels.shape[0] - 1)
+        columns = np.clip(np.arange(self.left, self.left + self.native_side), 0, pixels.shape[1] - 1)
+        native = to_tensor(pixels[rows[:, None], columns])
+        if self.side == self.native_side:
+            return native
+        return F.interpolate(native[None], size=[self.side] * 2, mode="bilinear", antialias=True)[0]
+
+    def add(self, delta: Tensor, pixels: Pixels) -> None:
+        """Add a delta (3, S, S) to a photo (H, W, 3) uint8 in place, rounded; only the region changes."""
+        if self.side != self.native_side:
+            delta = F.interpolate(delta[None], size=[self.native_side] * 2, mode="bicubic")[0]
+        x0, y0, x1, y1 = self.region
+        part = delta[:, y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
+        before = pixels[y0:y1, x0:x1]
+        change = part.permute(1, 2, 0).cpu().numpy() * 255
+        pixels[y0:y1, x0:x1] = np.clip(np.rint(before + change), 0, 255).astype(np.uint8)
+
+    def blocks(self, pixels: Pixels) -> tuple[slice, slice]:
+        """Rows and columns of the smallest piece of whole JPEG blocks that holds the region."""
+        height, width = pixels.shape[:2]
+        x0, y0, x1, y1 = self.region
+        return (
+            slice(y0 // _BLOCK * _BLOCK, min(height, -(-y1 // _BLOCK) * _BLOCK)),
+            slice(x0 // _BLOCK * _BLOCK, min(width, -(-x1 // _BLOCK) * _BLOCK)),
+        )
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
+    return torch.tensor(pixels).permute(2, 0, 1).float() / 255
+
+
+def _ramp(position: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, half a cosine between."""
+    return (1 - torch.cos(position.clamp(0, 1) * math.pi)) / 2

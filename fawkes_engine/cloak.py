@@ -1,0 +1,278 @@
+"""The cloak: a perturbation of each face that moves its embedding from its own place to the target's.
+
+Per face and extractor e, over a fresh view v at every step, on mean-centred unit embeddings f_e:
+
+    loss = mean_e [ TARGET_WEIGHT * (1 - cos(f_e(v(x + d)), target_e)) + OWN_WEIGHT * cos(f_e(v(x + d)), f_e(x)) ]
+           + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
+
+The pull to the target alone is weak on trackers never seen; pushing away from the own embedding more than
+doubles protection there at equal DSSIM. After every step d is projected into the budget: the smooth colour
+shift is capped, then d is scaled until its DSSIM holds.
+
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fawkes_engine.extractors import Extractor
+from fawkes_engine.faces import Similarity
+from fawkes_engine.types import Budget
+from fawkes_engine.views import jittered, sample_chips, view
+from fawkes_engine.visibility import COLOUR_BLUR, SsimReference, Visibility, blur_matrix, colour_metric
+
+TARGET_WEIGHT = 0.3
+OWN_WEIGHT = 2.0
+DSSIM_WEIGHT = 0.5
+LARGEST_CHANGE = 32 / 255  # of a channel, at any pixel
+_FIRST_STEP, _LAST_STEP = 6 / 255, 1 / 255  # Adam's step, falling along a cosine
+_CHECK_EVERY = 5
+# A face is done when, as published, it is this near its target and this far from itself (cosines).
+_NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
+# The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
+_CALIBRATE_AT = (1 / 4, 1 / 2)
+
+REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
+CONTEXT_GROWTH = 1.8  # the canvas shows this many box sizes, enough for every extractor's chip
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One face, ready to be cloaked.
+
+    canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
+    region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
+    onto_canvas: extractor -> transform from its chip. target, own: extractor -> unit embedding (D,).
+    grey: the cloak must have no colour. seed: of every random choice for this face.
+    look: exact visibility of a delta (3, S, S), as it will be published.
+    """
+
+    canvas: Tensor
+    mask: Tensor
+    region: tuple[int, int, int, int]
+    height_px: float
+    onto_canvas: Mapping[str, Similarity]
+    target: Mapping[str, Tensor]
+    own: Mapping[str, Tensor]
+    grey: bool
+    seed: int
+    look: Callable[[Tensor], Visibility]
+
+
+@dataclass(frozen=True, slots=True)
+class Cloak:
+    """What one face gets. delta: (3, S, S), to be added to the canvas. steps: optimiser steps spent."""
+
+    delta: Tensor
+    steps: int
+
+
+def region_side(canvas_side: int) -> int:
+    """Side R of the centred square that holds every face region of a canvas of this side."""
+    return math.ceil(canvas_side * REGION_GROWTH / CONTEXT_GROWTH) + 1
+
+
+def optimise(
+    subjects: Sequence[Subject],
+    extractors: Sequence[Extractor],
+    budget: Budget,
+    *,
+    steps: int,
+    on_step: Callable[[], None],
+) -> list[Cloak]:
+    """Cloak faces on canvases of one size together; the result for a face does not depend on the others.
+
+    on_step is called after every optimiser step, as a sign of life.
+    """
+    state = _State.start(subjects, budget)
+    calibrations = [round(share * steps) for share in _CALIBRATE_AT]
+    for step in range(steps):
+        loss = _loss(state, extractors, step)
+        (gradient,) = torch.autograd.grad(loss, state.delta)
+        state.descend(gradient, step=step, of=steps)
+        on_step()
+        if step + 1 in calibrations:
+            state.calibrate(budget)
+        elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
+            state.keep_best(*_published_score(state, extractors), steps=step + 1)
+            if bool(state.done.all()):
+                break
+    return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
+
+
+def cosines(
+    canvases: Tensor, subjects: Sequence[Subject], extractor: Extractor
+) -> tuple[Tensor, Tensor]:
+    """Cosines (N,) of canvases (N, 3, S, S) to each face's own clean embedding and to its target."""
+    transforms = [s.onto_canvas[extractor.name] for s in subjects]
+    embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
+    own = torch.stack([s.own[extractor.name] for s in subjects])
+    target = torch.stack([s.target[extractor.name] for s in subjects])
+    return (embedding * own).sum(dim=1), (embedding * target).sum(dim=1)
+
+
+def _loss(state: _State, extractors: Sequence[Extractor], step: int) -> Tensor:
+    """Scalar: the sum over faces, so that each face's gradient is its own."""
+    seen = view(step, (state.canvas + state.delta).clamp(0, 1), state.generators)
+    attack = torch.zeros(len(state.subjects), device=seen.device)
+    for extractor in extractors:
+        transforms = [
+            jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
+            for s, g in zip(state.subjects, state.generators, strict=True)
+        ]
+        embedding = extractor.embed(sample_chips(seen, transforms, extractor.chip_px))
+        own = torch.stack([s.own[extractor.name] for s in state.subjects])
+        target = torch.stack([s.target[extractor.name] for s in state.subjects])
+        attack = attack + OWN_WEIGHT * (embedding * own).sum(dim=1) - TARGET_WEIGHT * (embedding * target).sum(dim=1)
+    return (attack / len(extractors) + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
+
+
+def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Tensor, Tensor]:
+    """For each face (N,): how good the cloak is after 8-bit rounding, and whether it is good enough to stop."""
+    rounded = ((state.canvas + state.delta).clamp(0, 1) * 255).round() / 255
+    score = torch.zeros(len(state.subjects), device=rounded.device)
+    done = torch.ones(len(state.subjects), dtype=torch.bool, device=rounded.device)
+    with torch.no_grad():
+        for extractor in extractors:
+            own, target = cosines(rounded, state.subjects, extractor)
+            score += TARGET_WEIGHT * target - OWN_WEIGHT * own
+            done &= (target >= _NEAR_TARGET) & (own <= _AWAY_FROM_SELF)
+    return score, done
+
+
+@dataclass(slots=True)
+class _State:
+    """The optimiser's state for a batch of faces; every tensor's first axis is N."""
+
+    subjects: Sequence[Subject]
+    canvas: Tensor
+    mask: Tensor
+    delta: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+    generators: list[torch.Generator]
+    reference: SsimReference
+    window_weight: Tensor  # (N, 1, R-10, R-10), sums to 1 / 3 over the windows of a region
+    blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
+    colour: Tensor  # (N, 3, 3, R, R), see colour_metric
+    region_weight: Tensor  # (N, 1, R, R), sums to 1
+    encoding: list[Visibility]  # what the encoder alone costs
+    dssim_limit: Tensor
+    colour_mean_limit: Tensor
+    colour_p99_limit: Tensor
+    best: Tensor
+    best_score: Tensor
+    best_step: list[int]
+    done: Tensor
+
+    @classmethod
+    def start(cls, subjects: Sequence[Subject], budget: Budget) -> _State:
+        canvas = torch.stack([s.canvas for s in subjects])
+        count, device = len(subjects), canvas.device
+        encoding = [s.look(torch.zeros_like(s.canvas)) for s in subjects]
+        cut = _centre(canvas)
+        blur = torch.stack([blur_matrix(cut.shape[3], COLOUR_BLUR * s.height_px) for s in subjects]).to(cut)[:, None]
+        weight = _region_weights(subjects, canvas.shape[3], device)
+        window = weight[:, :, 5:-5, 5:-5]  # a window counts where its centre does, less the region's own border
+        return cls(
+            subjects=subjects,
+            canvas=canvas,
+            mask=torch.stack([s.mask for s in subjects]),
+            delta=torch.zeros_like(canvas).requires_grad_(),
+            first_moment=torch.zeros_like(canvas),
+            second_moment=torch.zeros_like(canvas),
+            generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
+            reference=SsimReference(cut),
+            window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
+            blur=blur,
+            colour=colour_metric(blur @ cut @ blur.mT),
+            region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
+            encoding=encoding,
+            dssim_limit=torch.tensor(
+                [max(budget.dssim - max(e.dssim, e.dssim_224), 0.1 * budget.dssim) for e in encoding], device=device
+            ),
+            colour_mean_limit=torch.full((count,), 0.9 * budget.colour_mean, device=device),
+            colour_p99_limit=torch.full((count,), 0.9 * budget.colour_p99, device=device),
+            best=torch.zeros_like(canvas),
+            best_score=torch.full((count,), -math.inf, device=device),
+            best_step=[0] * count,
+            done=torch.zeros(count, dtype=torch.bool, device=device),
+        )
+
+    def dssim(self) -> Tensor:
+        """DSSIM of each face region at working size, (N,)."""
+        after = _centre((self.canvas + self.delta).clamp(0, 1))
+        return (self.reference.dssim_map(after) * self.window_weight).sum(dim=(1, 2, 3))
+
+    @torch.no_grad()
+    def descend(self, gradient: Tensor, *, step: int, of: int) -> None:
+        """One step of Adam (Kingma and Ba 2015, their constants), then back into the budget."""
+        size = _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / of)) / 2
+        self.first_moment.lerp_(gradient, 0.1)
+        self.second_moment.lerp_(gradient**2, 0.001)
+        mean = self.first_moment / (1 - 0.9 ** (step + 1))
+        spread = (self.second_moment / (1 - 0.999 ** (step + 1))).sqrt()
+        self.delta -= size * mean / (spread + 1e-12)
+        self._project()
+
+    def _project(self) -> None:
+        delta = self.delta
+        for i, subject in enumerate(self.subjects):
+            if subject.grey:
+                delta[i] = delta[i].mean(dim=0, keepdim=True)
+        delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(self.mask)
+        smooth = self.blur @ _centre(delta) @ self.blur.mT
+        shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
+        keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
+        mean = (shift * keep * self.region_weight).sum(dim=(1, 2, 3))
+        keep *= (self.colour_mean_limit / mean.clamp(min=1e-6)).clamp(max=1).view(-1, 1, 1, 1)
+        _centre(delta).sub_(smooth * (1 - keep)).mul_(_centre(self.mask))
+        delta.copy_((self.canvas + delta).clamp(0, 1) - self.canvas)
+        delta.mul_((self.dssim_limit / self.dssim().clamp(min=1e-9)).clamp(max=1).sqrt().view(-1, 1, 1, 1))
+
+    @torch.no_grad()
+    def calibrate(self, budget: Budget) -> None:
+        """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
+        for i, (now, alone) in enumerate(zip(self.dssim().tolist(), self.encoding, strict=True)):
+            exact = self.subjects[i].look(self.delta[i])
+            limits = [
+                now * max(budget.dssim - fixed, 0.1 * budget.dssim) / max(figure - fixed, 1e-6)
+                for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))
+            ]
+            self.dssim_limit[i] = min(limits)
+            for limit, figure, allowed in (
+                (self.colour_mean_limit, exact.colour_mean, budget.colour_mean),
+                (self.colour_p99_limit, exact.colour_p99, budget.colour_p99),
+            ):
+                limit[i] *= min(max(0.97 * allowed / max(figure, 1e-6), 0.7), 1.1)
+
+    @torch.no_grad()
+    def keep_best(self, score: Tensor, done: Tensor, *, steps: int) -> None:
+        """Keep each unfinished face's iterate if it is its best so far, and mark the finished ones."""
+        better = (score > self.best_score) & ~self.done
+        self.best[better] = self.delta.detach()[better]
+        self.best_score[better] = score[better]
+        self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
+        self.done |= done
+
+
+def _centre(x: Tensor) -> Tensor:
+    """View of the square around the region: (N, C, S, S) -> (N, C, R, R)."""
+    side = region_side(x.shape[3])
+    start = (x.shape[3] - side) // 2
+    return x[:, :, start : start + side, start : start + side]
+
+
+def _region_weights(subjects: Sequence[Subject], canvas_side: int, device: torch.device) -> Tensor:
+    """(N, 1, R, R): 1 inside each face region, 0 outside."""
+    weight = torch.zeros(len(subjects), 1, canvas_side, canvas_side, device=device)
+    for i, subject in enumerate(subjects):
+        x0, y0, x1, y1 = subject.region
+        weight[i, :, y0:y1, x0:x1] = 1
+    return _centre(weight)

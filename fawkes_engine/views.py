@@ -1,0 +1,138 @@
+"""What happens to a photo between the sync folder and a tracker, differentiable: one view per optimiser step.
+
+A view changes with the step's number only, never with what else is in the batch, so that a photo's cloak does
+not depend on its neighbours. Images are float32 RGB (N, 3, S, S) in [0, 1], S a multiple of 16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fawkes_engine.faces import Similarity
+from fawkes_engine.visibility import gaussian_blur
+
+# The spread of alignments between trackers: other detectors, landmarks and templates (uniform, +-).
+_TURN_RAD = 0.15
+_SCALE = 0.15
+_SHIFT = 0.047  # of the chip's side
+
+
+def jittered(onto_canvas: Similarity, chip_px: int, generator: torch.Generator) -> Similarity:
+    """Return the chip-to-canvas transform, turned, scaled and shifted a little about the chip's centre."""
+    turn, scale, right, down = (2 * torch.rand(4, generator=generator, dtype=torch.float64) - 1).tolist()
+    centre = complex(chip_px, chip_px) / 2
+    wobble = (1 + _SCALE * scale) * complex(math.cos(_TURN_RAD * turn), math.sin(_TURN_RAD * turn))
+    shift = complex(right, down) * _SHIFT * chip_px
+    return onto_canvas.after(Similarity(wobble, centre - wobble * centre + shift))
+
+
+def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: int) -> Tensor:
+    """Cut an aligned chip (N, 3, chip_px, chip_px) out of each canvas (N, 3, S, S), bilinear."""
+    half_chip, half_canvas = (chip_px - 1) / 2, (canvases.shape[3] - 1) / 2
+    rows = []
+    for transform in onto_canvas:  # grid_sample counts from -1 to 1 on both sides
+        turn = transform.turn * half_chip / half_canvas
+        shift = (transform.turn * complex(half_chip, half_chip) + transform.shift) / half_canvas - (1 + 1j)
+        rows.append([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    theta = torch.tensor(rows, dtype=torch.float32, device=canvases.device)
+    grid = F.affine_grid(theta, [len(rows), 3, chip_px, chip_px], align_corners=True)
+    return F.grid_sample(canvases, grid, padding_mode="border", align_corners=True)
+
+
+def view(step: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Canvases (N, 3, S, S) as a tracker might get them at this step; one generator per face."""
+    return _SCHEDULE[step % len(_SCHEDULE)](canvases, generators)
+
+
+def _as_published(canvases: Tensor, _: Sequence[torch.Generator]) -> Tensor:
+    return canvases
+
+
+def _blurred(canvases: Tensor, _: Sequence[torch.Generator], *, sigma: float) -> Tensor:
+    return gaussian_blur(canvases, sigma)
+
+
+def _shrunk(canvases: Tensor, _: Sequence[torch.Generator], *, scale: float) -> Tensor:
+    side = canvases.shape[3]
+    small = F.interpolate(canvases, size=[round(side * scale)] * 2, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=[side, side], mode="bilinear")
+
+
+def _noisy(canvases: Tensor, generators: Sequence[torch.Generator], *, sigma: float) -> Tensor:
+    noise = torch.stack([torch.randn(canvases.shape[1:], generator=g) for g in generators])
+    return canvases + sigma * noise.to(canvases)
+
+
+def _recompressed(canvases: Tensor, _: Sequence[torch.Generator], *, quality: int) -> Tensor:
+    return jpeg(canvases, quality)
+
+
+_SCHEDULE: tuple[Callable[[Tensor, Sequence[torch.Generator]], Tensor], ...] = (
+    _as_published,
+    partial(_recompressed, quality=75),
+    partial(_blurred, sigma=1.0),
+    partial(_shrunk, scale=0.5),
+    partial(_noisy, sigma=0.02),
+    partial(_recompressed, quality=60),
+)
+
+
+def jpeg(images: Tensor, quality: int) -> Tensor:
+    """JPEG 4:2:0 at the given quality (1..100), (N, 3, S, S) in and out, with a smooth stand-in for rounding.
+
+    Rounding is r(x) + (x - r(x))^3, whose gradient is not zero (Shin and Song, NeurIPS MLSEC 2017).
+    """
+    y, cb, cr = torch.einsum("ij,njhw->nihw", torch.tensor(_RGB_TO_YCC).to(images), images * 255).unbind(1)
+    chroma = F.avg_pool2d(torch.stack([cb, cr], dim=1), 2)
+    y = _quantised(y[:, None] - 128, _LUMA_TABLE, quality) + 128
+    chroma = F.interpolate(_quantised(chroma, _CHROMA_TABLE, quality), scale_factor=2, mode="nearest")
+    ycc = torch.cat([y, chroma], dim=1)
+    return torch.einsum("ij,njhw->nihw", torch.tensor(_YCC_TO_RGB).to(images), ycc) / 255
+
+
+def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
+    """Quantise a plane (N, C, S, S) in 8 x 8 DCT blocks, as the Independent JPEG Group scales its tables."""
+    dct = _block_dct(plane.shape[3]).to(plane)
+    factor = 50 / quality if quality < 50 else 2 - quality / 50
+    steps = (torch.tensor(table, dtype=torch.float32).view(8, 8) * factor).round().clamp(1, 255).to(plane)
+    steps = steps.repeat(plane.shape[2] // 8, plane.shape[3] // 8)
+    scaled = dct @ plane @ dct.T / steps
+    rounded = scaled.detach().round()
+    return dct.T @ ((rounded + (scaled - rounded) ** 3) * steps) @ dct
+
+
+@lru_cache(maxsize=64)
+def _block_dct(side: int) -> Tensor:
+    """Orthonormal DCT-II of 8 samples, repeated down the diagonal: one matrix product transforms a whole plane."""
+    k, n = torch.arange(8)[:, None], torch.arange(8)[None]
+    dct = torch.cos((2 * n + 1) * k * math.pi / 16) / 2
+    dct[0] /= math.sqrt(2)
+    return torch.block_diag(*[dct] * (side // 8))
+
+
+_RGB_TO_YCC = (
+    (0.299, 0.587, 0.114),
+    (-0.168736, -0.331264, 0.5),
+    (0.5, -0.418688, -0.081312),
+)  # JFIF 1.02
+_YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
+# ITU-T T.81, tables K.1 and K.2
+# fmt: off
+_LUMA_TABLE = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)
+_CHROMA_TABLE = (
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
+    *[99] * 32,
+)
+# fmt: on

