@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from daemon import cloak, init, progress, reference, show
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
+from daemon.names import printable
 from daemon.settings import Settings, UserName, default_config_path, load
 from fawkes_engine import EngineError
 
@@ -44,7 +45,8 @@ def run_command(arguments: Sequence[str]) -> int:
     except SystemExit as exc:
         return Exit.USAGE if exc.code == _USAGE_OF_TYPER else int(exc.code or 0)
     except (DaemonError, EngineError) as exc:
-        print(f"fawkesd: {exc}", file=sys.stderr)
+        # a message may hold a name from a disk: nothing of it but line breaks may steer the terminal
+        print("fawkesd:", "\n".join(map(printable, str(exc).split("\n"))), file=sys.stderr)
         return code_of(exc)
     except Exception:  # noqa: BLE001  the outermost frame: told in full, and no success
         traceback.print_exc()
@@ -134,17 +136,18 @@ def check_config(
 @app.command("run", epilog=_examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
 def run_service(config: Config = None) -> None:
     """Watch the outboxes and publish cloaked copies until stopped (SIGTERM or Ctrl-C)."""
+    settings = _load(config)
     from daemon import service  # noqa: PLC0415
 
-    raise typer.Exit(service.run(_load(config)))
+    raise typer.Exit(service.run(settings))
 
 
 @app.command("once", epilog=_examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
 def run_once(config: Config = None) -> None:
     """Cloak and publish what waits, then stop; exit code 1 if a photo is held."""
+    settings = _load(config)
     from daemon import service  # noqa: PLC0415
 
-    settings = _load(config)
     with progress.bar("cloaking") as bar:
         result = service.once(settings, bar)
     typer.echo(f"{result.published} published, {len(result.held)} held")
@@ -156,9 +159,10 @@ def run_once(config: Config = None) -> None:
 @app.command("status", epilog=_examples("fawkesd status", "fawkesd status --json"))
 def show_status(config: Config = None, as_json: Json = False) -> None:
     """Say what was published, what waits and what is held; works with the service stopped, too."""
+    settings = _load(config)
     from daemon import status  # noqa: PLC0415
 
-    found = status.read(_load(config))
+    found = status.read(settings)
     for line in [show.status_json(found)] if as_json else show.status_lines(found):
         typer.echo(line)
 

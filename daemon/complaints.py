@@ -40,7 +40,21 @@ _PATTERNS = {
 
 def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     """Return each of pydantic's errors about model as a fault with its key and what to do."""
-    return [Fault(details["loc"], _problem(details, model)) for details in error.errors()]
+    return [
+        Fault(_where(details), _problem(details, model)) for details in error.errors() if _is_news(details)
+    ]
+
+
+def _where(details: ErrorDetails) -> KeyPath:
+    where = details["loc"]
+    if details["type"] == "invalid_key":  # a number as a key must not be taken for a place in a list
+        return (*where[:-1], str(where[-1]))
+    return where
+
+
+def _is_news(details: ErrorDetails) -> bool:
+    """Whether an error is one of its own: a list whose entries are all wrong also counts as too short."""
+    return not (details["type"] == "too_short" and details["input"])
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:

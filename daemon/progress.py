@@ -30,7 +30,7 @@ class Bar:
 @contextmanager
 def bar(label: str) -> Iterator[Bar]:
     """Show a bar for the time of a with block; lines printed meanwhile appear above it."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # a stdout that goes elsewhere must not be drawn into the terminal of stderr
     progress = Progress(
         *columns,

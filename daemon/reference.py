@@ -61,7 +61,9 @@ def _entry(key: str, value: object) -> str:
         value = str(value)
     elif isinstance(value, tuple):
         value = list(value)
-    return yaml.safe_dump({key: value}, allow_unicode=True, width=10_000)
+    # a name with line breaks or other invisible characters is written with escapes, any other as it is
+    visible = "".join(value).isprintable() if isinstance(value, str | list) else True
+    return yaml.safe_dump({key: value}, allow_unicode=visible, width=10_000)
 
 
 def _user(values: Mapping[str, Any]) -> str:

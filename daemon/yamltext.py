@@ -56,21 +56,18 @@ def read(path: Path) -> str:
 
 def parse(text: str, path: Path) -> Document:
     """Return plain data and line numbers of YAML text. Raises ConfigError where it is no YAML."""
-    loader = yaml.SafeLoader(text)
+    document = Document()
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        if node is None:
-            return Document()
-        document = Document()
-        _note(document, node)
-        document.data = loader.construct_document(node)
+        if node is not None:
+            _note(document, node)
+            document.data = loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date such as 2026-99-99
         mark = getattr(exc, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(exc, "problem", None) or str(exc)
+        line = (mark.line if mark else text.count("\n", 0, getattr(exc, "position", 0))) + 1
+        problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
         raise ConfigError(f"{path}:{line}: is not YAML: {problem}; check indents, colons, quotes") from exc
-    finally:
-        loader.dispose()
     return document
 
 
