@@ -105,7 +105,10 @@ def write_config(
     create: Annotated[bool, typer.Option("--create", help="Create missing folders without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
 ) -> None:
-    """Write a commented configuration; asks for what no option tells."""
+    """Write a commented configuration.
+
+    Asks for what no option tells.
+    """
     path = config or default_config_path()
     init.ensure_new(path, force=force)
     given = init.Answers(user, tuple(outbox or ()), sync)
@@ -125,7 +128,10 @@ def check_config(
         bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")
     ] = False,
 ) -> None:
-    """Say whether the configuration is right, or every fault with its line."""
+    """Check the configuration file.
+
+    Says that it is right, or every fault with its line.
+    """
     if schema:
         typer.echo(reference.schema(), nl=False)
         return
@@ -135,7 +141,10 @@ def check_config(
 
 @app.command("run", epilog=_examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
 def run_service(config: Config = None) -> None:
-    """Watch the outboxes and publish cloaked copies until stopped (SIGTERM or Ctrl-C)."""
+    """Watch the outboxes and publish.
+
+    Runs in the foreground until stopped by SIGTERM or Ctrl-C.
+    """
     settings = _load(config)
     from daemon import service  # noqa: PLC0415
 
@@ -144,7 +153,10 @@ def run_service(config: Config = None) -> None:
 
 @app.command("once", epilog=_examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
 def run_once(config: Config = None) -> None:
-    """Cloak and publish what waits, then stop; exit code 1 if a photo is held."""
+    """Publish what waits, then stop.
+
+    Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
+    """
     settings = _load(config)
     from daemon import service  # noqa: PLC0415
 
@@ -158,7 +170,10 @@ def run_once(config: Config = None) -> None:
 
 @app.command("status", epilog=_examples("fawkesd status", "fawkesd status --json"))
 def show_status(config: Config = None, as_json: Json = False) -> None:
-    """Say what was published, what waits and what is held; works with the service stopped, too."""
+    """Show what was published, waits or is held.
+
+    Works with the service stopped, too.
+    """
     settings = _load(config)
     from daemon import status  # noqa: PLC0415
 
@@ -175,14 +190,17 @@ def show_status(config: Config = None, as_json: Json = False) -> None:
     ),
 )
 def cloak_photos(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
     user: Annotated[str, typer.Option(callback=_user_name, help="Whose fixed identity the photos get.")],
     out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; made if missing.")],
     config: Config = None,
     as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
 ) -> None:
-    """Cloak the named photos without the service; works without a configuration, too."""
+    """Cloak the named photos at once.
+
+    Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
+    """
     setup = cloak.setup(config, user)
     order = cloak.Order(tuple(photos), user, out, force)
     cloak.check(order)
