@@ -1,7 +1,8 @@
 """Tiny real stand-ins: an engine of twenty lines without torch, and photos for it.
 
 `make_engine` goes to the engine process as "twins:make_engine". What a photo makes the engine do is written
-in the photo: the colour of its first pixel.
+in the photo: the colour of its top left corner. No such colour is the inverse of another, so that a cloaked
+photo can be told from its source.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from fawkes_engine import EngineSettings, NoFace, Protected, Refusal, Report, Re
 
 
 class Deed(Enum):
-    """What the engine does with a photo; the value is its top-left colour."""
+    """What the engine does with a photo; the value is its colour."""
 
-    PROTECT = (200, 40, 40)
-    REFUSE = (40, 200, 40)
-    DIE = (40, 40, 200)
-    HANG = (200, 200, 40)
-    RAISE = (40, 200, 200)
-    TAKE_A_SECOND = (200, 40, 200)
+    PROTECT = (230, 60, 60)
+    REFUSE = (60, 230, 60)
+    DIE = (60, 60, 230)
+    HANG = (230, 120, 60)
+    RAISE = (60, 230, 120)
+    TAKE_A_SECOND = (230, 60, 120)
 
 
 class TinyEngine:
