@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,3 +68,66 @@ def eventually() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.02)
 
     return wait
+
+
+# The daemon in a process of its own; short waits, so that a test sees several of them.
+DAEMON_PROGRAM = """
+import sys
+import daemon.lanes, daemon.pool, daemon.service
+from daemon.settings import Settings
+daemon.lanes._REPROBE_S = 0.2
+daemon.pool._RESPAWN_FIRST_S = 0.05
+daemon.service._FINISH_S = float(sys.argv[2])
+sys.exit(daemon.service.run(Settings.model_validate_json(sys.argv[1]), "twins:make_engine"))
+"""
+
+
+class DaemonProcess:
+    """`run` with the tiny engine. log: everything it has written so far."""
+
+    def __init__(self, settings: Settings, log_path: Path, finish_s: float) -> None:
+        self.log_path = log_path
+        tests = Path(__file__).parent
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", DAEMON_PROGRAM, settings.model_dump_json(), str(finish_s)],
+                env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}"},
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def engine_pid(self) -> int:
+        """The engine process; the resource tracker of multiprocessing is the other child."""
+        return next(pid for pid in self._children() if b"spawn_main" in cmdline(pid))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def _children(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """Start daemons; what is left of them is killed."""
+    started: list[DaemonProcess] = []
+
+    def start_one(settings: Settings, finish_s: float = 20.0) -> DaemonProcess:
+        started.append(DaemonProcess(settings, tmp_path / f"log-{len(started)}", finish_s))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.process.kill()
+        one.process.wait()

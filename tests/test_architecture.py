@@ -68,7 +68,9 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def test_the_supervisor_never_imports_torch() -> None:
-    program = "import sys, daemon.service, daemon.status; print(*{name.partition('.')[0] for name in sys.modules})"
+    program = (
+        "import sys, daemon.service, daemon.status; print(*{name.partition('.')[0] for name in sys.modules})"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -80,7 +82,10 @@ def test_only_the_engine_makes_a_protected_photo() -> None:
     makers = set()
     for path in (path for package in PACKAGES for path in modules(package)):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Protected":
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Protected"
+            ):
                 makers.add(f"{path.parent.name}/{path.name}")
 
     assert makers <= {"fawkes_engine/engine.py"}

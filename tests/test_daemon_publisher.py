@@ -239,8 +239,7 @@ def test_a_reader_never_sees_a_partial_file(bench: Bench) -> None:
 
     def poll() -> None:
         while not stop.is_set():
-            for path in bench.sync.glob("*.jpg"):
-                seen.append(path.read_bytes())
+            seen.extend(path.read_bytes() for path in bench.sync.glob("*.jpg"))
 
     reader = threading.Thread(target=poll)
     reader.start()

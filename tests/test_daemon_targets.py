@@ -37,7 +37,8 @@ def test_the_first_target_wins_and_is_given_to_all(tmp_path: Path) -> None:
     targets = [dataclasses.replace(TARGET, identity=f"mix-{number}") for number in range(8)]
     got: list[Target] = []
     threads = [
-        threading.Thread(target=lambda t=t: got.append(FileTargetStore(tmp_path).add("ada", t))) for t in targets
+        threading.Thread(target=lambda t=t: got.append(FileTargetStore(tmp_path).add("ada", t)))
+        for t in targets
     ]
     for thread in threads:
         thread.start()
