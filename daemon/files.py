@@ -13,7 +13,7 @@ from pathlib import Path
 from daemon.errors import SourceChanged, SourceFault, SourceGone
 from daemon.model import Settled, Snapshot
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 # O_NONBLOCK: opening a pipe that carries a photo's name must not wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -38,16 +38,15 @@ def opened(path: Path | str, flags: int, *, dir_fd: int | None = None) -> Iterat
 
 
 @contextlib.contextmanager
-def directory_beneath(root: Path, relative: Path) -> Iterator[int]:
-    """A descriptor of `root/relative`, no component of `relative` being a symlink.
+def descend(root: int, relative: Path) -> Iterator[int]:
+    """A descriptor of the directory `relative` below an open one, no component being a symlink.
 
     Raises OSError (ELOOP, ENOTDIR, ENOENT, ...).
     """
     with contextlib.ExitStack() as stack:
-        fd = stack.enter_context(opened(root, os.O_RDONLY | os.O_DIRECTORY))
         for part in relative.parts:
-            fd = stack.enter_context(opened(part, _DIRECTORY, dir_fd=fd))
-        yield fd
+            root = stack.enter_context(opened(part, DIRECTORY | os.O_NOFOLLOW, dir_fd=root))
+        yield root
 
 
 def read_source(settled: Settled) -> bytes:
@@ -58,7 +57,8 @@ def read_source(settled: Settled) -> bytes:
     source = settled.source
     try:
         with (
-            directory_beneath(source.outbox.root, source.relative.parent) as parent,
+            opened(source.outbox.root, DIRECTORY) as root,
+            descend(root, source.relative.parent) as parent,
             opened(source.relative.name, _FILE, dir_fd=parent) as fd,
         ):
             _expect(settled.snapshot, fd)

@@ -20,6 +20,7 @@ from daemon.schema import migrate
 
 LEDGER_NAME = "ledger.sqlite3"
 
+_NO_CHANGE = Change()
 _KEY = "user = ? AND root = ? AND path = ?"
 
 
@@ -66,10 +67,10 @@ class Ledger:
         ).fetchone()
         return _photo(row) if row else None
 
-    def knows(self, settled: Settled) -> bool:
+    def knows(self, source: Source, snapshot: Snapshot) -> bool:
         """Whether a scan that finds this content can pass over it."""
-        latest = self.latest(settled.source)
-        return latest is not None and _is_known(latest, settled.snapshot)
+        latest = self.latest(source)
+        return latest is not None and _is_known(latest, snapshot)
 
     def get(self, photo_id: int) -> Photo:
         """The row as it is now."""
@@ -89,9 +90,11 @@ class Ledger:
         )
         return [_photo(row) for row in rows]
 
-    def next_ready_at(self) -> float | None:
-        """When the first waiting READY row may be tried; None if there is none."""
-        (when,) = self._db.execute("SELECT min(not_before) FROM photos WHERE state = 'ready'").fetchone()
+    def next_ready_at(self, users: Sequence[str]) -> float | None:
+        """When the first READY row of these users may be tried; None if there is none."""
+        marks = ",".join("?" * len(users))
+        query = f"SELECT min(not_before) FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608
+        (when,) = self._db.execute(query, users).fetchone()
         return float(when) if when is not None else None
 
     def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
@@ -103,13 +106,13 @@ class Ledger:
         )
         return [_photo(row) for row in rows]
 
-    def count(self, *states: State) -> int:
-        """How many rows are in one of these states."""
+    def count(self, *states: State, user: str | None = None) -> int:
+        """How many rows, of one user or of all, are in one of these states."""
         marks = ",".join("?" * len(states))
-        query = f"SELECT count(*) FROM photos WHERE state IN ({marks})"  # noqa: S608 - marks only
-        return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?)"  # noqa: S608
+        return int(self._db.execute(query, (*(s.value for s in states), user, user)).fetchone()[0])
 
-    def move(self, photos: Photo | Sequence[Photo], to: State, change: Change = Change()) -> None:
+    def move(self, photos: Photo | Sequence[Photo], to: State, change: Change = _NO_CHANGE) -> None:
         """Change the state of one row, or of several at once, and the columns `change` names.
 
         The reason is always written: without one it is cleared. Raises IllegalTransition, and then nothing
@@ -117,9 +120,8 @@ class Ledger:
         """
         columns = _columns(change)
         assignments = "".join(f", {name} = :{name}" for name in columns)
-        statement = (
-            f"UPDATE photos SET state = :to, updated = :now, reason = :reason{assignments} WHERE id = :id"  # noqa: S608
-        )
+        set_clause = "state = :to, updated = :now, reason = :reason" + assignments
+        statement = f"UPDATE photos SET {set_clause} WHERE id = :id"  # noqa: S608 - our own column names
         values = {"to": to.value, "now": self._clock(), "reason": change.reason, **columns}
         with self._transaction():
             for photo in [photos] if isinstance(photos, Photo) else photos:
@@ -172,7 +174,8 @@ class Ledger:
         now = self._clock()
         self._db.execute(
             "INSERT INTO photos"
-            " (user, root, path, generation, state, dev, ino, size, mtime_ns, created, updated) VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?)",
+            " (user, root, path, generation, state, dev, ino, size, mtime_ns, created, updated)"
+            " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?)",
             (
                 *_key(settled.source),
                 generation,
@@ -236,6 +239,7 @@ def _photo(row: sqlite3.Row) -> Photo:
         attempts=row["attempts"],
         alone=bool(row["alone"]),
         engine_deaths=row["engine_deaths"],
+        input_sha256=row["input_sha256"],
         output=_output(row) if row["output_path"] is not None else None,
         reason=row["reason"],
     )

@@ -108,7 +108,8 @@ class Photo:
     """One row of the ledger: one content (generation, counted from 1) of one source path.
 
     attempts: failures so far that may pass. alone: to be worked on in a batch of its own, since an engine
-    died with it. engine_deaths: how often one died on it alone. output: from PUBLISHING on.
+    died with it. engine_deaths: how often one died on it alone. input_sha256: hex, once its bytes were read.
+    output: from PUBLISHING on.
     """
 
     id: int
@@ -119,6 +120,7 @@ class Photo:
     attempts: int
     alone: bool
     engine_deaths: int
+    input_sha256: str | None
     output: Output | None
     reason: str | None
 
