@@ -146,7 +146,7 @@ def run_service(config: Config = None) -> None:
     Runs in the foreground until stopped by SIGTERM or Ctrl-C.
     """
     settings = _load(config)
-    from daemon import service  # noqa: PLC0415
+    from daemon import service
 
     raise typer.Exit(service.run(settings))
 
@@ -158,7 +158,7 @@ def run_once(config: Config = None) -> None:
     Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
     """
     settings = _load(config)
-    from daemon import service  # noqa: PLC0415
+    from daemon import service
 
     with progress.bar("cloaking") as bar:
         result = service.once(settings, bar)
@@ -175,7 +175,7 @@ def show_status(config: Config = None, as_json: Json = False) -> None:
     Works with the service stopped, too.
     """
     settings = _load(config)
-    from daemon import status  # noqa: PLC0415
+    from daemon import status
 
     found = status.read(settings)
     for line in [show.status_json(found)] if as_json else show.status_lines(found):

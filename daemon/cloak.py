@@ -81,9 +81,8 @@ def setup(config: Path | None, user: str) -> Setup:
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
     """Return the real engine; imports torch, so this waits until the order is known to be sound."""
-    from fawkes_engine.engine import Engine as RealEngine  # noqa: PLC0415
-
-    from daemon.targets import FileTargetStore  # noqa: PLC0415
+    from daemon.targets import FileTargetStore
+    from fawkes_engine.engine import Engine as RealEngine
 
     return RealEngine(settings, FileTargetStore(targets_dir))
 

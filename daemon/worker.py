@@ -94,7 +94,7 @@ Message = Ready | Beat | Result | Failed
 
 def make_engine(settings: EngineSettings, state_dir: Path) -> EngineLike:
     """The real engine, keeping its targets in the state directory."""
-    from fawkes_engine.engine import Engine  # noqa: PLC0415 - torch belongs to this process alone
+    from fawkes_engine.engine import Engine
 
     return Engine(settings, FileTargetStore(state_dir / TARGETS_DIR_NAME))
 

@@ -51,6 +51,8 @@ Result = TypeVar("Result")
 class Engine:
     """Protects photos; keep one per device and process, since loading takes seconds.
 
+    fingerprint: tells engines apart whose cloaks differ. device_name: what it computes on, for people.
+
     Raises on construction:
         EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
     """
@@ -65,11 +67,8 @@ class Engine:
         self._detector = FaceDetector(self._device)
         self._extractors = [registry.load(n, self._pool.mean(n), self._device) for n in settings.extractors]
         self.fingerprint = _fingerprint(settings, self._pool)
-
-    @property
-    def device_name(self) -> str:
-        """What the engine computes on, for people."""
-        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
+        on_gpu = self._device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
 
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""

@@ -155,7 +155,8 @@ def fit_probe(unit: Vectors, looks: Vectors) -> Vectors:
 
 
 def normalised(vectors: Vectors) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, np.float32)
 
 
 if __name__ == "__main__":
