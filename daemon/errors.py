@@ -2,6 +2,8 @@
 
     DaemonError
     |-- ConfigError             the configuration cannot be used
+    |-- InputError              a photo named on the command line cannot be read
+    |-- OutputError             a command's result cannot be written, or would replace a file
     |-- AlreadyRunning          another fawkesd holds this directory
     |-- LedgerError             the ledger cannot be read by this version
     |   `-- IllegalTransition   a photo may not go from this state to that one
@@ -30,6 +32,14 @@ class DaemonError(Exception):
 
 class ConfigError(DaemonError):
     """The configuration cannot be used; the message says where, what is wrong and what to do."""
+
+
+class InputError(DaemonError):
+    """A photo named on the command line is missing or cannot be read."""
+
+
+class OutputError(DaemonError):
+    """A command's result cannot be written, or would replace a file that is already there."""
 
 
 class AlreadyRunning(DaemonError):
