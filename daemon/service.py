@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -176,9 +177,10 @@ class Supervisor:
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
-        due_s = self._intake.step(now)
+        self._intake.step(now)
         engine_due_s = self._dispatcher.step(now)
-        return due_s if engine_due_s is None else min(due_s, engine_due_s)
+        # Asked last: the dispatcher may have sent a changed photo back to settle.
+        return min(self._intake.due_s, math.inf if engine_due_s is None else engine_due_s)
 
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""
