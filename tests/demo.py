@@ -31,7 +31,9 @@ LONGEST_WAIT_S = 600.0
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--photo", type=Path, help="your own JPEG instead of the sample")
-    arguments.add_argument("--out", type=Path, default=Path("demo-out"), help="folder to work in, emptied first")
+    arguments.add_argument(
+        "--out", type=Path, default=Path("demo-out"), help="folder to work in, emptied first"
+    )
     options = arguments.parse_args()
     here = options.out.absolute()
     shutil.rmtree(here, ignore_errors=True)
@@ -89,7 +91,9 @@ def wait_for(file: Path, config: Path) -> Path:
 
 def draw(before: Path, after: Path, picture: Path) -> Path:
     """Write both photos side by side, at 100 %."""
-    Image.fromarray(np.hstack([np.asarray(Image.open(p).convert("RGB")) for p in (before, after)])).save(picture)
+    Image.fromarray(np.hstack([np.asarray(Image.open(p).convert("RGB")) for p in (before, after)])).save(
+        picture
+    )
     return picture
 
 
