@@ -66,7 +66,7 @@ class Ledger:
             f"SELECT * FROM photos WHERE {_KEY} ORDER BY generation DESC LIMIT 1",  # noqa: S608 - constant
             _key(source),
         ).fetchone()
-        return _photo(row) if row else None
+        return photo_of(row) if row else None
 
     def knows(self, source: Source, snapshot: Snapshot) -> bool:
         """Whether a scan that finds this content can pass over it."""
@@ -75,7 +75,7 @@ class Ledger:
 
     def get(self, photo_id: int) -> Photo:
         """The row as it is now."""
-        return _photo(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
+        return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
 
     def ready(self, users: Sequence[str], *, longest_s: float, limit: int) -> list[Photo]:
         """READY rows of these users whose waiting time is over, newest photo first.
@@ -89,7 +89,7 @@ class Ledger:
             " AND NOT (not_before > ? AND not_before <= ?) ORDER BY mtime_ns DESC, id LIMIT ?",
             (*users, now, now + longest_s, limit),
         )
-        return [_photo(row) for row in rows]
+        return [photo_of(row) for row in rows]
 
     def next_ready_at(self, users: Sequence[str]) -> float | None:
         """When the first READY row of these users may be tried; None if there is none."""
@@ -105,7 +105,7 @@ class Ledger:
             f"SELECT * FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?) ORDER BY id",  # noqa: S608
             (*(state.value for state in states), user, user),
         )
-        return [_photo(row) for row in rows]
+        return [photo_of(row) for row in rows]
 
     def count(self, *states: State, user: str | None = None) -> int:
         """How many rows, of one user or of all, are in one of these states."""
@@ -231,7 +231,8 @@ def _output(row: sqlite3.Row) -> Output:
     return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
 
 
-def _photo(row: sqlite3.Row) -> Photo:
+def photo_of(row: sqlite3.Row) -> Photo:
+    """The photo in a whole row of the table `photos`."""
     outbox = Outbox(row["user"], Path(os.fsdecode(row["root"])))
     return Photo(
         id=row["id"],

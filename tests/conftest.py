@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,18 @@ class Home:
     @property
     def state_dir(self) -> Path:
         return self.settings.state_dir
+
+    def write_config(self) -> Path:
+        """The settings as a configuration file, for commands."""
+        path = self.state_dir.with_name("fawkesd.yaml")
+        path.write_text(self.settings.model_dump_json())  # JSON is YAML
+        return path
+
+    def with_outbox(self, outbox: Path) -> Home:
+        """The same home after its person has moved to another outbox."""
+        (user,) = self.settings.users
+        users = (user.model_copy(update={"outboxes": (outbox,)}),)
+        return replace(self, outbox=outbox, settings=self.settings.model_copy(update={"users": users}))
 
     def published(self) -> list[str]:
         """Names below the sync folder, without the marker."""

@@ -18,7 +18,9 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"init", "cloak", "show", "progress", "service", "status"},
+    {"cliphotos"},
+    {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
+    {"history"},
     {"dispatch", "intake", "reference"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},

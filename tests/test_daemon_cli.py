@@ -14,7 +14,7 @@ from daemon.errors import AlreadyRunning, DaemonError, OutputError
 from fawkes_engine import EngineError, WeightsError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["init", "check-config", "run", "once", "status", "cloak"]
+COMMANDS = ["init", "check-config", "run", "once", "status", "cloak", "why"]
 
 
 @pytest.fixture
