@@ -18,16 +18,18 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cliphotos"},
+    {"cliphotos", "clicontrol"},
     {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
-    {"history"},
-    {"dispatch", "intake", "reference"},
+    {"places"},
+    {"history", "caller"},
+    {"dispatch", "intake", "reference", "control"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
+    {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
     {"checks", "complaints"},
-    {"files", "names", "schema", "yamltext"},
+    {"bell", "files", "names", "schema", "yamltext"},
     {"model", "errors"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
