@@ -164,7 +164,6 @@ def test_the_report_has_the_promised_keys(tmp_path: Path, engine: ReversingEngin
         "input": str(source),
         "output": str(tmp_path / "out" / "a.jpg"),
         "sha256": hashlib.sha256(b"otohp").hexdigest(),
-        "target": "mix-7",
         "seconds": 1.5,
         "engine": "f00d",
     }
