@@ -58,11 +58,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], None]:
-    """Wait until a condition holds; fail after half a minute."""
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; fail after half a minute, or after within_s."""
 
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+    def wait(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, "the condition never came true"
             time.sleep(0.02)
