@@ -65,6 +65,7 @@ class Lanes:
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""
         for lane in self._lanes.values():
+            self._ledger.forget(PAUSED_FACT + lane.user)  # of an earlier run
             self._try(lane, now)
 
     def reopen(self, now: float) -> None:

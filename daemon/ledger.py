@@ -230,16 +230,12 @@ class Ledger:
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact about the running service for `status`, such as the engine's device."""
+        """Keep a fact, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
     def forget(self, key: str) -> None:
-        """A fact is no longer true."""
+        """Remove a fact that no longer holds."""
         self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
-
-    def forget_facts(self) -> None:
-        """The service that noted them has ended."""
-        self._db.execute("DELETE FROM facts")
 
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from daemon.bell import Bell, bell
 from daemon.containers import file_is_complete
 from daemon.control import Control
-from daemon.dispatch import Dispatcher
+from daemon.dispatch import ENGINE_FACT, Dispatcher
 from daemon.errors import (
     AlreadyRunning,
     ConfigError,
@@ -167,7 +167,7 @@ class Supervisor:
         ]
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
-        self.ledger.forget_facts()
+        self.ledger.forget(ENGINE_FACT)  # the engine of an earlier run is gone
         self.ledger.configure(self._outboxes)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
@@ -223,6 +223,8 @@ class Supervisor:
         self._control.step(now)
         self._intake.step(now)
         engine_due_s = self._dispatcher.step(now, feed=self.following is None)
+        if self.is_done:
+            return now
         # Asked last: the dispatcher may have sent a changed photo back to settle.
         due = [self._intake.due_s, engine_due_s, self._control.due_s]
         return min(due_s for due_s in due if due_s is not None)
