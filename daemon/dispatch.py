@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from daemon import facts
 from daemon.errors import (
     NameRefused,
     PublishFault,
@@ -38,8 +39,6 @@ from daemon.worker import Ready, Refused
 from fawkes_engine import Protected, Request
 
 log = logging.getLogger(__name__)
-
-ENGINE_FACT = "engine"
 
 _BATCH_BYTES = 64 << 20
 _PHOTO_BYTES = 512 << 20  # larger files are no photos that the engine could hold in memory
@@ -84,11 +83,11 @@ class Dispatcher:
         self._lanes.reopen(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
-        due = [self._lanes.due_s]
+        due: list[float | None] = []
         if feed and self._pool.is_idle:
             self._feed(now)
             due.append(self._next_ready_s(now))
-        due.append(self._pool.due_s)
+        due += [self._lanes.due_s, self._pool.due_s]  # last: feeding may have paused a user
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def put_back(self, photos: Sequence[Photo]) -> None:
@@ -156,7 +155,7 @@ class Dispatcher:
     def _handle(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                self._ledger.note(ENGINE_FACT, event.device_name)
+                self._ledger.note(facts.ENGINE, event.device_name)
                 log.info("engine ready on %s", event.device_name)
             case Answer():
                 self._answered(event.photo, event.outcome, now)

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
+from daemon import facts
 from daemon.bell import Bell, bell
 from daemon.containers import file_is_complete
 from daemon.control import Control
-from daemon.dispatch import ENGINE_FACT, Dispatcher
+from daemon.dispatch import Dispatcher
 from daemon.errors import (
     AlreadyRunning,
     ConfigError,
@@ -167,7 +168,7 @@ class Supervisor:
         ]
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
-        self.ledger.forget(ENGINE_FACT)  # the engine of an earlier run is gone
+        self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
         self.ledger.configure(self._outboxes)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)

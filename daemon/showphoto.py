@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.names import printable
+from daemon.show import moment
 
 if TYPE_CHECKING:
     from daemon.history import Record
@@ -82,10 +83,9 @@ def record_values(record: Record) -> dict[str, Any]:
 
 def _generation(record: Record) -> str:
     photo = record.photo
-    when = datetime.datetime.fromtimestamp(record.updated).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     number = f" (content {photo.generation} of this name)" if photo.generation > 1 else ""
     reason = f": {printable(photo.reason)}" if photo.reason else ""
-    return f"{photo.state.value} {when}{number}{reason}"
+    return f"{photo.state.value} {moment(record.updated)}{number}{reason}"
 
 
 def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -19,7 +19,8 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"cliphotos", "clicontrol"},
-    {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
+    {"showphoto"},
+    {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},
     {"places"},
     {"history", "caller"},
     {"dispatch", "intake", "reference", "control"},
@@ -30,7 +31,7 @@ LAYERS = (
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
     {"checks", "complaints"},
     {"bell", "files", "names", "schema", "yamltext"},
-    {"model", "errors"},
+    {"model", "errors", "facts"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
 
