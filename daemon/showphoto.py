@@ -90,14 +90,12 @@ def _generation(record: Record) -> str:
 
 def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     faces = report["faces"]
-    yield (
-        f"  {len(faces)} face(s) moved toward {printable(report['target'])}, {report['seconds']:.1f} s, "
-        f"engine {printable(report['fingerprint'])}"
-    )
+    yield (f"  {len(faces)} face(s), {report['seconds']:.1f} s, engine {printable(report['fingerprint'])}")
     for face in faces:
         x0, y0, x1, y1 = face["box"]
         yield (
-            f"  face at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), {face['height_px']} px high: "
+            f"  face of {printable(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
+            f"{face['height_px']} px high, toward {printable(face['target'])}: "
             f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
             f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, {face['steps']} steps"
         )
