@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, OutputError
+from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, LedgerUnavailable, OutputError
 from fawkes_engine import EngineError, WeightsError
 
 
@@ -25,6 +25,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
+    (LedgerUnavailable, Exit.TEMP_FAIL),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),
 )

@@ -14,9 +14,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from daemon.errors import IllegalTransition, LedgerError
-from daemon.model import TRANSITIONS, Change, Outbox, Output, Photo, Settled, Snapshot, Source, State
-from daemon.schema import migrate
+from daemon.errors import IllegalTransition
+from daemon.model import (
+    TRANSITIONS,
+    WAITING,
+    Change,
+    Made,
+    Outbox,
+    Output,
+    Photo,
+    Settled,
+    Snapshot,
+    Source,
+    State,
+)
+from daemon.schema import open_ledger
 
 LEDGER_NAME = "ledger.sqlite3"
 
@@ -28,16 +40,9 @@ class Ledger:
     """The ledger's only writer; not for use by several threads."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        """Open or create; repair what a crash left. Raises LedgerError."""
+        """Open or create; repair what a crash left. Raises LedgerError; every method LedgerUnavailable."""
         self._clock = clock
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            migrate(self._db)
-        except sqlite3.DatabaseError as exc:
-            raise LedgerError(f"the ledger {path} cannot be opened: {exc}") from exc
+        self._db = open_ledger(path)
         self._repair()
 
     def close(self) -> None:
@@ -54,7 +59,7 @@ class Ledger:
         with self._transaction():
             for settled in arrivals:
                 latest = self.latest(settled.source)
-                if latest is None or not _is_known(latest, settled.snapshot):
+                if latest is None or not _is_known(latest.state, latest.snapshot, settled.snapshot):
                     self._supersede(settled.source)
                     self._insert(settled, generation=latest.generation + 1 if latest else 1)
                     made += 1
@@ -70,33 +75,49 @@ class Ledger:
 
     def knows(self, source: Source, snapshot: Snapshot) -> bool:
         """Whether a scan that finds this content can pass over it."""
-        latest = self.latest(source)
-        return latest is not None and _is_known(latest, snapshot)
+        row = self._db.execute(
+            f"SELECT state, dev, ino, size, mtime_ns, ctime_ns FROM photos WHERE {_KEY}"  # noqa: S608 - constant
+            " ORDER BY generation DESC LIMIT 1",
+            _key(source),
+        ).fetchone()
+        return row is not None and _is_known(State(row["state"]), _snapshot(row), snapshot)
 
     def get(self, photo_id: int) -> Photo:
         """The row as it is now."""
         return _photo(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
 
-    def ready(self, users: Sequence[str], *, longest_s: float, limit: int) -> list[Photo]:
-        """READY rows of these users whose waiting time is over, newest photo first.
+    def ready(self, outboxes: Sequence[Outbox], *, longest_s: float, limit: int) -> list[Photo]:
+        """READY rows of these outboxes whose waiting time is over, newest photo first.
 
         longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
         """
         now = self._clock()
-        marks = ",".join("?" * len(users))
         rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608 - marks only
+            f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
             " AND NOT (not_before > ? AND not_before <= ?) ORDER BY mtime_ns DESC, id LIMIT ?",
-            (*users, now, now + longest_s, limit),
+            (*_roots(outboxes), now, now + longest_s, limit),
         )
         return [_photo(row) for row in rows]
 
-    def next_ready_at(self, users: Sequence[str]) -> float | None:
-        """When the first READY row of these users may be tried; None if there is none."""
-        marks = ",".join("?" * len(users))
-        query = f"SELECT min(not_before) FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608
-        (when,) = self._db.execute(query, users).fetchone()
+    def next_ready_at(self, outboxes: Sequence[Outbox]) -> float | None:
+        """When the first READY row of these outboxes may be tried; None if there is none."""
+        query = f"SELECT min(not_before) FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608
+        (when,) = self._db.execute(query, _roots(outboxes)).fetchone()
         return float(when) if when is not None else None
+
+    def waiting(self, outboxes: Sequence[Outbox]) -> int:
+        """How many photos of these outboxes have not come to their end."""
+        marks = ",".join("?" * len(WAITING))
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND {_from_any(outboxes)}"  # noqa: S608
+        return int(self._db.execute(query, (*(s.value for s in WAITING), *_roots(outboxes))).fetchone()[0])
+
+    def last_device(self, outbox: Outbox) -> int | None:
+        """The device number that the outbox had when its last photo was admitted; None before the first."""
+        row = self._db.execute(
+            "SELECT dev FROM photos WHERE user = ? AND root = ? ORDER BY id DESC LIMIT 1",
+            (outbox.user, os.fsencode(outbox.root)),
+        ).fetchone()
+        return row["dev"] if row else None
 
     def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
         """Every row in one of these states, oldest row first."""
@@ -107,11 +128,11 @@ class Ledger:
         )
         return [_photo(row) for row in rows]
 
-    def count(self, *states: State, user: str | None = None) -> int:
-        """How many rows, of one user or of all, are in one of these states."""
+    def count(self, *states: State) -> int:
+        """How many rows are in one of these states."""
         marks = ",".join("?" * len(states))
-        query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?)"  # noqa: S608
-        return int(self._db.execute(query, (*(s.value for s in states), user, user)).fetchone()[0])
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks})"  # noqa: S608 - marks only
+        return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
 
     def move(self, photos: Photo | Sequence[Photo], to: State, change: Change = _NO_CHANGE) -> None:
         """Change the state of one row, or of several at once, and the columns `change` names.
@@ -137,6 +158,16 @@ class Ledger:
         )
         return [_output(row) for row in rows]
 
+    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> Made | None:
+        """The newest output of an earlier generation with the same bytes, from the same engine."""
+        row = self._db.execute(
+            f"SELECT output_path, output_sha256, report FROM photos WHERE {_KEY} AND generation < ?"  # noqa: S608
+            " AND input_sha256 = ? AND output_path IS NOT NULL"
+            " AND json_extract(report, '$.fingerprint') = ? ORDER BY generation DESC LIMIT 1",
+            (*_key(photo.source), photo.generation, input_sha256, fingerprint),
+        ).fetchone()
+        return Made(_output(row), row["report"]) if row else None
+
     def marker(self, sync: Path) -> str | None:
         """The marker this sync folder had when it was first used."""
         row = self._db.execute(
@@ -149,8 +180,17 @@ class Ledger:
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact for `status`, such as the engine's device."""
+        """Keep a fact, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+
+    def fact(self, key: str) -> str | None:
+        """A fact kept earlier."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return row["value"] if row else None
+
+    def forget(self, key: str) -> None:
+        """Remove a fact that no longer holds."""
+        self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
 
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the
@@ -175,12 +215,12 @@ class Ledger:
         now = self._clock()
         self._db.execute(
             "INSERT INTO photos"
-            " (user, root, path, generation, state, dev, ino, size, mtime_ns, created, updated)"
-            " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?)",
+            " (user, root, path, generation, state, dev, ino, size, mtime_ns, ctime_ns, created, updated)"
+            " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?)",
             (
                 *_key(settled.source),
                 generation,
-                *(snapshot.dev, snapshot.ino, snapshot.size, snapshot.mtime_ns),
+                *(snapshot.dev, snapshot.ino, snapshot.size, snapshot.mtime_ns, snapshot.ctime_ns),
                 now,
                 now,
             ),
@@ -203,10 +243,12 @@ def check_transition(old: State, new: State) -> None:
         raise IllegalTransition(f"a photo that is {old.value} cannot become {new.value}")
 
 
-def _is_known(latest: Photo, snapshot: Snapshot) -> bool:
+def _is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
     # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
-    ended_without_end = latest.state in {State.GONE, State.SUPERSEDED}
-    return not ended_without_end and latest.snapshot.same_content(snapshot)
+    if state in {State.GONE, State.SUPERSEDED} or not known.same_content(found):
+        return False
+    # Held for its owner or mode, perhaps, and those are other ones now: try again.
+    return state is not State.HELD or known.ctime_ns == found.ctime_ns
 
 
 def _columns(change: Change) -> dict[str, object]:
@@ -227,8 +269,20 @@ def _key(source: Source) -> tuple[str, bytes, bytes]:
     return (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
 
 
+def _from_any(outboxes: Sequence[Outbox]) -> str:
+    return "(user, root) IN (VALUES (NULL, NULL)" + ", (?, ?)" * len(outboxes) + ")"
+
+
+def _roots(outboxes: Sequence[Outbox]) -> list[str | bytes]:
+    return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]
+
+
 def _output(row: sqlite3.Row) -> Output:
     return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
+
+
+def _snapshot(row: sqlite3.Row) -> Snapshot:
+    return Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"], row["ctime_ns"])
 
 
 def _photo(row: sqlite3.Row) -> Photo:
@@ -238,7 +292,7 @@ def _photo(row: sqlite3.Row) -> Photo:
         source=Source(outbox, Path(os.fsdecode(row["path"]))),
         generation=row["generation"],
         state=State(row["state"]),
-        snapshot=Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"]),
+        snapshot=_snapshot(row),
         attempts=row["attempts"],
         alone=bool(row["alone"]),
         engine_deaths=row["engine_deaths"],

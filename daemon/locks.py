@@ -22,8 +22,9 @@ class DirectoryLock:
             pid = _pid(self._fd)
             os.close(self._fd)
             raise AlreadyRunning(directory, pid)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        number = f"{os.getpid()}\n".encode()
+        os.pwrite(self._fd, number, 0)  # over the last holder's, which also a full disk allows
+        os.ftruncate(self._fd, len(number))
 
     def release(self) -> None:
         """Let the directory go."""

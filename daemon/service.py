@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 
-from daemon.containers import file_is_complete
-from daemon.dispatch import Dispatcher
-from daemon.errors import DaemonError, SyncUnavailable
+from daemon.containers import file_is_finished
+from daemon.dispatch import ENGINE_FACT, Dispatcher
+from daemon.endings import Endings
+from daemon.errors import DaemonError, LedgerUnavailable, SyncUnavailable
 from daemon.exits import Exit, code_of
-from daemon.files import look
+from daemon.files import explain, look
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
@@ -31,10 +33,13 @@ from daemon.names import printable
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
+from daemon.results import Results
+from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.syncfolder import SyncFolder
 from daemon.watcher import Arrival, Watcher
 from daemon.worker import EngineSpec
+from fawkes_engine import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,7 @@ DEFAULT_FACTORY = "daemon.worker:make_engine"
 
 _GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
 _ONCE_GIVE_UP_S = 10.0
+_LEDGER_PAUSE_S = 5.0
 _FINISH_S = 20.0  # a batch may go on for so long after a signal to stop
 
 
@@ -57,22 +63,32 @@ def run(settings: Settings, factory: str = DEFAULT_FACTORY) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        with Supervisor(settings, factory, give_up_s=_GIVE_UP_S) as supervisor:
-            supervisor.watch()
-            while not supervisor.stopping:
-                supervisor.sleep_until(supervisor.step())
-            supervisor.finish()
-    except DaemonError as exc:
+        while not _run_until_stopped(settings, factory):
+            time.sleep(_LEDGER_PAUSE_S)
+    except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
     return Exit.OK
 
 
+def _run_until_stopped(settings: Settings, factory: str) -> bool:
+    """Whether a signal ended the run. If not, the ledger's disk did: the next run repairs as after a crash."""
+    with Supervisor(settings, factory, give_up_s=_GIVE_UP_S) as supervisor:
+        try:
+            supervisor.watch()
+            while not supervisor.stopping:
+                supervisor.sleep_until(supervisor.step())
+            supervisor.finish()
+        except LedgerUnavailable as exc:
+            log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+        return supervisor.stopping
+
+
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
     """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
 
-    Raises AlreadyRunning, EngineStartError, and SyncUnavailable if nothing is left but photos of users
-    whose sync folder cannot be used.
+    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
+    is left but photos of users whose sync folder cannot be used.
     """
     published = 0
 
@@ -126,9 +142,7 @@ class Supervisor:
 
     def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.state_dir.chmod(0o700)
-        stack.callback(DirectoryLock(settings.state_dir).release)
+        stack.callback(_own(settings.state_dir).release)
         self._wakeup = stack.enter_context(_wakeup())
         stack.enter_context(self._signals())
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
@@ -136,35 +150,48 @@ class Supervisor:
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
-        self._outboxes = [
-            Outbox(user.name, outbox.resolve()) for user in settings.users for outbox in user.outboxes
-        ]
-        self._intake = self._make_intake()
+        self.ledger.forget(ENGINE_FACT)  # the engine of an earlier run is gone
+        roots = Roots(
+            [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes],
+            self.ledger,
+        )
+        self._intake = self._make_intake(roots)
         spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
         self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
+        results = Results(settings.state_dir / "results")
+        results.sweep(self.ledger.in_state(State.READY))
+        self._endings = Endings(
+            roots,
+            self.lanes,
+            self.ledger,
+            results,
+            settings.retry,
+            settle_again=self._intake.settle_again,
+            on_end=self._on_end,
+        )
         self._dispatcher = Dispatcher(
+            roots,
             self.lanes,
             self.ledger,
             self.pool,
+            self._endings,
             settings.retry,
             batch_photos=settings.engine.batch_photos,
-            settle_again=self._intake.settle_again,
-            on_end=self._on_end,
         )
 
     def watch(self) -> None:
         """Listen for photos from now on, and keep the engine loaded."""
-        watcher = Watcher(self._outboxes, self._arrive)
+        watcher = Watcher(self._arrive)
         watcher.start()
         self._stack.callback(watcher.stop)
-        self._intake.before_rescan = watcher.rearm
+        self._intake.watcher = watcher
         self.pool.start(time.monotonic())
 
     def scan(self) -> int:
         """Look for photos once; returns how many wait."""
-        self._intake.rescan(time.monotonic())
+        self._intake.step(time.monotonic())
         if self.has_work:
             self.pool.start(time.monotonic())
         return self._intake.unsettled + self._dispatcher.waiting
@@ -208,7 +235,9 @@ class Supervisor:
         self._wakeup.set()
 
     def _put_back(self) -> None:
-        self._dispatcher.put_back(self.pool.stop())
+        left = self.pool.stop()
+        with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
+            self._endings.put_back(left)
 
     def _make_lanes(self) -> Lanes:
         lanes = []
@@ -217,14 +246,14 @@ class Supervisor:
             lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
         return Lanes(lanes, self.ledger, self._on_end)
 
-    def _make_intake(self) -> Intake:
+    def _make_intake(self, roots: Roots) -> Intake:
         readiness = Readiness(
             settle_s=self._settings.watch.settle_s,
             give_up_s=self._give_up_s,
             look=look,
-            is_complete=file_is_complete,
+            is_finished=file_is_finished,
         )
-        return Intake(self._outboxes, self.ledger, readiness, rescan_s=self._settings.watch.rescan_s)
+        return Intake(roots, self.ledger, readiness, self._settings.watch)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -241,6 +270,16 @@ class Supervisor:
             for number, handler in old.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(old_fd)
+
+
+def _own(state_dir: Path) -> DirectoryLock:
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if state_dir.stat().st_mode & 0o077:
+            state_dir.chmod(0o700)
+        return DirectoryLock(state_dir)
+    except OSError as exc:
+        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,12 @@ MARKER_NAME = ".fawkesd-sync-folder"
 _MARKER_MAX_BYTES = 4096
 _STAGED_NAME = re.compile(r"[0-9a-f]{16}")
 
+# EACCES and EIO may concern one subfolder only; the folder then pauses for a moment at each try of that photo.
 _FOLDER_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE),
+    }
 )
 _NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 

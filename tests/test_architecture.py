@@ -20,12 +20,13 @@ LAYERS = (
     {"cli"},
     {"init", "cloak", "show", "progress", "service", "status"},
     {"dispatch", "intake", "reference"},
-    {"lanes", "watcher", "readiness", "containers", "pool"},
+    {"endings"},
+    {"lanes", "watcher", "readiness", "containers", "pool", "roots", "results"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
     {"checks", "complaints"},
-    {"files", "names", "schema", "yamltext"},
+    {"files", "names", "schema", "yamltext", "kernel"},
     {"model", "errors"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
