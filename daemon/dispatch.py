@@ -10,7 +10,7 @@ from dataclasses import replace
 from daemon.endings import Endings
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
-from daemon.model import Outbox, Photo, State
+from daemon.model import Order, Outbox, Photo, State
 from daemon.pool import Answer, Died, EnginePool, Event
 from daemon.roots import Roots
 from daemon.settings import RetrySettings
@@ -37,6 +37,7 @@ class Dispatcher:
         retry: RetrySettings,
         *,
         batch_photos: int,
+        order: Order,
     ) -> None:
         self._roots = roots
         self._lanes = lanes
@@ -45,6 +46,7 @@ class Dispatcher:
         self._endings = endings
         self._retry = retry
         self._batch_photos = batch_photos
+        self._order = order
 
     @property
     def waiting(self) -> int:
@@ -96,7 +98,10 @@ class Dispatcher:
 
     def _next_batch(self, now: float) -> list[Photo]:
         photos = self._ledger.ready(
-            self._open_outboxes, longest_s=self._retry.longest_s, limit=self._batch_photos
+            self._open_outboxes,
+            longest_s=self._retry.longest_s,
+            limit=self._batch_photos,
+            order=self._order,
         )
         if photos and photos[0].alone:
             photos = photos[:1]

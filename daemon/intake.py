@@ -44,6 +44,7 @@ class Intake:
         self._next_look_s: dict[Outbox, float] = {}
         self._arrivals: deque[Arrival] = deque()
         self._watching = ""
+        self._told_of_clips: set[Outbox] = set()
         self.watcher: Watcher | None = None
 
     def arrive(self, arrival: Arrival) -> None:
@@ -141,14 +142,12 @@ class Intake:
         return None
 
     def _tell_of_clips(self, outbox: Outbox, path: Path) -> None:
-        told = f"told of clips: {printable(outbox.root)}"
-        if self._ledger.fact(told) is None:
-            self._ledger.note(told, printable(path))
+        if outbox not in self._told_of_clips:
+            self._told_of_clips.add(outbox)
             log.warning(
-                "clips beside photos show the same faces and are never published; the first is %s; "
-                "this is said once for %s",
+                "clips show the faces of the photos beside them and are never published: %s; "
+                "others in this outbox are not told of",
                 printable(path),
-                printable(outbox.root),
             )
 
     def _forget_removed(self, outbox: Outbox) -> None:

@@ -44,9 +44,18 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
     (
-        "ALTER TABLE photos ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0",
         # The next photos of a long backlog are found without sorting all of it.
         "CREATE INDEX photos_by_age ON photos (state, mtime_ns DESC, id)",
+        "ALTER TABLE photos ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE TABLE pauses (
+            user TEXT NOT NULL,
+            root BLOB NOT NULL,
+            until REAL NOT NULL,
+            reason TEXT NOT NULL,
+            PRIMARY KEY (user, root)
+        ) STRICT
+        """,
     ),
 )
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from skimage import data
 
@@ -74,7 +75,8 @@ def drop(photo: Path | None, outbox: Path) -> Path:
     if photo:
         return Path(shutil.copy(photo, outbox))
     sample = outbox / "astronaut.jpg"
-    Image.fromarray(data.astronaut()).save(sample, quality=95, subsampling=0)
+    portrait: npt.NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
+    Image.fromarray(portrait).save(sample, quality=95, subsampling=0)
     return sample
 
 
