@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any, cast
 
 from daemon import doctordeep, doctorfolders, facts
 from daemon.errors import EngineStartError
@@ -43,13 +44,13 @@ def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> It
             yield _integrity(history.database, settings.state_dir)
             for user in settings.users:
                 yield from doctordeep.compare(user, history)
-        device = history.fact(facts.ENGINE)
+        device = history.facts().get(facts.ENGINE)
     yield _running_engine(device) if pid else _fresh_engine(settings, factory)
 
 
 def _links(settings: Settings, config: Path) -> Iterator[Finding]:
     """Tell of folders named by way of a symlink: it is followed once, at the start."""
-    written = parse(read(config), config).data["users"]
+    written = cast("dict[str, Any]", parse(read(config), config).data)["users"]
     for user, entry in zip(settings.users, written, strict=True):
         for real, name in zip((*user.outboxes, user.sync), (*entry["outboxes"], entry["sync"]), strict=True):
             path = config.absolute().parent / Path(name).expanduser()
@@ -93,7 +94,9 @@ def _fresh_engine(settings: Settings, factory: str) -> Finding:
         pool.start(started_s)
         device = _wait_until_ready(pool)
     except (EngineStartError, EngineError) as exc:
-        return fault("engine", printable(str(exc)), "check `engine` in the configuration, and the installation")
+        return fault(
+            "engine", printable(str(exc)), "check `engine` in the configuration, and the installation"
+        )
     finally:
         pool.stop()
     return fine("engine", f"is ready on {device} after {time.monotonic() - started_s:.0f} s")

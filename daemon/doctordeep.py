@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from daemon.files import DIRECTORY, explain, opened, sha256_at
+from daemon.files import DIRECTORY, opened, sha256_at
 from daemon.findings import Finding, fault, fine, warning
 from daemon.history import History
 from daemon.model import State
@@ -34,7 +34,9 @@ def compare(user: UserSettings, history: History) -> Iterator[Finding]:
     foreign = [path for path in files if path not in known and path not in leaked]
     changed = [path for path, sha256 in files.items() if path in known and sha256 not in known[path]]
     unread = [path for path, sha256 in files.items() if sha256 is None]
-    yield from _report(user, leaked, foreign, [path for path in changed if path not in {*leaked, *unread}], unread)
+    yield from _report(
+        user, leaked, foreign, [path for path in changed if path not in {*leaked, *unread}], unread
+    )
     removed = published - set(files)
     yield fine(user.sync, f"{len(published) - len(removed)} published, {len(removed)} removed by their owner")
 
@@ -52,7 +54,9 @@ def _report(
         message = f"{len(foreign)} file(s) did not come from fawkesd: {_some(foreign)}"
         yield warning(user.sync, message, "nothing is known of the faces in them")
     if unread:
-        yield warning(user.sync, f"{len(unread)} file(s) cannot be read: {_some(unread)}", "check their owner")
+        yield warning(
+            user.sync, f"{len(unread)} file(s) cannot be read: {_some(unread)}", "check their owner"
+        )
 
 
 def _some(paths: Sequence[Path]) -> str:

@@ -117,7 +117,9 @@ def _linking(user: UserSettings) -> Finding:
             os.link(f"/proc/self/fd/{fd}", probe, src_dir_fd=root, follow_symlinks=True)
     except OSError as exc:
         if exc.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
-            return warning(user.sync, "has no nameless files", "the service proves at its start what else it has")
+            return warning(
+                user.sync, "has no nameless files", "the service proves at its start what else it has"
+            )
         advice = "set `staging` to a folder on the same mount as the sync folder"
         return fault(user.sync, f"files cannot come in from {staging}: {explain(exc)}", advice)
     probe.unlink()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import Enum
+
+from daemon.names import printable
 
 
 class Level(Enum):
@@ -22,6 +26,19 @@ class Finding:
     subject: str
     message: str
     advice: str = ""
+
+
+def as_line(finding: Finding) -> str:
+    """Return a finding as lines of text; names are escaped."""
+    advice = f"\n         {printable(finding.advice)}" if finding.advice else ""
+    return f"{finding.level.value:8} {printable(finding.subject)}: {printable(finding.message)}{advice}"
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return findings as one JSON object."""
+    values = [{**asdict(finding), "level": finding.level.value} for finding in findings]
+    has_fault = any(finding.level is Level.FAULT for finding in findings)
+    return json.dumps({"ok": not has_fault, "findings": values}, indent=2)
 
 
 def fine(subject: object, message: str) -> Finding:

@@ -72,7 +72,7 @@ def read(settings: Settings) -> Status:
     pid = holder(settings.state_dir)
     running = pid is not None
     with reading(settings.state_dir) as history:
-        noted = _facts(history.database) if running else {}
+        noted = history.facts() if running else {}
         return Status(
             running=running,
             pid=pid,
@@ -140,10 +140,6 @@ def _seconds_per_photo(database: sqlite3.Connection, user: str) -> float | None:
         (user, _RECENT_PHOTOS),
     ).fetchall()
     return statistics.median(seconds for (seconds,) in rows) if rows else None
-
-
-def _facts(database: sqlite3.Connection) -> dict[str, str]:
-    return {row["key"]: row["value"] for row in database.execute("SELECT key, value FROM facts")}
 
 
 def _engine(noted: dict[str, str], settings: Settings) -> str:

@@ -27,6 +27,8 @@ Wait = Callable[[Callable[[], object]], None]
 
 HOUR_S = 3600.0
 OUTBOX = Outbox("ada", Path("/out"))
+OTHER = Outbox("ada", Path("/other"))
+BOTH = [OUTBOX, OTHER]
 
 
 @pytest.fixture
@@ -41,13 +43,13 @@ def fawkesd(home: Home, *arguments: str) -> int:
 
 
 def ready(ledger: Ledger) -> list[str]:
-    found = ledger.ready(["ada"], longest_s=HOUR_S, limit=9)
+    found = ledger.ready(BOTH, longest_s=HOUR_S, limit=9)
     return [photo.source.relative.name for photo in found]
 
 
 def admit(ledger: Ledger, name: str, mtime_ns: int = 1, outbox: Outbox = OUTBOX) -> Source:
     source = Source(outbox, Path(name))
-    ledger.admit([Settled(source, Snapshot(dev=1, ino=1, size=1, mtime_ns=mtime_ns))])
+    ledger.admit([Settled(source, Snapshot(dev=1, ino=1, size=1, mtime_ns=mtime_ns, ctime_ns=1))])
     return source
 
 
@@ -55,15 +57,15 @@ def test_a_pause_elapses_by_itself(tmp_path: Path) -> None:
     now = 1000.0
     ledger = Ledger(tmp_path / LEDGER_NAME, clock=lambda: now)
     admit(ledger, "a.jpg")
-    admit(ledger, "b.jpg", outbox=Outbox("ada", Path("/other")))
+    admit(ledger, "b.jpg", outbox=OTHER)
 
     ledger.pause(OUTBOX, 2 * HOUR_S)
 
     assert ready(ledger) == ["b.jpg"]
-    assert ledger.waiting(["ada"]) == 1
+    assert ledger.waiting(BOTH) == 1
     now += 2 * HOUR_S
     assert sorted(ready(ledger)) == ["a.jpg", "b.jpg"]
-    assert ledger.waiting(["ada"]) == 2
+    assert ledger.waiting(BOTH) == 2
     assert ledger.resume(OUTBOX) is False
     ledger.close()
 
@@ -73,11 +75,11 @@ def test_the_service_knows_when_a_pause_ends(tmp_path: Path) -> None:
     admit(ledger, "a.jpg")
 
     ledger.pause(OUTBOX, HOUR_S)
-    assert ledger.next_ready_at(["ada"]) == 1000.0 + HOUR_S
+    assert ledger.next_ready_at(BOTH) == 1000.0 + HOUR_S
     ledger.pause(OUTBOX)
-    assert ledger.next_ready_at(["ada"]) is None
+    assert ledger.next_ready_at(BOTH) is None
     assert ledger.resume(OUTBOX) is True
-    assert ledger.next_ready_at(["ada"]) == 0.0
+    assert ledger.next_ready_at(BOTH) == 0.0
     ledger.close()
 
 
@@ -86,7 +88,7 @@ def test_the_order_of_waiting_photos_is_selectable(ledger: Ledger, order: Order,
     for mtime_ns, name in enumerate("ab"):
         admit(ledger, name, mtime_ns)
 
-    found = ledger.ready(["ada"], longest_s=HOUR_S, limit=9, order=order)
+    found = ledger.ready(BOTH, longest_s=HOUR_S, limit=9, order=order)
 
     assert [photo.source.relative.name for photo in found] == names
 
@@ -115,7 +117,7 @@ def test_a_retry_forgets_every_failure_and_wait(tmp_path: Path) -> None:
         photo = ledger.latest(source)
         assert photo is not None
         assert (photo.state, photo.attempts, photo.engine_deaths) == (State.READY, 0, 0)
-    assert ledger.next_ready_at(["ada"]) == 0.0
+    assert ledger.next_ready_at(BOTH) == 0.0
     assert ledger.retry(None) == 0
     ledger.close()
 
