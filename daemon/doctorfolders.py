@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.files import DIRECTORY, explain, opened
 from daemon.findings import Finding, fault, fine, warning
 from daemon.history import History
-from daemon.kernel import remote_kind
+from daemon.kernel import remote_kind, watches_used_up
 from daemon.locks import holder
 from daemon.settings import Settings, UserSettings
 from daemon.syncfolder import MARKER_NAME, read_marker
@@ -41,30 +41,35 @@ _TOOLS = (
 
 def outboxes(settings: Settings) -> Iterator[Finding]:
     """Check that photos are noticed."""
-    folders = 0
+    folders, used_up = 0, False
     for outbox in (outbox for user in settings.users for outbox in user.outboxes):
         kind = remote_kind(outbox.stat().st_dev)
         if kind is None:
             folders += sum(1 for _ in os.walk(outbox))
+            used_up |= watches_used_up(outbox)
             yield fine(outbox, "is on a local disk: new photos are noticed at once")
         else:
             poll = f"{settings.watch.poll_s:g} s"
             yield warning(outbox, f"is on {kind}, which brings no events", f"it is looked at every {poll}")
         if not os.access(outbox, os.R_OK | os.X_OK):
             yield fault(outbox, "cannot be read", "run fawkesd as the owner of the photos")
-    yield from limits(folders, _LIMITS)
+    yield from limits(folders, _LIMITS, used_up=used_up)
 
 
-def limits(folders: int, directory: Path) -> Iterator[Finding]:
-    """Compare the kernel's limits with so many folders to watch. directory: where the limits are files."""
+def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]:
+    """Compare the kernel's limits with so many folders to watch.
+
+    directory: where the limits are files. used_up: the kernel refuses another watch at this moment.
+    """
     wanted = {"max_user_watches": 2 * folders, "max_queued_events": _QUEUE_EVENTS}
     for name, needed in wanted.items():
         limit = int((directory / name).read_text())
-        if limit < needed:
-            value = max(needed, 524_288) if name == "max_user_watches" else needed
+        refused = used_up and name == "max_user_watches"
+        if limit < needed or refused:
+            value = max(needed, 2 * limit)
             yield warning(
                 f"fs.inotify.{name}",
-                f"is {limit}, {needed} would do",
+                f"is {limit} and used up" if refused else f"is {limit}, too low for {folders} folder(s)",
                 f"sudo sysctl -w fs.inotify.{name}={value}; to keep it, put that line into "
                 "/etc/sysctl.d/60-fawkesd.conf",
             )
