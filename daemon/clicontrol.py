@@ -101,7 +101,10 @@ def examine_machine(
 def _seconds(duration: str | None) -> float | None:
     if duration is None:
         return None
+    from daemon.orders import PAUSE_MAX_S
+
     match = _DURATION.fullmatch(duration.strip())
-    if match is None or not float(match[1]):
-        raise typer.BadParameter(f"{duration!r} is no time; write it like 30m, 2h or 1d")
-    return float(match[1]) * _UNITS_S[match[2]]
+    seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+    if not 0 < seconds <= PAUSE_MAX_S:
+        raise typer.BadParameter(f"{duration!r} is no time; write it like 30m, 2h or 1d, at most ten years")
+    return seconds

@@ -127,7 +127,7 @@ def _linking(user: UserSettings) -> Finding:
             )
         advice = "set `staging` to a folder on the same mount as the sync folder"
         return fault(user.sync, f"files cannot come in from {staging}: {explain(exc)}", advice)
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # a service that starts now clears its staging folder
     return fine(user.sync, f"is on one mount with {staging}: photos appear whole")
 
 

@@ -180,7 +180,7 @@ class Supervisor:
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
         self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
-        self.ledger.configure(outboxes)
+        self.ledger.pauses.configure(outboxes)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())

@@ -32,7 +32,7 @@ LAYERS = (
     {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
     {"checks", "complaints", "findings"},
-    {"bell", "files", "names", "schema", "yamltext", "kernel"},
+    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses"},
     {"model", "errors", "facts"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}

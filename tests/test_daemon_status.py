@@ -49,7 +49,7 @@ def test_paused_folders_are_told_with_what_waits_for_them(home: Home) -> None:
     once(home.settings, Counter(), FACTORY)
     for for_s in (math.inf, 3600.0):
         ledger = Ledger(home.state_dir / LEDGER_NAME)
-        ledger.pause(Outbox("ada", home.outbox), for_s)
+        ledger.pauses.add(Outbox("ada", home.outbox), for_s)
         ledger.close()
         (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))
         once(home.settings, Counter(), FACTORY)
