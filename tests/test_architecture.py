@@ -18,7 +18,7 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cliphotos", "clicontrol"},
+    {"clicontrol", "clipeople", "cliphotos"},
     {"showphoto", "doctor"},
     {"doctorfolders", "doctordeep"},
     {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},
