@@ -28,6 +28,7 @@ from daemon.errors import (
     SyncUnavailable,
 )
 from daemon.files import look, read_source
+from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
 from daemon.model import WAITING, Change, Photo, Settled, Source, State
@@ -152,7 +153,7 @@ class Dispatcher:
         match event:
             case Ready():
                 self._ledger.note(ENGINE_FACT, event.device_name)
-                log.info("engine ready on %s", event.device_name)
+                log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
                 self._answered(event.photo, event.outcome, now)
             case Died():
@@ -187,7 +188,14 @@ class Dispatcher:
         except PublishFault as exc:
             self._later(photo, str(exc))
         else:
-            log.info("published: %s as %s", printable(photo.source.path), printable(output.relative))
+            log.info(
+                "published: %s as %s",
+                printable(photo.source.path),
+                printable(output.relative),
+                extra=about(
+                    Outcome.PUBLISHED, photo, stage=State.PUBLISHING, seconds=protected.report.seconds
+                ),
+            )
             self._on_end(photo, State.PUBLISHED)
 
     def _died(self, event: Died) -> None:
@@ -210,11 +218,24 @@ class Dispatcher:
             self._end(photo, State.HELD, reason)
             return
         delay_s = min(self._retry.first_s * 2**photo.attempts, self._retry.longest_s)
-        log.warning("again in %.0f s: %s: %s", delay_s, printable(photo.source.path), printable(reason))
+        log.warning(
+            "again in %.0f s: %s: %s",
+            delay_s,
+            printable(photo.source.path),
+            printable(reason),
+            extra=about(Outcome.LATER, photo, stage=self._ledger.get(photo.id).state),
+        )
         change = Change(reason=reason, attempts=attempts, not_before=time.time() + delay_s)
         self._ledger.move(photo, State.READY, change)
 
     def _end(self, photo: Photo, state: State, reason: str) -> None:
+        stage = self._ledger.get(photo.id).state
         self._ledger.move(photo, state, Change(reason=reason))
-        log.info("%s: %s: %s", state.value, printable(photo.source.path), printable(reason))
+        log.info(
+            "%s: %s: %s",
+            state.value,
+            printable(photo.source.path),
+            printable(reason),
+            extra=about(Outcome[state.name], photo, stage=stage),
+        )
         self._on_end(photo, state)

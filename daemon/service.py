@@ -7,6 +7,7 @@ Watchdog's own threads only append to a queue.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import math
 import os
@@ -17,17 +18,21 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import FrameType
 
+from daemon import journal, show, status
 from daemon.containers import file_is_complete
 from daemon.dispatch import Dispatcher
 from daemon.errors import DaemonError, SyncUnavailable
 from daemon.exits import Exit, code_of
 from daemon.files import look
+from daemon.hooks import Hooks
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.locks import DirectoryLock
 from daemon.model import HeldPhoto, Outbox, Photo, Progress, State
 from daemon.names import printable
+from daemon.notices import Notices, Situation
+from daemon.notify import Health, Notifier
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
@@ -55,12 +60,17 @@ class OnceResult:
 
 def run(settings: Settings, factory: str = DEFAULT_FACTORY) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    journal.set_up()
+    faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
+    notifier = Notifier(lambda: next(show.status_lines(status.read(settings))))
     try:
         with Supervisor(settings, factory, give_up_s=_GIVE_UP_S) as supervisor:
             supervisor.watch()
             while not supervisor.stopping:
-                supervisor.sleep_until(supervisor.step())
+                due_s = supervisor.step()
+                notify_due_s = notifier.step(supervisor.health, time.monotonic())
+                supervisor.sleep_until(min(due_s, notify_due_s))
+            notifier.stopping()
             supervisor.finish()
     except DaemonError as exc:
         log.critical("%s", printable(str(exc)))
@@ -88,6 +98,7 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
         supervisor.finish()
+        supervisor.hooks.drain()
         paused = supervisor.lanes.paused
         held = supervisor.held()
     if paused:
@@ -111,6 +122,7 @@ class Supervisor:
         self._give_up_s = give_up_s
         self._on_end = on_end
         self._stack = contextlib.ExitStack()
+        self._watcher: Watcher | None = None
         self.stopping = False
 
     def __enter__(self) -> Supervisor:
@@ -133,6 +145,9 @@ class Supervisor:
         stack.enter_context(self._signals())
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
+        self.hooks = Hooks(settings)
+        self.hooks.start()
+        stack.callback(self.hooks.stop)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
@@ -151,12 +166,13 @@ class Supervisor:
             settings.retry,
             batch_photos=settings.engine.batch_photos,
             settle_again=self._intake.settle_again,
-            on_end=self._on_end,
+            on_end=self._ended,
         )
+        self._notices = Notices(self._situation, self.hooks.run) if settings.hooks.desktop else None
 
     def watch(self) -> None:
         """Listen for photos from now on, and keep the engine loaded."""
-        watcher = Watcher(self._outboxes, self._arrive)
+        self._watcher = watcher = Watcher(self._outboxes, self._arrive)
         watcher.start()
         self._stack.callback(watcher.stop)
         self._intake.before_rescan = watcher.rearm
@@ -180,7 +196,8 @@ class Supervisor:
         self._intake.step(now)
         engine_due_s = self._dispatcher.step(now)
         # Asked last: the dispatcher may have sent a changed photo back to settle.
-        return min(self._intake.due_s, math.inf if engine_due_s is None else engine_due_s)
+        notices_due_s = self._notices.step(now) if self._notices else math.inf
+        return min(self._intake.due_s, math.inf if engine_due_s is None else engine_due_s, notices_due_s)
 
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""
@@ -203,6 +220,24 @@ class Supervisor:
             for photo in self.ledger.in_state(State.HELD)
         )
 
+    @property
+    def health(self) -> Health:
+        """How the parts are."""
+        return Health(
+            engine_ready=self.pool.is_ready,
+            watching=self._watcher is not None and self._watcher.is_alive,
+            working=bool(self.pool.in_work),
+            progress=self.pool.signs_of_life,
+        )
+
+    def _situation(self) -> Situation:
+        held = self.ledger.count(State.HELD)
+        return Situation(held, self._dispatcher.waiting, self.lanes.paused_users)
+
+    def _ended(self, photo: Photo, state: State) -> None:
+        self.hooks.on_end(self.ledger.get(photo.id))
+        self._on_end(photo, state)
+
     def _arrive(self, arrival: Arrival) -> None:
         self._intake.arrive(arrival)
         self._wakeup.set()
@@ -215,7 +250,7 @@ class Supervisor:
         for user in self._settings.users:
             folder = SyncFolder(user.sync, user.staging_dir, self.ledger)
             lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
-        return Lanes(lanes, self.ledger, self._on_end)
+        return Lanes(lanes, self.ledger, self._ended)
 
     def _make_intake(self) -> Intake:
         readiness = Readiness(

@@ -69,6 +69,11 @@ class Watcher:
         self._observer.stop()
         self._observer.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that hands events over is there; those that read them end with their outbox."""
+        return self._observer.is_alive()
+
     def rearm(self) -> None:
         """Watch outboxes that came back, or were replaced by another directory of the same name.
 

@@ -20,15 +20,16 @@ LAYERS = (
     {"cli"},
     {"cliphotos"},
     {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
-    {"history"},
+    {"history", "notices", "notify"},
+    {"hooks"},
     {"dispatch", "intake", "reference"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
-    {"ledger", "locks", "targets", "settings", "exits", "atomic"},
+    {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
     {"checks", "complaints"},
     {"files", "names", "schema", "yamltext"},
-    {"model", "errors"},
+    {"model", "errors", "system"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
 
