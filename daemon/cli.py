@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import cliphotos, cloak, init, progress, reference, show
+from daemon import clicontrol, cliphotos, cloak, init, progress, reference, show
 from daemon.clicommon import Config, Json, examples, load_settings
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cliphotos.app)
+app.add_typer(clicontrol.app)
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
 
@@ -137,7 +138,7 @@ def run_service(config: Config = None) -> None:
     settings = load_settings(config)
     from daemon import service
 
-    raise typer.Exit(service.run(settings))
+    raise typer.Exit(service.run(settings, lambda: load_settings(config)))
 
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))

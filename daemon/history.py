@@ -56,9 +56,9 @@ class History:
         """Every photo in a state."""
         return self._records("state = ? ORDER BY updated DESC, id DESC", (state.value,))
 
-    def recent(self, limit: int) -> list[Record]:
-        """The rows that changed last."""
-        return self._records("1 ORDER BY updated DESC, id DESC LIMIT ?", (limit,))
+    def newest(self) -> Iterator[Record]:
+        """Every row, one at a time, the one that changed last first."""
+        return map(_record, self.database.execute("SELECT * FROM photos ORDER BY updated DESC, id DESC"))
 
     def _records(self, condition: str, values: Sequence[object]) -> list[Record]:
         rows = self.database.execute(f"SELECT * FROM photos WHERE {condition}", values)  # noqa: S608 - constant

@@ -19,6 +19,8 @@ from daemon.syncfolder import SyncFolder
 
 log = logging.getLogger(__name__)
 
+PAUSED_FACT = "paused "  # followed by the user's name
+
 _REPROBE_S = 5.0
 
 
@@ -85,6 +87,7 @@ class Lanes:
         lane = self._lanes[user]
         if reason != lane.paused:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
+            self._ledger.note(PAUSED_FACT + user, reason)
         lane.paused = reason
         lane.retry_at_s = now + _REPROBE_S
         lane.folder.release()
@@ -117,4 +120,5 @@ class Lanes:
         else:
             if lane.retry_at_s:
                 log.info("user %s: publishing again", lane.user, extra=about(Outcome.RESUMED, user=lane.user))
+                self._ledger.forget(PAUSED_FACT + lane.user)
             lane.paused = None

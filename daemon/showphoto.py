@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.names import printable
@@ -48,6 +48,11 @@ def why_json(found: Explanation) -> str:
         "generations": [record_values(record) for record in found.records],
     }
     return json.dumps(values, indent=2)
+
+
+def records_json(records: Sequence[Record]) -> str:
+    """Return rows as a JSON list."""
+    return json.dumps([record_values(record) for record in records], indent=2)
 
 
 def history_line(record: Record) -> str:

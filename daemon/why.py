@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.errors import InputError
 from daemon.files import look
 from daemon.history import History, Record, reading
 from daemon.locks import holder
-from daemon.model import Outbox, Source, State
-from daemon.names import PHOTO_SUFFIXES, ignore_rule, printable
+from daemon.model import Source, State
+from daemon.names import PHOTO_SUFFIXES, ignore_rule
+from daemon.places import absolute, source_at, sync_folder_of
 from daemon.settings import Settings
 
 
@@ -38,30 +38,12 @@ def explain(settings: Settings, path: Path) -> Explanation:
     """Explain a path. Raises InputError if it is in no folder of anyone, and LedgerError."""
     place = absolute(path)
     with reading(settings.state_dir) as history:
-        for user in settings.users:
-            if place.is_relative_to(user.sync):
-                records = history.of_output(user.name, place.relative_to(user.sync))
-                if not records:
-                    return _foreign(place, user.name)
-                return _explain(settings, history, place, records[0].photo.source)
-        source = source_of(settings, history, place)
-        if source is None:
-            raise InputError(f"{printable(place)} is in no outbox and in no sync folder; check the path")
-        return _explain(settings, history, place, source)
-
-
-def absolute(path: Path) -> Path:
-    """The path as the ledger writes it: folders free of symlinks, the photo's own name as it is."""
-    return Path(os.path.realpath(path.parent)) / path.name
-
-
-def source_of(settings: Settings, history: History, place: Path) -> Source | None:
-    """The photo at an absolute path below an outbox, also one that is no longer configured."""
-    configured = [Outbox(user.name, outbox) for user in settings.users for outbox in user.outboxes]
-    for outbox in [*configured, *history.outboxes()]:
-        if place != outbox.root and place.is_relative_to(outbox.root):
-            return Source(outbox, place.relative_to(outbox.root))
-    return None
+        source = source_at(settings, history, place)
+        if source is not None:
+            return _explain(settings, history, place, source)
+    user = sync_folder_of(settings, place)
+    assert user is not None, "source_at knows every path but a foreign one in a sync folder"
+    return _foreign(place, user.name)
 
 
 def _foreign(place: Path, user: str) -> Explanation:

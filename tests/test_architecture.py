@@ -18,17 +18,19 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cliphotos"},
+    {"cliphotos", "clicontrol"},
     {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
-    {"history", "notices", "notify"},
+    {"places"},
+    {"history", "caller", "notices", "notify"},
     {"hooks"},
-    {"dispatch", "intake", "reference"},
+    {"dispatch", "intake", "reference", "control"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
+    {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
     {"checks", "complaints"},
-    {"files", "names", "schema", "yamltext"},
+    {"bell", "files", "names", "schema", "yamltext"},
     {"model", "errors", "system"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
