@@ -59,7 +59,7 @@ def about(
 def set_up() -> None:
     """Log from INFO up, in the form that fits what stderr is."""
     if system.stderr_is_journal():
-        logging.basicConfig(handlers=[JournalHandler()], level=logging.INFO)
+        logging.basicConfig(format="%(message)s", handlers=[JournalHandler()], level=logging.INFO)
     else:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
 

@@ -18,9 +18,11 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cliphotos", "clicontrol"},
+    {"cliphotos", "clicontrol", "cliservice"},
     {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
-    {"places"},
+    {"places", "installer"},
+    {"fit"},
+    {"unit"},
     {"history", "caller", "notices", "notify"},
     {"hooks"},
     {"dispatch", "intake", "reference", "control"},
