@@ -75,7 +75,7 @@ def test_with_systemd_python_entries_have_fields_to_search_by() -> None:
         pytest.skip("a mount namespace of one's own needs root and unshare")
     program = WITH_JOURNAL.format(packages=PACKAGES, program=PROGRAM)
     done = subprocess.run(
-        ["unshare", "--mount", sys.executable, "-c", program],  # noqa: S607
+        ["unshare", "--mount", sys.executable, "-c", program],
         check=False,
         capture_output=True,
     )

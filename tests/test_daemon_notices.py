@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from hypothesis import given
@@ -65,7 +66,9 @@ def test_the_end_of_a_backlog_is_told_and_that_of_a_photo_is_not() -> None:
 def test_a_photo_cannot_write_the_message() -> None:
     desktop = Desktop(Situation())
 
-    assert desktop.at(0.0, Situation(paused={"ada": "a\n<b>bold</b>"})) == ["ada: paused: a\\n&lt;b&gt;bold&lt;/b&gt;"]
+    assert desktop.at(0.0, Situation(paused={"ada": "a\n<b>bold</b>"})) == [
+        "ada: paused: a\\n&lt;b&gt;bold&lt;/b&gt;"
+    ]
     assert desktop.calls[0].command[:4] == ("notify-send", "--app-name=fawkesd", "--", "fawkesd")
 
 
@@ -82,4 +85,4 @@ def test_there_is_never_more_than_one_message_a_minute(steps: list[tuple[float, 
         if desktop.at(now, Situation(held=held, waiting=waiting)):
             shown_at.append(now)
 
-    assert all(later - sooner >= 60 for sooner, later in zip(shown_at, shown_at[1:], strict=False))
+    assert all(later - sooner >= 60 for sooner, later in itertools.pairwise(shown_at))

@@ -52,7 +52,11 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "notify") if request.param == "path" else f"@fawkesd-test-{os.getpid()}-{tmp_path.name}"
+    return (
+        str(tmp_path / "notify")
+        if request.param == "path"
+        else f"@fawkesd-test-{os.getpid()}-{tmp_path.name}"
+    )
 
 
 @pytest.fixture
