@@ -16,6 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon.names import ignore_rules
 from daemon.yamltext import Fault, KeyPath, dotted
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ def showable(desktop: bool) -> bool:
     if desktop and shutil.which(NOTIFY_SEND) is None:
         raise ValueError(f"{NOTIFY_SEND} is not installed; in Debian it is in the package libnotify-bin")
     return desktop
+
+
+def ignore_pattern(line: str) -> str:
+    """Return a line of ignore patterns itself. Raises ValueError saying why it is none."""
+    try:
+        ignore_rules((line,))
+    except ValueError as exc:
+        raise ValueError(f"{line!r} is no pattern of a .gitignore ({exc}); correct it") from exc
+    return line
 
 
 def names(settings: Settings) -> list[Fault]:

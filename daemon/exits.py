@@ -9,6 +9,7 @@ from daemon.errors import (
     ConfigError,
     DaemonError,
     InputError,
+    LedgerUnavailable,
     NotAnswering,
     OutputError,
     ServiceError,
@@ -34,6 +35,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
+    (LedgerUnavailable, Exit.TEMP_FAIL),
     (ServiceError, Exit.UNAVAILABLE),
     (NotAnswering, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),

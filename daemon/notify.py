@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon import system
+from daemon.names import printable
 
 _STATUS_EVERY_S = 2.0
 _EXTEND_EVERY_S = 10.0
@@ -63,6 +64,11 @@ class Notifier:
         self._is_ready = False
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         system.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def waits(self, reason: str) -> None:
+        """The service does nothing until something outside is put right, which is no reason to restart it."""
+        self._told_status = ""
+        system.notify("WATCHDOG=1", f"STATUS=everything waits: {printable(reason)}")
 
     def stopping(self) -> None:
         """No new work is begun from now on."""

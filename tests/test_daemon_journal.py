@@ -23,7 +23,7 @@ from daemon import journal
 from daemon.model import Outbox, Photo, Snapshot, Source, State
 journal.set_up()
 photo = Photo(7, Source(Outbox("ada", Path("/out\\nbox")), Path("a.jpg")), 1, State.READY,
-              Snapshot(1, 2, 3, 4), 0, False, 0, None, None, None)
+              Snapshot(1, 2, 3, 4, 5), 0, False, 0, None, None, None)
 fields = journal.about(journal.Outcome.HELD, photo, stage=State.WORKING, seconds=1.5)
 logging.getLogger("x").info("held: %s", "why\\nnot", extra=fields)
 logging.getLogger("x").error("bad")
