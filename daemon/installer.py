@@ -67,6 +67,8 @@ def uninstall(scope: Scope) -> list[Path]:
         files.append(_CATALOGS / CATALOG)
     for file in files:
         _remove(file)
+    if scope is Scope.SYSTEM:
+        _run_quietly(["journalctl", "--update-catalog"])
     systemctl(scope, "daemon-reload")
     return files
 
