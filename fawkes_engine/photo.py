@@ -18,6 +18,7 @@ from fawkes_engine.faces import Pixels
 from fawkes_engine.types import Unreadable, Unsupported
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
+_PLATFORM_SIDE_PX = 2048
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _MODES = {"L", "RGB", "RGBA", "P"}
 
@@ -106,6 +107,15 @@ def as_written(photo: Photo, piece: Pixels, jpeg_quality: int) -> Pixels:
     image = Image.fromarray(piece).convert("L" if photo.grey else "RGB")
     out = io.BytesIO()
     image.save(out, "JPEG", quality=jpeg_quality, subsampling=0)
+    return np.asarray(Image.open(out).convert("RGB"))
+
+
+def as_shared(pixels: Pixels) -> Pixels:
+    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=75, subsampling=2)
     return np.asarray(Image.open(out).convert("RGB"))
 
 
