@@ -27,9 +27,10 @@ fi
 
 if [ ! -e "$base/complete" ]; then
     rm -rf "$base"
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
+    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1)
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3-systemd \
-        bookworm "$base" "$mirror" >"$root/debootstrap.log" 2>&1 || { tail "$root/debootstrap.log"; exit 1; }
+        "$release" "$base" "$mirror" >"$root/debootstrap.log" 2>&1 || { tail "$root/debootstrap.log"; exit 1; }
     touch "$base/complete"
 fi
 cp -a --reflink=auto "$base/." "$root"
@@ -42,9 +43,11 @@ site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 "$interpreter" -m venv --without-pip "$program"
 ln -sfn "$interpreter" "$program/bin/python"
 inside=$(echo "$program"/lib/python*/site-packages)
-"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$root/tmp" .
+mkdir "$root/tmp/source"
+cp -a pyproject.toml README.md LICENSE daemon fawkes_engine service "$root/tmp/source"  # a build leaves files behind
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$root/tmp" "$root/tmp/source"
 "$python" -m zipfile -e "$root"/tmp/fawkesd-*.whl "$inside"
-printf '%s\n' "$site" /usr/lib/python3/dist-packages >"$inside/dependencies.pth"
+printf '%s\n' /opt/dependencies /usr/lib/python3/dist-packages >"$inside/dependencies.pth"
 
 # Where the interpreter lies outside, anyone must be able to get to it inside.
 mkdir -p "$root/root" "$root/var/log/journal" "$root/work"
@@ -65,7 +68,7 @@ UNIT
 mkdir -p "$root/etc/systemd/system/default.target.wants"
 ln -s ../test-inside.service "$root/etc/systemd/system/default.target.wants/test-inside.service"
 
-binds=(--bind-ro="$site")
+binds=(--bind-ro="$site:/opt/dependencies")
 [ "$prefix" = /usr ] || binds+=(--bind-ro="$prefix")
 timeout 1800 systemd-nspawn --quiet -D "$root" -b --register=no --keep-unit --console=read-only "${binds[@]}" \
     </dev/null >"$root/work/console" 2>&1 || { tail -n 30 "$root/work/console"; }
