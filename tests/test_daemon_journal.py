@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from daemon import system
 from daemon.journal import Outcome, about
 from daemon.model import State
 
@@ -49,7 +49,7 @@ sys.stdout.buffer.write(journal_end.recv(65536))
 """
 
 
-@pytest.mark.skipif(system.sd_journal is not None, reason="systemd-python is installed")
+@pytest.mark.skipif(find_spec("systemd") is not None, reason="systemd-python is installed")
 def test_without_systemd_python_each_line_on_stderr_carries_its_level(tmp_path: Path) -> None:
     with (tmp_path / "stream").open("wb") as stream:
         numbers = os.fstat(stream.fileno())
