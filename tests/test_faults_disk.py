@@ -120,7 +120,7 @@ def test_fault_12_a_failed_fsync_is_a_failed_write_and_is_made_again(
     home: Home, start: Start, eventually: Wait, failing: int
 ) -> None:
     # The first two are those of the marker and of its folder.
-    strace = ("strace", "-qq", "-o", "/dev/null", "-e", f"inject=fsync:error=EIO:when={failing}")
+    strace = ("strace", "-D", "-qq", "-o", "/dev/null", "-e", f"inject=fsync:error=EIO:when={failing}")
     daemon = start(home.settings, under=strace)
     eventually(lambda: "engine ready" in daemon.log)
 
