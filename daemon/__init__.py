@@ -13,8 +13,10 @@
     roots     which outboxes are there; an unplugged drive is no deletion
     results   what could not be published yet, so that the engine need not repeat it
     kernel    writers, kinds of file systems, limits
-    cli, init, cloak, settings   what a person types and writes
-    model, errors, names, files, locks, targets, schema   values and leaves
+    bell, control, orders, caller   signals, the control socket, what it carries, a command's side of it
+    cli*, init, cloak, settings     what a person types and writes
+    history, status, why, places, show*, doctor*   what a person asks, read beside the running service
+    model, facts, errors, names, files, locks, targets, schema   values and leaves
 
 One process (the supervisor) runs everything except `worker`, which runs in the engine process. The supervisor
 never imports torch and is the only one that touches the staging and sync folders.

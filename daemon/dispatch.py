@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import replace
 
+from daemon import facts
 from daemon.endings import Endings
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
@@ -18,8 +19,6 @@ from daemon.worker import Ready
 from fawkes_engine import Request
 
 log = logging.getLogger(__name__)
-
-ENGINE_FACT = "engine"
 
 _BATCH_BYTES = 64 << 20
 
@@ -66,11 +65,11 @@ class Dispatcher:
         self._lanes.reopen(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
-        due = [self._lanes.due_s]
+        due: list[float | None] = []
         if feed and self._pool.is_idle:
             self._feed(now)
             due.append(self._next_ready_s(now))
-        due.append(self._pool.due_s)
+        due += [self._lanes.due_s, self._pool.due_s]  # last: feeding may have paused a user
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def _next_ready_s(self, now: float) -> float | None:
@@ -118,10 +117,10 @@ class Dispatcher:
     def _handle(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                self._ledger.note(ENGINE_FACT, event.device_name)
+                self._ledger.note(facts.ENGINE, event.device_name)
                 log.info("engine ready on %s", event.device_name)
             case Answer():
                 self._endings.answered(event.photo, event.outcome, now)
             case Died():
-                self._ledger.forget(ENGINE_FACT)
+                self._ledger.forget(facts.ENGINE)
                 self._endings.died(event.photos, event.reason, alone=event.alone)

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from daemon import facts
 from daemon.files import look
 from daemon.ledger import Ledger
 from daemon.model import Change, Outbox, Source, State
@@ -22,8 +23,6 @@ from daemon.settings import WatchSettings
 from daemon.watcher import Arrival, Watcher, walk
 
 log = logging.getLogger(__name__)
-
-WATCH_FACT = "watching"
 
 # Files looked at in one step, so that a backlog of 50,000 does not keep results waiting.
 _LOOKS_PER_STEP = 500
@@ -109,7 +108,7 @@ class Intake:
         watching = "; ".join(words) or "natively"
         if watching != self._watching:
             self._watching = watching
-            self._ledger.note(WATCH_FACT, watching)
+            self._ledger.note(facts.WATCHING, watching)
             log.info("watching: %s", watching)
 
     def _drain(self, now: float) -> None:

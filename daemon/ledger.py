@@ -24,13 +24,13 @@ from daemon.model import (
     Order,
     Outbox,
     Output,
-    PauseReason,
     Photo,
     Settled,
     Snapshot,
     Source,
     State,
 )
+from daemon.pauses import Pauses
 from daemon.schema import open_ledger
 
 LEDGER_NAME = "ledger.sqlite3"
@@ -48,6 +48,7 @@ class Ledger:
         """Open or create; repair what a crash left. Raises LedgerError; every method LedgerUnavailable."""
         self._clock = clock
         self._db = open_ledger(path)
+        self.pauses = Pauses(self._db, clock)
         self._repair()
 
     def close(self) -> None:
@@ -179,39 +180,6 @@ class Ledger:
             )
             return cursor.rowcount
 
-    def pause(self, outbox: Outbox, for_s: float = math.inf) -> None:
-        """Begin no work on an outbox's photos for so long; what is in work is finished."""
-        until = self._clock() + for_s
-        self._db.execute(
-            "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
-            (outbox.user, os.fsencode(outbox.root), until, PauseReason.BY_HAND.value),
-        )
-
-    def resume(self, outbox: Outbox) -> bool:
-        """Take up work on an outbox again; returns whether it was paused by hand until now."""
-        cursor = self._db.execute(
-            "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
-            (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
-        )
-        return any(was_paused for (was_paused,) in cursor)
-
-    def configure(self, outboxes: Iterable[Outbox]) -> None:
-        """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""
-        configured = set(outboxes)
-        known = {
-            Outbox(row["user"], Path(os.fsdecode(row["root"])))
-            for row in self._db.execute("SELECT DISTINCT user, root FROM photos")
-        }
-        with self._transaction():
-            self._db.execute("DELETE FROM pauses WHERE reason = ?", (PauseReason.REMOVED.value,))
-            self._db.executemany(
-                "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
-                [
-                    (outbox.user, os.fsencode(outbox.root), math.inf, PauseReason.REMOVED.value)
-                    for outbox in known - configured
-                ],
-            )
-
     def own_outputs(self, source: Source) -> list[Output]:
         """Every file that was, or was about to be, published for any generation of this source."""
         rows = self._db.execute(
@@ -245,16 +213,12 @@ class Ledger:
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact about the running service for `status`, such as the engine's device."""
+        """Keep a fact, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
     def forget(self, key: str) -> None:
-        """A fact is no longer true."""
+        """Remove a fact that no longer holds."""
         self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
-
-    def forget_facts(self) -> None:
-        """The service that noted them has ended."""
-        self._db.execute("DELETE FROM facts")
 
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the

@@ -73,11 +73,18 @@ def kind_of(relative: PurePath, ignore: tuple[str, ...] = ()) -> Kind:
     ignore: further patterns in the manner of .gitignore.
     """
     suffix = relative.suffix.lower()
-    if suffix not in PHOTO_SUFFIXES | CLIP_SUFFIXES or any(is_ignored(part) for part in relative.parts):
-        return Kind.OTHER
-    if ignore and ignore_rules(ignore).match_file(relative.as_posix()):
+    if suffix not in PHOTO_SUFFIXES | CLIP_SUFFIXES or ignored_by(relative, ignore) is not None:
         return Kind.OTHER
     return Kind.PHOTO if suffix in PHOTO_SUFFIXES else Kind.CLIP
+
+
+def ignored_by(relative: PurePath, ignore: tuple[str, ...] = ()) -> str | None:
+    """The pattern that makes this path below an outbox none of ours; None if there is none."""
+    rule = next(filter(None, map(ignore_rule, relative.parts)), None)
+    if rule is None and ignore:
+        result = ignore_rules(ignore).check_file(relative.as_posix())
+        return ignore[result.index] if result.include and result.index is not None else None
+    return rule
 
 
 @lru_cache(maxsize=64)

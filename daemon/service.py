@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from daemon import facts
 from daemon.bell import Bell, bell
 from daemon.containers import file_is_finished
 from daemon.control import Control
@@ -180,8 +181,8 @@ class Supervisor:
         outboxes = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
-        self.ledger.forget_facts()
-        self.ledger.configure(outboxes)
+        self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
+        self.ledger.pauses.configure(outboxes)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
@@ -254,6 +255,8 @@ class Supervisor:
         self._control.step(now)
         self._intake.step(now)
         engine_due_s = self._dispatcher.step(now, feed=self.following is None)
+        if self.is_done:
+            return now
         # Asked last: the dispatcher may have sent a changed photo back to settle.
         due = [self._intake.due_s, engine_due_s, self._control.due_s]
         return min(due_s for due_s in due if due_s is not None)

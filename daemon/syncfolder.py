@@ -115,7 +115,7 @@ class SyncFolder:
             raise SyncUnavailable(f"{self._sync} is full: {self._need_bytes >> 20} MiB are needed")
 
     def _check_marker(self, root: int, *, create: bool) -> None:
-        found = _read_marker(root)
+        found = read_marker(root)
         if create:
             self._ledger.remember_marker(self._sync, found or _write_marker(root))
         elif found != self._ledger.marker(self._sync):
@@ -175,7 +175,8 @@ def _publish_error(what: str, exc: OSError) -> PublishError:
     return PublishFault(message)
 
 
-def _read_marker(root: int) -> str | None:
+def read_marker(root: int) -> str | None:
+    """The marker of an open sync folder; None if it has none. Raises OSError."""
     try:
         with opened(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root) as fd:
             lines = read_all(fd, _MARKER_MAX_BYTES).decode(errors="replace").splitlines()

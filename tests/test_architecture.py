@@ -19,7 +19,9 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"cliphotos", "clicontrol"},
-    {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
+    {"showphoto", "doctor"},
+    {"doctorfolders", "doctordeep"},
+    {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},
     {"places"},
     {"history", "caller"},
     {"dispatch", "intake", "reference", "control"},
@@ -29,9 +31,9 @@ LAYERS = (
     {"syncfolder", "worker"},
     {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
-    {"checks", "complaints"},
-    {"bell", "files", "names", "schema", "yamltext", "kernel"},
-    {"model", "errors"},
+    {"checks", "complaints", "findings"},
+    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses"},
+    {"model", "errors", "facts"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
 

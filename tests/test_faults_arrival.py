@@ -32,9 +32,10 @@ from faulty import (
 from PIL import Image
 from twins import Deed, is_cloaked, make_photo
 
+from daemon import facts
 from daemon.containers import file_is_finished
 from daemon.files import look
-from daemon.intake import WATCH_FACT, Intake
+from daemon.intake import Intake
 from daemon.ledger import Ledger
 from daemon.model import Change, Outbox, Settled, Source, State
 from daemon.readiness import Readiness
@@ -327,7 +328,7 @@ def test_fault_09_where_no_more_folders_can_be_watched_they_are_polled(
         (home.outbox / f"{number:02}" / "a.jpg").write_bytes(make_photo(seed=number))
 
     eventually(lambda: len(home.published()) == 20)
-    watching = fact(home, WATCH_FACT)
+    watching = fact(home, facts.WATCHING)
     assert watching is not None
     assert watching.startswith(f"polling {home.outbox} (")
 
@@ -347,7 +348,7 @@ def test_fault_09_a_share_that_brings_no_events_is_polled(
         (tmp_path / "server" / "a.jpg").write_bytes(make_photo())
 
         eventually(lambda: home.published() == ["a.jpg"])
-        assert str(fact(home, WATCH_FACT)).startswith(f"polling {home.outbox} (fuse")
+        assert str(fact(home, facts.WATCHING)).startswith(f"polling {home.outbox} (fuse")
         daemon.stop()
     finally:
         unmount(home.outbox)
