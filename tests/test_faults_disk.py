@@ -87,9 +87,10 @@ def test_fault_10_a_result_that_finds_the_disk_full_is_kept_and_not_made_again(
     eventually(lambda: "user ada: paused" in second.log and "engine ready" in second.log)
     filler.unlink()
 
-    eventually(lambda: home.published() == ["a.jpg"])
+    eventually(lambda: states(home) == ["published"])
+    eventually(lambda: list((home.state_dir / "results").iterdir()) == [])
+    assert home.published() == ["a.jpg"]
     assert (engine_works(daemon), engine_works(second)) == (1, 0)
-    assert list((home.state_dir / "results").iterdir()) == []
     second.stop()
 
 
@@ -148,9 +149,9 @@ def test_fault_13_a_disk_that_turns_read_only_pauses_and_goes_on(
         eventually(lambda: "engine ready" in daemon.log)
         mount("-o", "remount,abort", disk)  # what the kernel does when the disk gives errors
         (home.outbox / "a.jpg").write_bytes(make_photo())
-        eventually(lambda: "Read-only file system" in daemon.log)
-        assert states(home) == ["ready"]
+        eventually(lambda: "Read-only file system" in daemon.log and states(home) == ["ready"])
         unmount(disk)
+        eventually(lambda: not subprocess.check_output(["losetup", "-j", str(image)]))
 
         mount("-o", "loop", image, disk)
 
