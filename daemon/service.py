@@ -96,18 +96,20 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
     following: Settings | None = settings
     proven: Settings | None = None
     notifier = Notifier(lambda: _status_line(settings))
-    has_served = False
+    has_served = is_waiting = False
     while following is not None and not (has_served and signals.stopping):
         settings = following
         try:
             with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
-                has_served = True
+                has_served, is_waiting = True, False
                 supervisor.serve(notifier)
             following, proven = supervisor.following, settings
         except LedgerUnavailable as exc:
             if not has_served:
                 raise
-            log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+            if not is_waiting:
+                log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+            is_waiting = True
             notifier.waits(str(exc))
             wait([signals.read_fd], _LEDGER_PAUSE_S)
         except (AlreadyRunning, EngineStartError) as exc:
