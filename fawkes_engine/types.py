@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 
@@ -82,11 +83,36 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataPolicy:
+    """What is kept of a photo's allow-listed metadata; what is not on the list never is.
+
+    gps: where it was taken. camera: camera, lens and exposure. all: anything besides the colour profile and the
+    resolution; False overrules the others.
+    """
+
+    gps: bool = False
+    camera: bool = True
+    all: bool = True
+
+
+class HeicAs(Enum):
+    """The format a HEIC or HEIF photo is published in."""
+
+    JPEG = "jpeg"
+    HEIC = "heic"
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One photo to protect. data: the file's bytes as exported. user: whose fixed target it gets."""
+    """One photo to protect.
+
+    data: the file's bytes as exported. user: whose fixed target it gets. metadata, heic: as above.
+    """
 
     data: bytes
     user: str
+    metadata: MetadataPolicy = MetadataPolicy()
+    heic: HeicAs = HeicAs.JPEG
 
 
 @dataclass(frozen=True, slots=True)
