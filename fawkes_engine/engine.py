@@ -20,6 +20,7 @@ from torch import Tensor
 from fawkes_engine import extractors as registry
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
+from fawkes_engine.colour import ColourSpace
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode
@@ -106,24 +107,26 @@ class Engine:
         return self._meet(user, works)
 
     def _open(self, request: Request) -> Work:
-        photo = decode(request.data)
+        photo = decode(request.data, request.metadata, request.heic)
         faces = self._detector.detect(photo.pixels)
         if not faces:
             raise NoFace("no face was found, so nothing was cloaked")
         return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces)
+        own = self._embed(photo.pixels, faces, photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
 
     @torch.no_grad()
-    def _embed(self, pixels: Pixels, faces: Sequence[Face]) -> dict[str, Tensor]:
-        """Embed faces as they are in a photo: extractor -> (faces, D)."""
+    def _embed(
+        self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None
+    ) -> dict[str, Tensor]:
+        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         embedded = {}
         for extractor in self._extractors:
             chips = []
             for face in faces:
-                canvas = Canvas.around(face, pixels)
+                canvas = Canvas.around(face, pixels, colour)
                 onto = canvas.onto_canvas(extractor.onto_photo(face))
                 chips.append(sample_chips(canvas.cut(pixels)[None], [onto], extractor.chip_px))
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
@@ -240,7 +243,7 @@ class Engine:
             NotProtected: a face still looks like its owner, or its cloak is too visible.
         """
         again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-        embedded = self._embed(published, again)
+        embedded = self._embed(published, again, work.photo.colour)
         reports = []
         for i, (face, seen) in enumerate(zip(work.faces, work.seen(published), strict=True)):
             person = work.people[i]

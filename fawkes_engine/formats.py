@@ -21,7 +21,7 @@ SUFFIXES = {
     "AVIF": ".avif",
     "HEIF": ".heic",
 }
-OPENED = (*SUFFIXES, "MPO")  # MPO: a JPEG with further pictures behind it; only the first is read
+OPENED = tuple(SUFFIXES)  # MPO, a JPEG with further pictures behind it, is opened as JPEG
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
@@ -38,8 +38,7 @@ _SIGNATURES = (
     (4, b"jP  ", f"JPEG 2000 is not supported; {_EXPORT}"),
     (0, b"\xff\x4f\xff\x51", f"JPEG 2000 is not supported; {_EXPORT}"),
     (0, b"\0\0\1\0", f"icon files are not supported; {_EXPORT}"),
-    (0, b"P5\n", f"PGM is not supported; {_EXPORT}"),
-    (0, b"P6\n", f"PPM is not supported; {_EXPORT}"),
+    *((0, start, f"PGM and PPM are not supported; {_EXPORT}") for start in (b"P5\n", b"P6\n", b"P5 ", b"P6 ")),
     (0, b"%PDF", f"this is a document; {_EXPORT}"),
     (0, b"FUJIFILMCCD-RAW", _RAW),
     (0, b"IIRO", _RAW),  # Olympus
@@ -73,7 +72,7 @@ def foreign(data: bytes) -> Refusal:
     for position, signature, reason in _SIGNATURES:
         if data.startswith(signature, position):
             return Unsupported(reason)
-    return Unreadable(f"not a picture this version can read; {_EXPORT}")
+    return Unreadable(f"damaged, or no picture that this version can read; {_EXPORT}")
 
 
 def check(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -83,11 +82,13 @@ def check(image: ImageFile.ImageFile, data: bytes) -> None:
         Unsupported: with what to do about it.
     """
     if image.format == "MPO":
-        return
+        return  # only its first picture is read, and written as a JPEG
     if image.format == "TIFF" and _is_raw(image, data):
         raise Unsupported(_RAW)
     if getattr(image, "n_frames", 1) > 1:
         raise Unsupported("more than one picture in the file (animation or pages); export a single picture")
+    if image.info.get("compression") == "webp":
+        raise Unsupported("TIFF with WebP compression is not supported; export with deflate or LZW")
     if image.mode in {"CMYK", "LAB"}:
         raise Unsupported(f"{image.mode} colours are made for print; export the photo as RGB")
     if _bits_per_channel(image, data) > 8:

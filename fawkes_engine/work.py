@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fawkes_engine.canvas import Canvas, to_tensor
+from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
 from fawkes_engine.faces import Face, Pixels
 from fawkes_engine.photo import Photo, as_written, decode, encode
 from fawkes_engine.types import Budget, Request
@@ -59,7 +59,7 @@ class Work:
     @cached_property
     def canvases(self) -> list[Canvas]:
         """The working square of each face."""
-        return [Canvas.around(face, self.photo.pixels) for face in self.faces]
+        return [Canvas.around(face, self.photo.pixels, self.photo.colour) for face in self.faces]
 
     @cached_property
     def quality(self) -> int:
@@ -122,5 +122,7 @@ class Work:
 
 def _compare(before: Pixels, after: Pixels, canvas: Canvas, face: Face) -> Visibility:
     x0, y0, x1, y1 = canvas.region
-    clean, cloaked = (to_tensor(pixels[y0:y1, x0:x1])[None] for pixels in (before, after))
+    clean, cloaked = (
+        to_tensor(in_srgb(pixels[y0:y1, x0:x1], canvas.colour))[None] for pixels in (before, after)
+    )
     return measure(clean, cloaked, face.height_px)
