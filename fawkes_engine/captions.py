@@ -7,10 +7,10 @@ face regions, persons shown, keywords (photo managers put people's names there),
 from __future__ import annotations
 
 import struct
-import xml.etree.ElementTree as ET  # noqa: S405 - entities need a document type, which is refused below
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from PIL import IptcImagePlugin, Image, ImageFile
+from PIL import Image, ImageFile, IptcImagePlugin
 
 from fawkes_engine.exif import LONGEST_TEXT
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 Pixels = npt.NDArray[np.uint8]
-_STEP = 12  # levels; a slope over twice this is known to 1/24, where a table of 8 bits alone gives whole levels
+_STEP = (
+    12  # levels; a slope over twice this is known to 1/24, where a table of 8 bits alone gives whole levels
+)
 _NEARLY_SRGB = 2  # levels by which the colours of a profile may be off and still count as sRGB's
 
 

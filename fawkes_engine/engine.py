@@ -118,9 +118,7 @@ class Engine:
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
 
     @torch.no_grad()
-    def _embed(
-        self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None
-    ) -> dict[str, Tensor]:
+    def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
         """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         embedded = {}
         for extractor in self._extractors:

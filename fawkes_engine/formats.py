@@ -38,7 +38,10 @@ _SIGNATURES = (
     (4, b"jP  ", f"JPEG 2000 is not supported; {_EXPORT}"),
     (0, b"\xff\x4f\xff\x51", f"JPEG 2000 is not supported; {_EXPORT}"),
     (0, b"\0\0\1\0", f"icon files are not supported; {_EXPORT}"),
-    *((0, start, f"PGM and PPM are not supported; {_EXPORT}") for start in (b"P5\n", b"P6\n", b"P5 ", b"P6 ")),
+    *(
+        (0, start, f"PGM and PPM are not supported; {_EXPORT}")
+        for start in (b"P5\n", b"P6\n", b"P5 ", b"P6 ")
+    ),
     (0, b"%PDF", f"this is a document; {_EXPORT}"),
     (0, b"FUJIFILMCCD-RAW", _RAW),
     (0, b"IIRO", _RAW),  # Olympus
@@ -103,7 +106,9 @@ def _is_raw(image: Image.Image, data: bytes) -> bool:
     """Raw photos are TIFF files whose first page is a small preview, which must not pass for the photo."""
     tags = getattr(image, "tag_v2", {})
     reduced = tags.get(_NEW_SUBFILE_TYPE, 0)
-    return data[8:10] == b"CR" or _DNG_VERSION in tags or (isinstance(reduced, int) and reduced & _REDUCED > 0)
+    return (
+        data[8:10] == b"CR" or _DNG_VERSION in tags or (isinstance(reduced, int) and reduced & _REDUCED > 0)
+    )
 
 
 def _bits_per_channel(image: ImageFile.ImageFile, data: bytes) -> int:

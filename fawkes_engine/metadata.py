@@ -17,6 +17,7 @@ from fawkes_engine import captions, exif
 from fawkes_engine.types import MetadataPolicy
 
 Block = TypeVar("Block")
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ def read(image: ImageFile.ImageFile, policy: MetadataPolicy) -> Metadata:
 
 def orientation(image: ImageFile.ImageFile) -> int:
     """Return how the pixels of a loaded photo lie, 1 (upright) to 8 as in EXIF; 1 if it does not say."""
-    value = _or_nothing(lambda: image.getexif().get(0x0112), None)
-    return value if value in range(1, 9) else 1
+    value = _or_nothing(lambda: image.getexif().get(_ORIENTATION), None)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _or_nothing(reader: Callable[[], Block], nothing: Block) -> Block:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
+from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
-from fawkes_engine.photo import Photo, as_written, decode, encode
+from fawkes_engine.photo import Photo, decode
 from fawkes_engine.types import Budget, Request
 from fawkes_engine.visibility import Visibility, measure
 
