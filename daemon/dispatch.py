@@ -30,12 +30,12 @@ from daemon.errors import (
 from daemon.files import look, read_source
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
-from daemon.model import Change, Order, Photo, Settled, Source, State
+from daemon.model import Change, Photo, Settled, Source, State
 from daemon.names import objection, printable
 from daemon.pool import Answer, Died, EnginePool, Event
-from daemon.settings import RetrySettings
+from daemon.settings import Settings
 from daemon.worker import Ready, Refused
-from fawkes_engine import Protected, Request
+from fawkes_engine import Protected
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +54,8 @@ class Dispatcher:
         lanes: Lanes,
         ledger: Ledger,
         pool: EnginePool,
-        retry: RetrySettings,
+        settings: Settings,
         *,
-        batch_photos: int,
-        order: Order,
         settle_again: Callable[[Source, float], None],
         on_end: Callable[[Photo, State], None],
     ) -> None:
@@ -65,9 +63,10 @@ class Dispatcher:
         self._lanes = lanes
         self._ledger = ledger
         self._pool = pool
-        self._retry = retry
-        self._batch_photos = batch_photos
-        self._order = order
+        self._retry = settings.retry
+        self._batch_photos = settings.engine.batch_photos
+        self._order = settings.watch.order
+        self._request = settings.request
         self._settle_again = settle_again
         self._on_end = on_end
 
@@ -112,7 +111,7 @@ class Dispatcher:
             data = self._take(photo, now)
             if data is not None:
                 taken.append(replace(photo, input_sha256=hashlib.sha256(data).hexdigest()))
-                requests.append(Request(data, photo.source.outbox.user))
+                requests.append(self._request(photo.source.outbox.user, data))
         if taken:
             self._pool.submit(taken, requests, now)
 

@@ -181,9 +181,7 @@ class Supervisor:
             self.lanes,
             self.ledger,
             self.pool,
-            settings.retry,
-            batch_photos=settings.engine.batch_photos,
-            order=settings.watch.order,
+            settings,
             settle_again=self._intake.settle_again,
             on_end=self._on_end,
         )

@@ -24,7 +24,7 @@ from pydantic import (
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
 from daemon.model import Order
-from fawkes_engine import Budget, EngineSettings
+from fawkes_engine import Budget, EngineSettings, HeicAs, MetadataPolicy, Request
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -65,6 +65,23 @@ class _Keys(BaseModel):  # docstrings as documentation: one text for the code, t
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class MetadataSettings(_Keys):
+    """What a published photo says about itself."""
+
+    gps: Literal["strip", "keep"] = "strip"
+    """strip or keep the place where the photo was taken."""
+
+    camera: Literal["keep", "strip"] = "keep"
+    """keep or strip camera, lens and exposure."""
+
+    all: Literal["keep", "strip"] = "keep"
+    """strip leaves nothing but the colour profile and the resolution, whatever the two keys above say."""
+
+    def to_engine(self) -> MetadataPolicy:
+        """Return the same policy as the engine takes it."""
+        return MetadataPolicy(gps=self.gps == "keep", camera=self.camera == "keep", all=self.all == "keep")
+
+
 class UserSettings(_Keys):
     """One person: where their photos arrive and where the cloaked copies go."""
 
@@ -84,6 +101,14 @@ class UserSettings(_Keys):
     """Folder where copies are finished before they appear in the sync folder; it must be on the same
     disk. null is a folder beside the sync folder, which fits unless your sync tool uploads that place
     too."""
+
+    metadata: MetadataSettings = MetadataSettings()
+    """What a published photo says about itself. Rights, caption, dates and rating are kept. Thumbnails, serial
+    numbers, owner names, face regions, persons, keywords and maker notes never are."""
+
+    heic: Literal["jpeg", "heic"] = "jpeg"
+    """jpeg or heic: the format in which HEIC and HEIF photos, as phones take them, are published. JPEG keeps a
+    cloak better and opens everywhere."""
 
     @property
     def staging_dir(self) -> Path:
@@ -211,6 +236,11 @@ class Settings(_Keys):
 
     retry: RetrySettings = RetrySettings()
     """What happens when a photo fails for a reason that may pass, such as a full disk."""
+
+    def request(self, user: str, data: bytes) -> Request:
+        """Return what the engine shall do with a photo of one of the users."""
+        theirs = next(person for person in self.users if person.name == user)
+        return Request(data, user, metadata=theirs.metadata.to_engine(), heic=HeicAs(theirs.heic))
 
     @property
     def targets_dir(self) -> Path:

@@ -18,6 +18,7 @@ from fawkes_engine.types import HeicAs, MetadataPolicy, Unreadable, Unsupported
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
 _HIGHEST_DPI = 65_535  # of a JPEG header
+_OPAQUE = 255
 _BY_DEFAULT = MetadataPolicy()
 
 
@@ -70,7 +71,7 @@ def decode(
                 formats.check(file, data)
                 file.load()
                 return _as_photo(file, policy, heic)
-        except (Unsupported, Unreadable):
+        except (Unsupported, Unreadable, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise Unsupported(
@@ -112,7 +113,9 @@ def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -
         image = file.convert("LA" if grey else "RGBA")
         alpha = _upright(np.asarray(image.getchannel("A")), lies)
     if alpha is not None and file_format == "JPEG":
-        raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
+        if alpha.min() < _OPAQUE:
+            raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
+        alpha = None
     return Photo(
         pixels=_upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
         alpha=alpha,

@@ -96,7 +96,7 @@ class Work:
             for canvas, delta in zip(self.canvases, deltas, strict=True):
                 canvas.add(delta, pixels)
             data = encode(self.photo, pixels, self.quality)
-            published = decode(data).pixels
+            published = decode(data, heic=self.request.heic).pixels
             shares = [seen.share_of(self.budget) for seen in self.seen(published)]
             if max(shares) <= 1:
                 break
