@@ -108,7 +108,7 @@ class Engine:
 
     def _open(self, request: Request) -> Work:
         photo = decode(request.data, request.metadata, request.heic)
-        faces = self._detector.detect(photo.pixels)
+        faces = self._detector.search(photo.pixels)
         if not faces:
             raise NoFace("no face was found, so nothing was cloaked")
         return self._work(request, photo, faces)
