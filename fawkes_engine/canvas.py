@@ -43,7 +43,7 @@ class Canvas:
     colour: ColourSpace | None
 
     @classmethod
-    def around(cls, face: Face, pixels: Pixels, colour: ColourSpace | None) -> Canvas:
+    def around(cls, face: Face, pixels: Pixels, colour: ColourSpace | None = None) -> Canvas:
         """Place the canvas of a face in a photo (H, W, 3)."""
         height, width = pixels.shape[:2]
         x0, y0, x1, y1 = face.box

@@ -129,4 +129,4 @@ def _packet(properties: Iterable[ET.Element]) -> bytes:
     description = ET.SubElement(ET.SubElement(root, f"{_RDF}RDF"), f"{_RDF}Description", {f"{_RDF}about": ""})
     description.extend(properties)
     begin = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-    return begin.encode() + ET.tostring(root) + b'<?xpacket end="w"?>'
+    return (begin + ET.tostring(root, encoding="unicode") + '<?xpacket end="w"?>').encode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -139,9 +139,10 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _dpi(value: object) -> tuple[float, float] | None:
-    if not isinstance(value, tuple) or len(value) != 2:
+def _dpi(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - whatever Pillow read
+    try:
+        horizontal, vertical = (float(number) for number in value)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    horizontal, vertical = (float(number) for number in value)
-    sensible = all(math.isfinite(number) and 1 <= number <= _HIGHEST_DPI for number in (horizontal, vertical))
+    sensible = all(1 <= number <= _HIGHEST_DPI for number in (horizontal, vertical))
     return (horizontal, vertical) if sensible else None
