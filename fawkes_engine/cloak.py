@@ -228,7 +228,7 @@ class _State:
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
         after = _centre((self.canvas + self.delta).clamp(0, 1))
-        return (self.reference.dssim_map(after) * self.window_weight).sum(dim=(1, 2, 3))
+        return _total(self.reference.dssim_map(after) * self.window_weight)
 
     @torch.no_grad()
     def descend(self, gradient: Tensor, *, step: int, of: int) -> None:
@@ -254,7 +254,7 @@ class _State:
         smooth = self.blur @ _centre(delta) @ self.blur.mT
         shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
-        mean = (shift * keep * self.region_weight).sum(dim=(1, 2, 3))
+        mean = _total(shift * keep * self.region_weight)
         keep *= (self.colour_mean_limit / mean.clamp(min=1e-6)).clamp(max=1).view(-1, 1, 1, 1)
         _centre(delta).sub_(smooth * (1 - keep)).mul_(_centre(self.mask))
         delta.copy_((self.canvas + delta).clamp(0, 1) - self.canvas)
@@ -290,13 +290,18 @@ def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
     """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window."""
     variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
     freedom = 1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA)
-    average = (freedom * mask).sum(dim=(1, 2, 3), keepdim=True) / (3 * mask.sum(dim=(1, 2, 3), keepdim=True))
-    return freedom / average
+    average = _total(freedom * mask) / (3 * _total(mask))
+    return freedom / average.view(-1, 1, 1, 1)
 
 
 def _length(squares: Tensor) -> Tensor:
     """Root of the sum over each image: (N, C, S, S) -> (N, 1, 1, 1), never 0."""
-    return squares.sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+    return _total(squares).sqrt().clamp(min=1e-12).view(-1, 1, 1, 1)
+
+
+def _total(x: Tensor) -> Tensor:
+    """Sum over each image (N, C, H, W) -> (N,); axis by axis, so that the order does not depend on N."""
+    return x.sum(dim=3).sum(dim=2).sum(dim=1)
 
 
 def _centre(x: Tensor) -> Tensor:

@@ -39,10 +39,11 @@ from fawkes_engine import (
     extractors,
 )
 from fawkes_engine.canvas import Canvas
-from fawkes_engine.engine import OWN_COSINE_LIMIT, Engine
+from fawkes_engine.engine import Engine
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import STRANGER
+from fawkes_engine.verify import OWN_COSINE_LIMIT
 from fawkes_engine.views import sample_chips
 
 # One thread: the tests share their cores with others, and threads that wait for each other waste them.
