@@ -20,6 +20,7 @@ from fawkes_engine.metadata import Metadata
 from fawkes_engine.photo import Photo
 from fawkes_engine.types import Unsupported
 
+_HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
 _PLATFORM_SIDE_PX = 2048
 _LOSSLESS = {"PNG", "TIFF", "WEBP"}  # WebP's other mode halves the colour resolution, and with it a cloak
 
@@ -70,9 +71,6 @@ def as_shared(pixels: Pixels) -> Pixels:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=75, subsampling=2)
     return np.asarray(Image.open(out).convert("RGB"))
-
-
-_HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
 
 
 def _encoder(file_format: str, quality: int) -> dict[str, Any]:
