@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon.names import ignore_rules
 from daemon.yamltext import Fault, KeyPath, dotted
 
 if TYPE_CHECKING:
@@ -55,6 +56,15 @@ def possible_folder(path: Path) -> Path:
     if taken:
         raise ValueError(f"{path} is not a folder; name the folder, not a file")
     return path
+
+
+def ignore_pattern(line: str) -> str:
+    """Return a line of ignore patterns itself. Raises ValueError saying why it is none."""
+    try:
+        ignore_rules((line,))
+    except ValueError as exc:
+        raise ValueError(f"{line!r} is no pattern of a .gitignore ({exc}); correct it") from exc
+    return line
 
 
 def names(settings: Settings) -> list[Fault]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, NotAnswering, OutputError
+from daemon.errors import (
+    AlreadyRunning,
+    ConfigError,
+    DaemonError,
+    InputError,
+    LedgerUnavailable,
+    NotAnswering,
+    OutputError,
+)
 from fawkes_engine import EngineError, WeightsError
 
 
@@ -26,6 +34,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
+    (LedgerUnavailable, Exit.TEMP_FAIL),
     (NotAnswering, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from daemon import facts
 from daemon.errors import AlreadyRunning, PublishError
 from daemon.ledger import Ledger
 from daemon.model import Photo, State
@@ -17,8 +18,6 @@ from daemon.publisher import Publisher
 from daemon.syncfolder import SyncFolder
 
 log = logging.getLogger(__name__)
-
-PAUSED_FACT = "paused "  # followed by the user's name
 
 _REPROBE_S = 5.0
 
@@ -65,6 +64,7 @@ class Lanes:
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""
         for lane in self._lanes.values():
+            self._ledger.forget(facts.PAUSED + lane.user)  # of an earlier run
             self._try(lane, now)
 
     def reopen(self, now: float) -> None:
@@ -81,7 +81,7 @@ class Lanes:
         lane = self._lanes[user]
         if reason != lane.paused:
             log.error("user %s: paused: %s", user, printable(reason))
-            self._ledger.note(PAUSED_FACT + user, reason)
+            self._ledger.note(facts.PAUSED + user, reason)
         lane.paused = reason
         lane.retry_at_s = now + _REPROBE_S
         lane.folder.release()
@@ -114,5 +114,5 @@ class Lanes:
         else:
             if lane.retry_at_s:
                 log.info("user %s: publishing again", lane.user)
-                self._ledger.forget(PAUSED_FACT + lane.user)
+                self._ledger.forget(facts.PAUSED + lane.user)
             lane.paused = None

@@ -12,21 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 
+from daemon import facts
 from daemon.bell import Bell, bell
-from daemon.containers import file_is_complete
+from daemon.containers import file_is_finished
 from daemon.control import Control
 from daemon.dispatch import Dispatcher
+from daemon.endings import Endings
 from daemon.errors import (
     AlreadyRunning,
     ConfigError,
     DaemonError,
     EngineStartError,
     InputError,
+    LedgerUnavailable,
     SyncUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.files import look
+from daemon.files import explain, look
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
@@ -37,10 +41,13 @@ from daemon.orders import AnyOrder, Reload, apply
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
+from daemon.results import Results
+from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.syncfolder import SyncFolder
 from daemon.watcher import Arrival, Watcher
 from daemon.worker import EngineSpec
+from fawkes_engine import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +55,7 @@ DEFAULT_FACTORY = "daemon.worker:make_engine"
 
 _GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
 _ONCE_GIVE_UP_S = 10.0
+_LEDGER_PAUSE_S = 5.0
 _FINISH_S = 20.0  # a batch may go on for so long after a signal to stop
 
 
@@ -68,25 +76,32 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
     try:
         with bell() as signals:
             _run(settings, reread, factory, signals)
-    except DaemonError as exc:
+    except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
     return Exit.OK
 
 
 def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Bell) -> None:
-    """Serve with one configuration after the other; one that does not even start gives way to the last."""
+    """Serve with one configuration after the other; one that does not even start gives way to the last.
+
+    When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
+    """
     following: Settings | None = settings
     proven: Settings | None = None
-    while following is not None:
+    has_served = False
+    while following is not None and not (has_served and signals.stopping):
         settings = following
         try:
             with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
-                supervisor.watch()
-                while not supervisor.is_done:
-                    supervisor.sleep_until(supervisor.step())
-                supervisor.finish()
+                has_served = True
+                supervisor.serve()
             following, proven = supervisor.following, settings
+        except LedgerUnavailable as exc:
+            if not has_served:
+                raise
+            log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+            wait([signals.read_fd], _LEDGER_PAUSE_S)
         except (AlreadyRunning, EngineStartError) as exc:
             if proven is None:
                 raise
@@ -97,8 +112,8 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
     """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
 
-    Raises AlreadyRunning, EngineStartError, and SyncUnavailable if nothing is left but photos of users
-    whose sync folder cannot be used.
+    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
+    is left but photos of users whose sync folder cannot be used.
     """
     published = 0
 
@@ -160,45 +175,60 @@ class Supervisor:
 
     def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        make_private(settings.state_dir)
-        stack.callback(DirectoryLock(settings.state_dir).release)
-        self._outboxes = [
-            Outbox(user.name, outbox.resolve()) for user in settings.users for outbox in user.outboxes
-        ]
+        stack.callback(_own(settings.state_dir).release)
+        outboxes = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
-        self.ledger.forget_facts()
-        self.ledger.configure(self._outboxes)
+        self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
+        self.ledger.pauses.configure(outboxes)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
-        self._intake = self._make_intake()
+        roots = Roots(outboxes, self.ledger)
+        self._intake = self._make_intake(roots)
         spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
         self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
+        results = Results(settings.state_dir / "results")
+        results.sweep(self.ledger.in_state(State.READY))
+        self._endings = Endings(
+            roots,
+            self.lanes,
+            self.ledger,
+            results,
+            settings.retry,
+            settle_again=self._intake.settle_again,
+            on_end=self._on_end,
+        )
         self._dispatcher = Dispatcher(
+            roots,
             self.lanes,
             self.ledger,
             self.pool,
+            self._endings,
             settings,
-            settle_again=self._intake.settle_again,
-            on_end=self._on_end,
         )
         self._control = Control(settings.state_dir, self._obey)
         stack.callback(self._control.close)
 
-    def watch(self) -> None:
-        """Listen for photos from now on, and keep the engine loaded."""
-        watcher = Watcher(self._outboxes, self._arrive)
+    def serve(self) -> None:
+        """Listen for photos, keep the engine loaded, and work until a signal or a reload."""
+        self._watch()
+        while not self.is_done:
+            self.sleep_until(self.step())
+        self.finish()
+
+    def _watch(self) -> None:
+        watcher = Watcher(self._arrive)
         watcher.start()
         self._stack.callback(watcher.stop)
-        self._intake.before_rescan = watcher.rearm
+        self._intake.watcher = watcher
         self.pool.start(time.monotonic())
 
     def scan(self) -> int:
         """Look for photos once; returns how many wait."""
-        self._intake.rescan(time.monotonic())
+        self._intake.step(time.monotonic())
         if self.has_work:
             self.pool.start(time.monotonic())
         return self._intake.unsettled + self._dispatcher.waiting
@@ -221,6 +251,8 @@ class Supervisor:
         self._control.step(now)
         self._intake.step(now)
         engine_due_s = self._dispatcher.step(now, feed=self.following is None)
+        if self.is_done:
+            return now
         # Asked last: the dispatcher may have sent a changed photo back to settle.
         due = [self._intake.due_s, engine_due_s, self._control.due_s]
         return min(due_s for due_s in due if due_s is not None)
@@ -278,7 +310,9 @@ class Supervisor:
         return "the configuration is right; it is used as soon as the photos in work are done"
 
     def _put_back(self) -> None:
-        self._dispatcher.put_back(self.pool.stop())
+        left = self.pool.stop()
+        with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
+            self._endings.put_back(left)
 
     def _make_lanes(self) -> Lanes:
         lanes = []
@@ -287,11 +321,19 @@ class Supervisor:
             lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
         return Lanes(lanes, self.ledger, self._on_end)
 
-    def _make_intake(self) -> Intake:
+    def _make_intake(self, roots: Roots) -> Intake:
         readiness = Readiness(
             settle_s=self._settings.watch.settle_s,
             give_up_s=self._give_up_s,
             look=look,
-            is_complete=file_is_complete,
+            is_finished=file_is_finished,
         )
-        return Intake(self._outboxes, self.ledger, readiness, rescan_s=self._settings.watch.rescan_s)
+        return Intake(roots, self.ledger, readiness, self._settings.watch)
+
+
+def _own(state_dir: Path) -> DirectoryLock:
+    try:
+        make_private(state_dir)
+        return DirectoryLock(state_dir)
+    except OSError as exc:
+        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc

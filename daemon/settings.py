@@ -61,6 +61,9 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
+Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(checks.ignore_pattern)]
+
+
 class _Keys(BaseModel):  # docstrings as documentation: one text for the code, the file and the schema
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -110,6 +113,10 @@ class UserSettings(_Keys):
     """jpeg or heic: the format in which HEIC and HEIF photos, as phones take them, are published. JPEG keeps a
     cloak better and opens everywhere."""
 
+    ignore: tuple[Pattern, ...] = ()
+    """Files in the outboxes that are none of ours, as lines of a .gitignore: "raw/", "*_draft.jpg",
+    "!keep_draft.jpg". Temporary files of exporters and sync tools are ignored without being named."""
+
     @property
     def staging_dir(self) -> Path:
         """The staging folder in use."""
@@ -130,6 +137,11 @@ class WatchSettings(_Keys):
     rescan_s: Annotated[Number, Field(le=86400)] = 300.0
     """Seconds (above 0, at most 86400) between full looks at the outboxes. Change events can get lost, a
     full look cannot; each one only lists names and times, so it is cheap."""
+
+    poll_s: Annotated[Number, Field(le=86400)] = 15.0
+    """Seconds (above 0, at most 86400) between looks at an outbox on a network drive, or where the
+    system's limit of watched folders is reached: no change events come from there. Very large folders
+    are looked at less often."""
 
 
 class EngineConfig(_Keys):

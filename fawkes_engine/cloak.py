@@ -210,7 +210,8 @@ class _State:
             reference=SsimReference(cut),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
-            colour=colour_metric(blur @ cut @ blur.mT),
+            # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ cut @ blur.mT]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             encoding=encoding,
             dssim_limit=torch.tensor(

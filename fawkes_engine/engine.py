@@ -87,7 +87,10 @@ class Engine:
         """
         alive = on_step or _ignore
         started = time.perf_counter()
-        opened = [_or_refusal(self._open, request) for request in requests]
+        opened: list[Work | Refusal] = []
+        for request in requests:
+            opened.append(_or_refusal(self._open, request))
+            alive()
         self._meet_users([work for work in opened if isinstance(work, Work)])
         opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
@@ -211,6 +214,7 @@ class Engine:
     def _finish(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Protected:
         """Encode, verify, and try once more and harder where that fails."""
         started = time.perf_counter()
+        on_step()
         data, published = work.write()
         try:
             faces = self._verified(work, published)

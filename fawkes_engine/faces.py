@@ -163,7 +163,7 @@ def _reduced(pixels: Pixels, scale: float) -> Image.Image:
     image = Image.fromarray(pixels)
     if scale == 1.0:
         return image
-    size = (round(image.width * scale), round(image.height * scale))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 

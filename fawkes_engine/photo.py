@@ -88,8 +88,8 @@ def _source_quality(image: Image.Image) -> int:
     tables = getattr(image, "quantization", None)
     if not tables:
         return 0
-    luma = sum(next(iter(tables.values())))  # a file may number its tables as it likes
-    return next((q for q in range(50, 100) if _luma_steps(q) <= luma), 100)
+    finest = min(sum(table) for table in tables.values())  # luminance may have a table of any number
+    return next((q for q in range(50, 100) if _luma_steps(q) <= finest), 100)
 
 
 @lru_cache(maxsize=64)

@@ -137,7 +137,7 @@ def assert_inside_the_budget(source: bytes, result: Protected, budget: Budget = 
         shift = colour_shift(before / 255, after / 255, face.height_px)
         assert shift.mean() <= 1.05 * budget.colour_mean
         assert np.quantile(shift, 0.99) <= 1.1 * budget.colour_p99
-        assert shift.mean() == pytest.approx(face.colour_mean, rel=0.1, abs=0.02)
+        assert shift.mean() == pytest.approx(face.colour_mean, rel=0.15, abs=0.02)
 
 
 def embedding(pixels: Pixels, face: Face) -> torch.Tensor:
@@ -227,10 +227,10 @@ def test_the_same_photo_gets_the_same_bytes_again(
     assert protected(engine, png()).data == from_png.data
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf, threads: int) -> None:
+def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> None:
+    """On two threads, where sums and convolutions are shared out by the size of the batch."""
     before = torch.get_num_threads()
-    engine = Engine(replace(QUICK, threads=threads, steps=12), shelf)
+    engine = Engine(replace(QUICK, threads=2, steps=12), shelf)
     turned = np.ascontiguousarray(portrait()[:, ::-1])
     photos = [
         jpeg(),
@@ -412,9 +412,10 @@ def test_a_stranger_in_a_photo_gets_a_target_of_its_own_and_keeps_it(shelf: Shel
     together = np.concatenate([portrait(), somebody_else()], axis=1)
     both = encoded(together, "PNG")
     later = encoded(together[6:], "PNG")
+    thorough = replace(QUICK, steps=45)
     mine = Shelf()
     mine.targets["ada"] = shelf.targets["ada"]
-    first, second = (protected(Engine(QUICK, mine), photo).report.faces for photo in (both, later))
+    first, second = (protected(Engine(thorough, mine), photo).report.faces for photo in (both, later))
     for faces in (first, second):
         ada, stranger = sorted(faces, key=lambda face: face.box[0])
         assert ada.person == "ada"

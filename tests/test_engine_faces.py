@@ -91,6 +91,43 @@ def test_tiny_and_thin_pictures_have_no_face_and_do_no_harm(
     assert detector.detect(np.full((*shape, 3), 200, np.uint8)) == []
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_search_finds_a_face_lying_on_its_side_or_on_its_head(detector: FaceDetector, turns: int) -> None:
+    (upright,) = detector.detect(astronaut())
+    (lying,) = detector.search(np.ascontiguousarray(np.rot90(astronaut(), turns)))
+    # turned about the centre of the picture, whose pixels are counted at their centres
+    back = Similarity(1j**turns, (1 - 1j**turns) * complex(255.5, 255.5))
+    moved_back = lying.moved(back)
+    assert np.abs(np.array(moved_back.box) - upright.box).max() < 3
+    assert np.abs(moved_back.landmarks - upright.landmarks).max() < 3
+
+
+def test_a_search_of_an_upright_photo_is_a_detection(detector: FaceDetector) -> None:
+    assert [face.box for face in detector.search(astronaut())] == [
+        face.box for face in detector.detect(astronaut())
+    ]
+
+
+def test_a_search_finds_nothing_in_a_texture_and_in_thin_pictures(detector: FaceDetector) -> None:
+    for shape in ((1, 4000), (4000, 1), (30, 30)):
+        assert detector.search(np.full((*shape, 3), 90, np.uint8)) == []
+    assert detector.search(np.repeat(ORACLE.data.brick()[..., None], 3, axis=2)) == []
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_face_turned_with_the_photo_keeps_its_size_and_its_landmarks_inside(turns: int) -> None:
+    face = Face((10.0, 20.0, 40.0, 60.0), np.array([[15.0, 30], [35, 30], [25, 40], [18, 50], [32, 50]]), 0.9)
+    moved = face.moved(Similarity(1j**turns, 200 + 300j))
+    sides = (moved.box[2] - moved.box[0], moved.box[3] - moved.box[1])
+    assert sides == pytest.approx((30, 40) if turns % 2 == 0 else (40, 30))
+    x, y = moved.landmarks.T
+    assert x.min() > moved.box[0]
+    assert y.min() > moved.box[1]
+    assert x.max() < moved.box[2]
+    assert y.max() < moved.box[3]
+    assert moved.confidence == face.confidence
+
+
 def test_detection_repeats_exactly(detector: FaceDetector) -> None:
     one, other = (detector.detect(astronaut())[0] for _ in range(2))
     assert one.box == other.box
