@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md with the real tools: only complete, cloaked photos arrive at the other end.
+"""The recipes of service/recipes.md with the real tools: only complete, cloaked photos arrive at the other end.
 
 Everything talks on the loopback interface only.
 """
