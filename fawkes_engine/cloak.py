@@ -106,9 +106,7 @@ def optimise(
     return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
 
 
-def cosines(
-    canvases: Tensor, subjects: Sequence[Subject], extractor: Extractor
-) -> tuple[Tensor, Tensor]:
+def cosines(canvases: Tensor, subjects: Sequence[Subject], extractor: Extractor) -> tuple[Tensor, Tensor]:
     """Cosines (N,) of canvases (N, 3, S, S) to each face's own clean embedding and to its target."""
     transforms = [s.onto_canvas[extractor.name] for s in subjects]
     embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
@@ -129,7 +127,11 @@ def _loss(state: _State, extractors: Sequence[Extractor], step: int) -> Tensor:
         embedding = extractor.embed(sample_chips(seen, transforms, extractor.chip_px))
         own = torch.stack([s.own[extractor.name] for s in state.subjects])
         target = torch.stack([s.target[extractor.name] for s in state.subjects])
-        attack = attack + OWN_WEIGHT * (embedding * own).sum(dim=1) - TARGET_WEIGHT * (embedding * target).sum(dim=1)
+        attack = (
+            attack
+            + OWN_WEIGHT * (embedding * own).sum(dim=1)
+            - TARGET_WEIGHT * (embedding * target).sum(dim=1)
+        )
     return (attack / len(extractors) + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
 
 
@@ -177,9 +179,13 @@ class _State:
         count, device = len(subjects), canvas.device
         encoding = [s.look(torch.zeros_like(s.canvas)) for s in subjects]
         cut = _centre(canvas)
-        blur = torch.stack([blur_matrix(cut.shape[3], COLOUR_BLUR * s.height_px) for s in subjects]).to(cut)[:, None]
+        blur = torch.stack([blur_matrix(cut.shape[3], COLOUR_BLUR * s.height_px) for s in subjects]).to(cut)[
+            :, None
+        ]
         weight = _region_weights(subjects, canvas.shape[3], device)
-        window = weight[:, :, 5:-5, 5:-5]  # a window counts where its centre does, less the region's own border
+        window = weight[
+            :, :, 5:-5, 5:-5
+        ]  # a window counts where its centre does, less the region's own border
         return cls(
             subjects=subjects,
             canvas=canvas,
@@ -195,7 +201,8 @@ class _State:
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             encoding=encoding,
             dssim_limit=torch.tensor(
-                [max(budget.dssim - max(e.dssim, e.dssim_224), 0.1 * budget.dssim) for e in encoding], device=device
+                [max(budget.dssim - max(e.dssim, e.dssim_224), 0.1 * budget.dssim) for e in encoding],
+                device=device,
             ),
             colour_mean_limit=torch.full((count,), 0.9 * budget.colour_mean, device=device),
             colour_p99_limit=torch.full((count,), 0.9 * budget.colour_p99, device=device),

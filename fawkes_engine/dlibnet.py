@@ -64,10 +64,10 @@ class DlibNet(nn.Module):
         self.stem = nn.Conv2d(3, 32, 7, stride=2)
         channels_in = [32, *(channels for channels, _ in _BLOCKS)]
         self.blocks = nn.ModuleList(
-            _Block(c_in, c, strided=strided)
-            for c_in, (c, strided) in zip(channels_in, _BLOCKS, strict=False)
+            _Block(c_in, c, strided=strided) for c_in, (c, strided) in zip(channels_in, _BLOCKS, strict=False)
         )
         self.project = nn.Linear(256, EMBEDDING_SIZE, bias=False)
+        self.mean: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN_RGB).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
@@ -147,7 +147,9 @@ class _Tensors:
         header = b"".join(_packed(n) for n in (2, *(dims or (count, 1, 1, 1))))
         start = self.data.find(header, self.position)
         if start < 0:
-            raise WeightsError(f"the weights file has no tensor of {count} values behind byte {self.position}")
+            raise WeightsError(
+                f"the weights file has no tensor of {count} values behind byte {self.position}"
+            )
         start += len(header)
         self.position = start + 4 * count
         return np.frombuffer(self.data, "<f4", count, start).copy()

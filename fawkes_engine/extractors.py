@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fawkes_engine import dlibnet
+from fawkes_engine.faces import Face, Similarity
 from fawkes_engine.types import EngineError
 
 # oneDNN's convolutions add in the same order for any number of images from four on, but not below (measured).
@@ -37,6 +38,10 @@ class Extractor:
     template: npt.NDArray[np.float64]
     network: nn.Module
     mean: Tensor
+
+    def onto_photo(self, face: Face) -> Similarity:
+        """Return the transform from chip pixels to the photo's pixels that aligns this face."""
+        return Similarity.fit(self.template, face.landmarks)
 
     def embed(self, chips: Tensor) -> Tensor:
         """Chips (N, 3, S, S), RGB, [0, 1] -> unit, mean-centred embeddings (N, D).
@@ -67,7 +72,7 @@ def names() -> tuple[str, ...]:
 
 
 def _dlib(mean: Tensor, device: torch.device) -> Extractor:
-    network = dlibnet.DlibNet.load().to(device, memory_format=torch.channels_last)
+    network = dlibnet.DlibNet.load().to(device).to(memory_format=torch.channels_last)
     return Extractor("dlib", dlibnet.CHIP_PX, _DLIB_TEMPLATE, network, mean)
 
 
@@ -78,7 +83,13 @@ _REGISTRY: dict[str, Callable[[Tensor, torch.device], Extractor]] = {"dlib": _dl
 # of each eye), nose tip, mouth corners.
 _DLIB_TEMPLATE = (
     np.array(
-        [[0.225492, 0.215990], [0.754761, 0.215990], [0.490127, 0.515625], [0.254149, 0.780233], [0.726104, 0.780233]]
+        [
+            [0.225492, 0.215990],
+            [0.754761, 0.215990],
+            [0.490127, 0.515625],
+            [0.254149, 0.780233],
+            [0.726104, 0.780233],
+        ]
     )
     + 0.25
 ) * (dlibnet.CHIP_PX / 1.5)

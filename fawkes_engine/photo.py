@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from fawkes_engine.faces import Pixels
 from fawkes_engine.types import Unreadable, Unsupported
@@ -56,22 +56,23 @@ def decode(data: bytes) -> Photo:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF blocks warn; they are not copied anyway
         try:
-            image = Image.open(io.BytesIO(data))
-            _check_kind(image)
-            file_format = "JPEG" if image.format == "MPO" else str(image.format)
-            quality = _source_quality(image)
-            image.load()
-            image = ImageOps.exif_transpose(image)
+            file = Image.open(io.BytesIO(data))
+            _check_kind(file)
+            file.load()
+            image = ImageOps.exif_transpose(file)
         except (Unsupported, Unreadable):
             raise
         except Image.DecompressionBombError as error:
             raise Unsupported(f"larger than {LARGEST_PIXELS // 1_000_000} megapixels") from error
-        except Image.UnidentifiedImageError as error:
-            raise Unreadable("not a picture this version can read; export it as JPEG, PNG, WebP or TIFF") from error
+        except UnidentifiedImageError as error:
+            raise Unreadable(
+                "not a picture this version can read; export it as JPEG, PNG, WebP or TIFF"
+            ) from error
         # Pillow's decoders raise many kinds of error on damaged bytes, and each means the same thing here.
         except Exception as error:
             raise Unreadable(f"the file is damaged or incomplete ({error})") from error
-    return _as_photo(image, file_format, quality)
+    file_format = "JPEG" if file.format == "MPO" else str(file.format)
+    return _as_photo(image, file_format, _source_quality(file))
 
 
 def encode(photo: Photo, pixels: Pixels, jpeg_quality: int) -> bytes:
@@ -124,7 +125,7 @@ def _luma_steps(quality: int) -> int:
         return sum(getattr(image, "quantization")[0])  # noqa: B009 - not in Pillow's base class
 
 
-def _check_kind(image: Image.Image) -> None:
+def _check_kind(image: ImageFile.ImageFile) -> None:
     """Refuse, from the header, what cannot be written back faithfully."""
     if image.format == "MPO":
         return  # a JPEG with further pictures behind it; only the first is written
@@ -138,13 +139,13 @@ def _check_kind(image: Image.Image) -> None:
         raise Unsupported("more than 8 bits per channel would be lost; export as 8-bit")
 
 
-def _deeper_than_8_bits(image: Image.Image) -> bool:
+def _deeper_than_8_bits(image: ImageFile.ImageFile) -> bool:
     """Pillow opens 16-bit RGB PNG and TIFF as 8-bit without a word, so the header is asked."""
     if image.format == "PNG":
         return any(str(tile[3]).startswith(("I;16", "RGB;16", "RGBA;16", "LA;16")) for tile in image.tile)
     if image.format == "TIFF":
-        depth = getattr(image, "tag_v2", {}).get(258, 8)
-        return max(depth) > 8 if isinstance(depth, tuple) else depth > 8
+        depths = np.atleast_1d(getattr(image, "tag_v2", {}).get(258, 8))
+        return bool(depths.max() > 8)
     return False
 
 

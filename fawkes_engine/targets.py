@@ -16,15 +16,17 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from fawkes_engine.types import Target
+from fawkes_engine.types import EngineError, Target
 
 Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How a face appears, estimated from its embedding: sex (-1 female .. 1 male), age in years, skin tone as
-    the individual typology angle in degrees (55 very light, -30 dark)."""
+    """How a face appears, estimated from its embedding.
+
+    sex: -1 female .. 1 male. age: years. skin: individual typology angle in degrees, 55 very light, -30 dark.
+    """
 
     sex: float
     age: float
@@ -71,6 +73,16 @@ class Pool:
             probes=by_kind["probe"],
         )
 
+    def mean(self, extractor: str) -> Vectors:
+        """Return the (D,) mean embedding for an extractor.
+
+        Raises:
+            EngineError: the pool knows no such extractor.
+        """
+        if extractor not in self.means:
+            raise EngineError(f"unknown extractor {extractor!r}; known: {', '.join(sorted(self.means))}")
+        return self.means[extractor]
+
     def looks_of(self, own: Mapping[str, Vectors]) -> Looks:
         """Estimate the looks of one person from unit embeddings (n, D) per extractor."""
         extractor = next(name for name in self.probes if name in own)
@@ -92,9 +104,12 @@ def choose(pool: Pool, own: Mapping[str, Vectors], photos: Sequence[bytes]) -> T
     own: extractor -> unit, centred embeddings (n, D) of the user's face. photos: the bytes they came from.
     """
     looks = pool.looks_of(own)
-    alike = sorted(range(len(pool.identities)), key=lambda i: pool.looks[i].distance(looks))[:MATCHING_CANDIDATES]
+    alike = sorted(range(len(pool.identities)), key=lambda i: pool.looks[i].distance(looks))[
+        :MATCHING_CANDIDATES
+    ]
     nearest_cosine = {
-        i: float(np.mean([(own[e] @ pool.vectors[e][i]).max() for e in own if e in pool.vectors])) for i in alike
+        i: float(np.mean([(own[e] @ pool.vectors[e][i]).max() for e in own if e in pool.vectors]))
+        for i in alike
     }
     chosen = min(alike, key=lambda i: nearest_cosine[i])  # the smallest cosine is the largest distance
     return Target(

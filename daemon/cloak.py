@@ -1,0 +1,200 @@
+"""`fawkesd cloak`: named photos through the engine once, without the service."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol
+
+from daemon import atomic
+from daemon.errors import ConfigError, InputError, OutputError
+from daemon.names import candidates, output_name, printable, twin_key
+from daemon.settings import EngineConfig, default_config_path, default_state_dir, load
+from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
+
+
+class Engine(Protocol):
+    """The part of the engine that is used here."""
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> list[Protected | Refusal]:
+        """Cloak photos; one result each, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How to cloak. targets_dir: folder of the users' fixed identities."""
+
+    engine: EngineConfig
+    targets_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to cloak. user: whose identity. out: folder of the results. force: replace existing files."""
+
+    photos: tuple[Path, ...]
+    user: str
+    out: Path
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cloaked:
+    """A photo that is done: the result was written to output."""
+
+    source: Path
+    output: Path
+    protected: Protected
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A photo nothing was written for, and why."""
+
+    source: Path
+    reason: str
+
+
+def setup(config: Path | None, user: str) -> Setup:
+    """Take engine and state folder from the configuration, or their defaults where no file was ever written.
+
+    Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
+    the name would cloak toward another identity.
+    """
+    path = config or default_config_path()
+    if config is None and not path.exists():
+        return Setup(EngineConfig(), default_state_dir() / "targets")
+    settings = load(path)
+    known = [person.name for person in settings.users]
+    if user not in known:
+        close = get_close_matches(user, known, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
+        raise ConfigError(f"{path}: has no user {user}; {advice}")
+    return Setup(settings.engine, settings.targets_dir)
+
+
+def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
+    """Return the real engine; imports torch, so this waits until the order is known to be sound."""
+    from daemon.targets import FileTargetStore
+    from fawkes_engine.engine import Engine as RealEngine
+
+    return RealEngine(settings, FileTargetStore(targets_dir))
+
+
+def check(order: Order) -> None:
+    """Raise InputError or OutputError for what can be known to fail before the engine is loaded."""
+    for photo in order.photos:
+        if not photo.is_file() or not os.access(photo, os.R_OK):
+            raise InputError(f"{printable(photo)} is no file that can be read; check the path")
+    shelf = _Shelf(order)
+    for photo in order.photos:
+        objection = shelf.objection(shelf.place(photo, photo.suffix))
+        if objection:
+            raise OutputError(objection)
+
+
+def cloak(order: Order, engine: Engine, batch_photos: int) -> Iterator[Cloaked | Held]:
+    """Cloak the photos in groups of batch_photos; yield each outcome, in order, when its file is on disk.
+
+    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
+    """
+    atomic.make_folder(order.out)
+    shelf = _Shelf(order)
+    for start in range(0, len(order.photos), batch_photos):
+        group = order.photos[start : start + batch_photos]
+        requests = [Request(data=_read(photo), user=order.user) for photo in group]
+        for photo, result in zip(group, engine.protect(requests), strict=True):
+            yield shelf.store(photo, result)
+
+
+class _Shelf:
+    """Hands out names in the output folder; every photo takes one, so a held photo moves no other's name."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._taken: set[str] = set()
+        self._inputs = {_identity(photo) for photo in order.photos}
+
+    def place(self, source: Path, suffix: str) -> Path:
+        """Return where the photo goes: its own name, or name~2 beside a namesake of the same order."""
+        wanted = output_name(source.name, suffix)
+        name = next(name for name in candidates(wanted) if twin_key(name) not in self._taken)
+        self._taken.add(twin_key(name))
+        return self._order.out / name
+
+    def objection(self, path: Path) -> str | None:
+        """Return why nothing may be written at path, or None."""
+        if not path.exists():
+            return None
+        if _identity(path) in self._inputs:
+            return (
+                f"{printable(path)} is one of the photos to cloak, and originals stay; choose another --out"
+            )
+        if not self._order.force:
+            return f"{printable(path)} exists already; move it away, choose another --out or use --force"
+        return None
+
+    def store(self, source: Path, result: Protected | Refusal) -> Cloaked | Held:
+        """Write a result under its name."""
+        if isinstance(result, Refusal):
+            self.place(source, source.suffix)
+            return Held(source, str(result))
+        output = self.place(source, result.suffix)
+        objection = self.objection(output)
+        if objection:
+            return Held(source, objection)
+        atomic.write(output, result.data, replace=self._order.force)
+        return Cloaked(source, output, result)
+
+
+def as_line(outcome: Cloaked | Held) -> str:
+    """Return the outcome as one line for a person; names are escaped."""
+    if isinstance(outcome, Held):
+        return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
+    report = outcome.protected.report
+    dssim = max(face.dssim for face in report.faces)
+    return (
+        f"{printable(outcome.source)} -> {printable(outcome.output)}: {len(report.faces)} face(s), "
+        f"DSSIM at most {dssim:.4f}, {report.seconds:.1f} s"
+    )
+
+
+def as_json(outcome: Cloaked | Held) -> str:
+    """Return the outcome as one line of JSON."""
+    if isinstance(outcome, Held):
+        return json.dumps({"input": str(outcome.source), "held": outcome.reason})
+    report = outcome.protected.report
+    return json.dumps(
+        {
+            "input": str(outcome.source),
+            "output": str(outcome.output),
+            "sha256": outcome.protected.sha256,
+            "faces": [_face(face) for face in report.faces],
+            "target": report.target,
+            "seconds": report.seconds,
+            "engine": report.fingerprint,
+        }
+    )
+
+
+def _face(face: FaceReport) -> dict[str, object]:
+    values = {field.name: getattr(face, field.name) for field in fields(face)}
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def _read(photo: Path) -> bytes:
+    try:
+        return photo.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{printable(photo)} cannot be read any more ({exc.strerror})") from exc
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino

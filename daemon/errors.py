@@ -1,0 +1,99 @@
+"""Every error the package `daemon` raises on purpose.
+
+    DaemonError
+    |-- ConfigError             the configuration cannot be used
+    |-- InputError              a photo named on the command line cannot be read
+    |-- OutputError             a command's result cannot be written, or would replace a file
+    |-- AlreadyRunning          another fawkesd holds this directory
+    |-- LedgerError             the ledger cannot be read by this version
+    |   `-- IllegalTransition   a photo may not go from this state to that one
+    |-- TargetError             a stored target is damaged
+    |-- EngineStartError        the engine process cannot be started
+    |-- SourceError             one source file
+    |   |-- SourceGone          it is no longer there
+    |   |-- SourceChanged       it is not the file the ledger knows
+    |   `-- SourceFault         it cannot be read now
+    `-- PublishError            one photo's result
+        |-- SyncUnavailable     the whole folder: drive missing, full, read-only; the user waits
+        |-- NameRefused         the file system never takes this name
+        `-- PublishFault        anything else that may pass
+
+What follows from each of them is decided in `dispatch` alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DaemonError(Exception):
+    """Base of every error raised on purpose; the message is written for the person at the machine."""
+
+
+class ConfigError(DaemonError):
+    """The configuration cannot be used; the message says where, what is wrong and what to do."""
+
+
+class InputError(DaemonError):
+    """A photo named on the command line is missing or cannot be read."""
+
+
+class OutputError(DaemonError):
+    """A command's result cannot be written, or would replace a file that is already there."""
+
+
+class AlreadyRunning(DaemonError):
+    """Another fawkesd holds a directory this one needs. pid: that process, None if it left no number."""
+
+    def __init__(self, directory: Path, pid: int | None) -> None:
+        super().__init__(f"another fawkesd (process {pid or 'unknown'}) is using {directory}")
+        self.directory = directory
+        self.pid = pid
+
+
+class LedgerError(DaemonError):
+    """The ledger is not one this version can read."""
+
+
+class IllegalTransition(LedgerError):
+    """A photo may not go from the state it has to the state asked for."""
+
+
+class TargetError(DaemonError):
+    """A stored target cannot be read; it must not be replaced silently, since photos already carry it."""
+
+
+class EngineStartError(DaemonError):
+    """The engine process failed again and again before it was ready; the message is its own."""
+
+
+class SourceError(DaemonError):
+    """A photo in an outbox cannot be taken."""
+
+
+class SourceGone(SourceError):
+    """The file was removed or renamed."""
+
+
+class SourceChanged(SourceError):
+    """The file differs from the one that had settled; it has to settle again."""
+
+
+class SourceFault(SourceError):
+    """The file cannot be read now."""
+
+
+class PublishError(DaemonError):
+    """A result cannot be published."""
+
+
+class SyncUnavailable(PublishError):
+    """Nothing can be published to this sync folder now: drive missing, full, read-only, not set up."""
+
+
+class NameRefused(PublishError):
+    """This file system never takes this file's name."""
+
+
+class PublishFault(PublishError):
+    """This one photo could not be written; it may work later."""

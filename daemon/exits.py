@@ -1,0 +1,35 @@
+"""What each way to end means to the caller: the exit codes of every command, after sysexits.h."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, OutputError
+from fawkes_engine import EngineError, WeightsError
+
+
+class Exit(IntEnum):
+    """Exit codes; a service manager restarts after TEMP_FAIL and INTERNAL, not after USAGE and CONFIG."""
+
+    OK = 0
+    HELD = 1  # at least one photo was not published, and the reasons were printed
+    USAGE = 64
+    NO_INPUT = 66
+    INTERNAL = 70
+    CANT_CREATE = 73
+    TEMP_FAIL = 75
+    CONFIG = 78
+
+
+_CODES: tuple[tuple[type[Exception], Exit], ...] = (
+    (ConfigError, Exit.CONFIG),
+    (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
+    (AlreadyRunning, Exit.TEMP_FAIL),
+    (InputError, Exit.NO_INPUT),
+    (OutputError, Exit.CANT_CREATE),
+)
+
+
+def code_of(error: DaemonError | EngineError) -> Exit:
+    """Return the exit code of a command that ended with this error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.INTERNAL)

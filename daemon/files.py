@@ -1,0 +1,109 @@
+"""Reading and opening below a folder without ever following a symlink out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.errors import SourceChanged, SourceFault, SourceGone
+from daemon.model import Settled, Snapshot
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+# O_NONBLOCK: opening a pipe that carries a photo's name must not wait for a writer.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def look(path: Path) -> Snapshot | None:
+    """The snapshot of a regular file; None for anything else, and for nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return Snapshot.of(status) if stat.S_ISREG(status.st_mode) else None
+
+
+@contextlib.contextmanager
+def opened(path: Path | str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
+    """A file descriptor for the time of a with block."""
+    fd = os.open(path, flags, 0o666, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def descend(root: int, relative: Path) -> Iterator[int]:
+    """A descriptor of the directory `relative` below an open one, no component being a symlink.
+
+    Raises OSError (ELOOP, ENOTDIR, ENOENT, ...).
+    """
+    with contextlib.ExitStack() as stack:
+        for part in relative.parts:
+            root = stack.enter_context(opened(part, DIRECTORY | os.O_NOFOLLOW, dir_fd=root))
+        yield root
+
+
+def read_source(settled: Settled) -> bytes:
+    """The bytes of a photo, being exactly the content its snapshot stands for.
+
+    Raises SourceGone, SourceChanged, or SourceFault with the reason for its owner.
+    """
+    source = settled.source
+    try:
+        with (
+            opened(source.outbox.root, DIRECTORY) as root,
+            descend(root, source.relative.parent) as parent,
+            opened(source.relative.name, _FILE, dir_fd=parent) as fd,
+        ):
+            _expect(settled.snapshot, fd)
+            data = read_all(fd, settled.snapshot.size)
+            _expect(settled.snapshot, fd)
+    except FileNotFoundError as exc:
+        raise SourceGone(str(source.path)) from exc
+    except OSError as exc:
+        raise SourceFault(f"the photo cannot be read: {explain(exc)}") from exc
+    if len(data) != settled.snapshot.size:
+        raise SourceChanged(str(source.path))
+    return data
+
+
+def read_all(fd: int, size: int) -> bytes:
+    """At most `size` bytes from the start of an open file."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    chunks = []
+    while size > 0 and (chunk := os.read(fd, min(size, 1 << 20))):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def sha256_at(name: str, dir_fd: int) -> str | None:
+    """The hex sha256 of a regular file in an open directory; None if there is none of that name."""
+    try:
+        with opened(name, _FILE, dir_fd=dir_fd) as fd:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            digest = hashlib.sha256()
+            while chunk := os.read(fd, 1 << 20):
+                digest.update(chunk)
+            return digest.hexdigest()
+    except OSError as exc:
+        if exc.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
+            return None
+        raise
+
+
+def explain(exc: OSError) -> str:
+    """What the system said, without the path, which is shown beside it."""
+    return exc.strerror or str(exc)
+
+
+def _expect(snapshot: Snapshot, fd: int) -> None:
+    if Snapshot.of(os.fstat(fd)) != snapshot:
+        raise SourceChanged("the file changed while it was being read")

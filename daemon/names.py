@@ -1,0 +1,100 @@
+"""File names: what is a photo, what is somebody's temporary file, how a published file is called.
+
+Pure functions on names; no file is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+# Every name here is a photo to its owner. The engine refuses the kinds it cannot write, so that the photo is
+# visibly held instead of silently skipped.
+PHOTO_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif"),
+        *(".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".psd", ".mpo", ".insp"),
+        *(".dng", ".raw", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"),
+        *(".raf", ".pef", ".srw", ".rwl", ".iiq", ".3fr", ".x3f", ".erf", ".kdc", ".mrw"),
+    }
+)
+
+# Temporary files and folders of exporters, sync tools and file managers, compared in lower case.
+# digiKam's end in .jpg and are not hidden; exiftool keeps `_original` beside the file it rewrote.
+IGNORED = (
+    *(".*", "*~", "~$*", "~syncthing~*", "@eadir", "thumbs.db", "desktop.ini"),
+    *("*.part", "*.filepart", "*.crdownload", "*.tmp", "*.partial", "*.tacitpart"),
+    *("*_exiftool_tmp", "*_original", "*digikamtempfile*", "editorwindow-*", "jpegrotator-*", "batchtool-*"),
+)
+
+# Extensions that name one format: a published JPEG keeps the name IMG_1.JPEG.
+_ALIASES = {
+    ".jpeg": ".jpg",
+    ".jpe": ".jpg",
+    ".jfif": ".jpg",
+    ".tiff": ".tif",
+    ".heif": ".heic",
+    ".hif": ".heic",
+}
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is none of ours."""
+    lower = name.lower()
+    return any(fnmatchcase(lower, pattern) for pattern in IGNORED)
+
+
+def is_photo(relative: PurePath) -> bool:
+    """Whether this path below an outbox is a photo to publish or to hold."""
+    if relative.suffix.lower() not in PHOTO_SUFFIXES:
+        return False
+    return not any(is_ignored(part) for part in relative.parts)
+
+
+def objection(relative: PurePath) -> str | None:
+    """Why a photo of this name is held, or None: sync tools drop or break on such names."""
+    text = str(relative)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the file name is not valid UTF-8, which sync tools refuse; rename the file"
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        return "the file name has control characters, which sync tools refuse; rename the file"
+    return None
+
+
+def output_name(source_name: str, suffix: str) -> str:
+    """The published name: the source's own, with the extension replaced only if the format changed."""
+    old = PurePath(source_name).suffix
+    if _format(old) == _format(suffix):
+        return source_name
+    return source_name[: len(source_name) - len(old)] + suffix
+
+
+def candidates(name: str) -> Iterator[str]:
+    """The names to try in order: `name.jpg`, `name~2.jpg`, `name~3.jpg`, ..."""
+    yield name
+    path = PurePath(name)
+    number = 2
+    while True:
+        yield f"{path.stem}~{number}{path.suffix}"
+        number += 1
+
+
+def twin_key(name: str) -> str:
+    """Equal for names that macOS, Windows or a phone would take for one file."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def printable(path: Path | str) -> str:
+    """The path as one line of visible characters: nothing in it can forge or break a log line."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _format(suffix: str) -> str:
+    lower = suffix.lower()
+    return _ALIASES.get(lower, lower)

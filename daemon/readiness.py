@@ -1,0 +1,78 @@
+"""When has a file come to rest? Bookkeeping without a thread, a clock or a sleep of its own.
+
+A file is ready once nothing was heard of it for `settle_s`, its stat was the same at the start and at the
+end of that time, and its container is complete. One that stays incomplete is passed on after `give_up_s` of
+quiet, so that the engine's refusal makes it visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.model import Settled, Snapshot, Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """due_s: when to look again. quiet_since_s: the last sign of life."""
+
+    snapshot: Snapshot
+    due_s: float
+    quiet_since_s: float
+
+
+class Readiness:
+    """Knows every file that was heard of and is not ready yet. Times are seconds of a monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        settle_s: float,
+        give_up_s: float,
+        look: Callable[[Path], Snapshot | None],
+        is_complete: Callable[[Path], bool],
+    ) -> None:
+        self._settle_s = settle_s
+        self._give_up_s = give_up_s
+        self._look = look
+        self._is_complete = is_complete
+        # In order of due_s: every entry is due settle_s after it was put at the end.
+        self._pending: dict[Source, _Pending] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __contains__(self, source: Source) -> bool:
+        return source in self._pending
+
+    def event(self, source: Source, now: float) -> None:
+        """Start the quiet time of a path anew; what is no regular file is forgotten."""
+        self._pending.pop(source, None)
+        self._watch(source, self._look(source.path), now, quiet_since_s=now)
+
+    def ready(self, now: float, limit: int) -> list[Settled]:
+        """The files that are ready, which are forgotten; looks at no more than `limit` that are due."""
+        settled = []
+        due = [source for source, _ in zip(self._pending, range(limit), strict=False)]
+        for source in due:
+            if self._pending[source].due_s > now:
+                break
+            pending = self._pending.pop(source)
+            snapshot = self._look(source.path)
+            if snapshot is None or snapshot != pending.snapshot:
+                self._watch(source, snapshot, now, quiet_since_s=now)
+            elif self._is_complete(source.path) or now - pending.quiet_since_s >= self._give_up_s:
+                settled.append(Settled(source, snapshot))
+            else:
+                self._watch(source, snapshot, now, quiet_since_s=pending.quiet_since_s)
+        return settled
+
+    def next_due_s(self) -> float | None:
+        """When `ready` has something to look at; None if nothing is pending."""
+        return next((pending.due_s for pending in self._pending.values()), None)
+
+    def _watch(self, source: Source, snapshot: Snapshot | None, now: float, *, quiet_since_s: float) -> None:
+        if snapshot is not None:
+            self._pending[source] = _Pending(snapshot, now + self._settle_s, quiet_since_s)

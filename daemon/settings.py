@@ -1,0 +1,234 @@
+"""The configuration: one YAML file, read once, whole and strictly.
+
+The docstring below each key is the key's documentation: it becomes the comment in the reference
+configuration and the description in the JSON schema (see reference.py), so it is written for the photo's
+owner.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from daemon import checks, complaints, yamltext
+from daemon.errors import ConfigError
+from fawkes_engine import Budget, EngineSettings
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    base = Path(os.environ.get(variable, ""))
+    return base if base.is_absolute() else Path.home() / fallback  # the XDG rule: a relative value is ignored
+
+
+def default_state_dir() -> Path:
+    """$XDG_STATE_HOME/fawkesd, else ~/.local/state/fawkesd."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "fawkesd"
+
+
+def default_config_path() -> Path:
+    """$XDG_CONFIG_HOME/fawkesd/fawkesd.yaml, else ~/.config/fawkesd/fawkesd.yaml."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "fawkesd" / "fawkesd.yaml"
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    """Absolute and free of symlinks: a watch on a symlink never fires, and overlaps hide behind one."""
+    base = info.context["folder"] if info.context else Path()
+    try:
+        return Path(base / path.expanduser()).resolve()
+    except (OSError, RuntimeError) as exc:  # RuntimeError: no such ~user, or symlinks in a circle
+        raise ValueError(f"{path} cannot be resolved ({exc}); correct the path") from exc
+
+
+Place = Annotated[Path, AfterValidator(_resolve), AfterValidator(checks.possible_folder)]
+ExistingFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(checks.existing_folder)]
+UserName = Annotated[
+    str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class _Keys(BaseModel):  # docstrings as documentation: one text for the code, the file and the schema
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class UserSettings(_Keys):
+    """One person: where their photos arrive and where the cloaked copies go."""
+
+    name: UserName
+    """The person's name: letters a-z, digits, . _ -, at most 64. It selects the fixed identity that all
+    of this person's photos are moved toward, so keep it: a new name means a new identity."""
+
+    outboxes: Annotated[tuple[ExistingFolder, ...], Field(min_length=1)]
+    """Folders the photos are exported to; they are watched with their subfolders and never changed. Each
+    must exist. ~ is your home; a relative path begins at the folder of this file."""
+
+    sync: ExistingFolder
+    """Folder that the sync tool uploads; it receives the cloaked copies under the same names. It must
+    exist, and must not be, hold or lie in any other folder named here."""
+
+    staging: Place | None = None
+    """Folder where copies are finished before they appear in the sync folder; it must be on the same
+    disk. null is a folder beside the sync folder, which fits unless your sync tool uploads that place
+    too."""
+
+    @property
+    def staging_dir(self) -> Path:
+        """The staging folder in use."""
+        return self.staging or self.sync.parent / f".fawkesd-staging-{self.sync.name}"
+
+
+class WatchSettings(_Keys):
+    """How new photos are noticed."""
+
+    settle_s: Annotated[Number, Field(le=3600)] = 3.0
+    """Seconds (above 0, at most 3600) a photo must be left alone before it is read. Exporters write a
+    file, close it, and open it again for its metadata; too short a wait only costs a second look."""
+
+    rescan_s: Annotated[Number, Field(le=86400)] = 300.0
+    """Seconds (above 0, at most 86400) between full looks at the outboxes. Change events can get lost, a
+    full look cannot; each one only lists names and times, so it is cheap."""
+
+
+class EngineConfig(_Keys):
+    """How faces are cloaked."""
+
+    device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto takes CUDA if it works, else the
+    CPU."""
+
+    extractors: Annotated[tuple[Text, ...], Field(min_length=1)] = ("dlib",)
+    """Face recognisers a cloak is computed against. dlib comes with the package; several different ones
+    protect better against recognisers nobody tried, and each costs its own time."""
+
+    dssim: Annotated[Number, Field(le=0.1)] = 0.007
+    """How visible a cloak may be on each face: structural difference, 0 = identical, above 0, at most
+    0.1. 0.007 is hard to see; a higher value protects better against recognisers nobody tried, and
+    shows."""
+
+    colour_mean: Annotated[Number, Field(le=10)] = 1.0
+    """Mean colour shift allowed on a face, CIEDE2000, above 0, at most 10. 1 is about what an eye just
+    notices; the structural difference above is blind to smooth tints."""
+
+    colour_p99: Annotated[Number, Field(le=30)] = 3.0
+    """Largest colour shift allowed (99th percentile on a face), CIEDE2000, from colour_mean to 30. It
+    keeps stains off a face whose mean is fine."""
+
+    steps: Annotated[Whole, Field(ge=1, le=10_000)] = 60
+    """Optimiser steps a face gets at most, 1 to 10000. Time grows with it; an easy face stops earlier."""
+
+    jpeg_quality: Annotated[Whole, Field(ge=90, le=100)] = 95
+    """Lowest quality of published JPEG files, 90 to 100; a better original raises it. Below 90 the
+    compression removes part of the protection, above 95 files only grow."""
+
+    batch_photos: Annotated[Whole, Field(ge=1, le=256)] = 16
+    """Waiting photos worked on together at most, 1 to 256. More is faster and needs more memory."""
+
+    threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
+    """Processor threads for arithmetic, 0 to 1024; 0 is all cores. Lower it to keep the machine free."""
+
+    photo_timeout_s: Annotated[Number, Field(le=86400)] = 900.0
+    """Seconds (above 0, at most 86400) without a sign of progress on a photo after which the engine
+    counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
+
+    @model_validator(mode="after")
+    def _check_colour(self) -> Self:
+        if self.colour_p99 < self.colour_mean:
+            raise ValueError(
+                "colour_p99 is below colour_mean; a 99th percentile limit must be the larger one"
+            )
+        return self
+
+    def to_engine(self) -> EngineSettings:
+        """Return the same settings as the engine takes them."""
+        return EngineSettings(
+            extractors=self.extractors,
+            budget=Budget(dssim=self.dssim, colour_mean=self.colour_mean, colour_p99=self.colour_p99),
+            steps=self.steps,
+            jpeg_quality=self.jpeg_quality,
+            device=self.device,
+            threads=self.threads,
+        )
+
+
+class RetrySettings(_Keys):
+    """What happens when a photo fails for a reason that may pass, such as a full disk."""
+
+    first_s: Annotated[Number, Field(le=86400)] = 5.0
+    """Seconds (above 0, at most 86400) before the first new try; each further wait is twice as long."""
+
+    longest_s: Annotated[Number, Field(le=604800)] = 3600.0
+    """Longest wait between two tries, seconds, from first_s to 604800 (a week)."""
+
+    attempts: Annotated[Whole, Field(ge=1, le=1000)] = 5
+    """Tries, 1 to 1000, before the photo is held with its reason and shown by `fawkesd status`."""
+
+    @model_validator(mode="after")
+    def _check_waits(self) -> Self:
+        if self.longest_s < self.first_s:
+            raise ValueError("longest_s is below first_s; the longest wait must be the longer one")
+        return self
+
+
+class Settings(_Keys):
+    """The whole configuration of fawkesd."""
+
+    version: Literal[1] = 1
+    """Version of this file's layout; 1 is the only one."""
+
+    state_dir: Annotated[
+        Place, Field(validate_default=True, json_schema_extra={"default": "~/.local/state/fawkesd"})
+    ] = Field(default_factory=default_state_dir)
+    """Private folder of the service: its record of photos and each person's fixed identity. Include it in
+    your backups: a lost identity cannot be made again. It is created when missing."""
+
+    users: Annotated[tuple[UserSettings, ...], Field(min_length=1)]
+    """The people whose photos are cloaked, one entry each; only this group must be written, every other
+    key may be left out and then has the value shown here."""
+
+    watch: WatchSettings = WatchSettings()
+    """How new photos are noticed."""
+
+    engine: EngineConfig = EngineConfig()
+    """How faces are cloaked."""
+
+    retry: RetrySettings = RetrySettings()
+    """What happens when a photo fails for a reason that may pass, such as a full disk."""
+
+    @property
+    def targets_dir(self) -> Path:
+        """Folder of the users' fixed identities."""
+        return self.state_dir / "targets"
+
+
+def load(path: Path) -> Settings:
+    """Return the settings in a file. Raises ConfigError that lists every fault with its line."""
+    return parse(yamltext.read(path), path)
+
+
+def parse(text: str, path: Path) -> Settings:
+    """Return the settings in text that is, or will be, the file at path. Raises ConfigError as load does."""
+    document = yamltext.parse(text, path)
+    faults = document.faults
+    try:
+        settings = Settings.model_validate(document.data, context={"folder": path.absolute().parent})
+        faults += checks.names(settings) + checks.folders(settings)
+    except ValidationError as exc:
+        faults += complaints.faults(exc, Settings)
+        settings = None
+    if settings is None or faults:
+        lines = sorted((document.line(f.where), yamltext.dotted(f.where), f.problem) for f in faults)
+        raise ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
+    return settings

@@ -1,0 +1,146 @@
+"""The engine process: loads the models once, then answers batches until its pipe closes.
+
+It gets bytes and gives bytes back; it knows no outbox and no sync folder. It ends when the supervisor does,
+however that ends: the pipe closes, and the kernel sends SIGKILL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+from daemon.targets import FileTargetStore
+from fawkes_engine import EngineSettings, Protected, Refusal, Request
+
+log = logging.getLogger(__name__)
+
+TARGETS_DIR_NAME = "targets"
+_BEAT_EVERY_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class EngineLike(Protocol):
+    """What the worker needs of an engine; `fawkes_engine.engine.Engine` is the real one."""
+
+    fingerprint: str
+    device_name: str
+
+    def warm_up(self) -> None:
+        """Load and try everything the first photo would otherwise wait for."""
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> Sequence[Protected | Refusal]:
+        """One result per request, in order; calls on_step as it gets on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """How to make the engine. factory: "module:function", called with settings and state_dir."""
+
+    factory: str
+    settings: EngineSettings
+    state_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The models are loaded. device_name: for `status`, such as "cpu"."""
+
+    fingerprint: str
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The engine got on with the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal as it crosses the pipe. kind: the class of the Refusal. reason: for the photo's owner."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome for one photo of the batch. index: its place in the batch."""
+
+    index: int
+    outcome: Protected | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The engine cannot go on; the process ends after this."""
+
+    reason: str
+
+
+Message = Ready | Beat | Result | Failed
+
+
+def make_engine(settings: EngineSettings, state_dir: Path) -> EngineLike:
+    """The real engine, keeping its targets in the state directory."""
+    from fawkes_engine.engine import Engine
+
+    return Engine(settings, FileTargetStore(state_dir / TARGETS_DIR_NAME))
+
+
+def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:
+    """Body of the engine process."""
+    _end_with_supervisor(supervisor_pid)
+    try:
+        engine = _load(spec)
+        connection.send(Ready(engine.fingerprint, engine.device_name))
+        while True:
+            _answer(connection, engine, connection.recv())
+    except (EOFError, ConnectionError):
+        return  # the supervisor is gone, or wants this process gone
+    except Exception as exc:
+        log.exception("the engine failed")
+        connection.send(Failed(f"{type(exc).__name__}: {exc}"))
+        raise SystemExit(1) from exc
+
+
+def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]) -> None:
+    beat_at_s = time.monotonic()
+
+    def on_step() -> None:
+        nonlocal beat_at_s
+        if time.monotonic() - beat_at_s >= _BEAT_EVERY_S:
+            beat_at_s = time.monotonic()
+            connection.send(Beat())
+
+    results = engine.protect(batch, on_step=on_step)
+    for index, result in enumerate(results):
+        outcome = Refused(type(result).__name__, str(result)) if isinstance(result, Refusal) else result
+        connection.send(Result(index, outcome))
+
+
+def _load(spec: EngineSpec) -> EngineLike:
+    module, _, function = spec.factory.partition(":")
+    engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.state_dir)
+    engine.warm_up()
+    return engine
+
+
+def _end_with_supervisor(supervisor_pid: int) -> None:
+    # Ctrl-C reaches the whole terminal group; the supervisor decides what happens to the batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold uncloaked photos
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor_pid:  # it died before prctl took effect
+        raise SystemExit(1)

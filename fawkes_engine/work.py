@@ -1,0 +1,108 @@
+"""One photo on its way through the engine: its faces, its cloaks, and how they look in the encoded file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fawkes_engine.canvas import Canvas, to_tensor
+from fawkes_engine.faces import Face, Pixels
+from fawkes_engine.photo import Photo, as_written, decode, encode
+from fawkes_engine.types import Budget, Request
+from fawkes_engine.visibility import Visibility, measure
+
+# JPEG alone may use up this share of the budget before its quality is raised along these steps.
+_ENCODING_SHARE = 0.4
+_QUALITIES = (97, 99, 100)
+_FIT_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """A decoded photo with its detected faces.
+
+    own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
+    lowest_quality: of JPEG output. cloaks: one delta (3, S, S) per face once they are made.
+    """
+
+    request: Request
+    photo: Photo
+    faces: Sequence[Face]
+    own: dict[str, Tensor]
+    budget: Budget
+    lowest_quality: int
+    steps: list[int] = field(default_factory=list)
+    cloaks: list[Tensor] = field(default_factory=list)
+
+    @cached_property
+    def canvases(self) -> list[Canvas]:
+        """The working square of each face."""
+        return [Canvas.around(face, self.photo.pixels) for face in self.faces]
+
+    @cached_property
+    def quality(self) -> int:
+        """JPEG quality: the lowest allowed, or more where encoding alone would eat the cloak's budget."""
+        lowest = max(self.lowest_quality, self.photo.jpeg_quality)
+        for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
+            clean = (
+                self._look(i, torch.zeros(3, c.side, c.side), quality) for i, c in enumerate(self.canvases)
+            )
+            if all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean):
+                break
+        return quality
+
+    def look(self, index: int, delta: Tensor) -> Visibility:
+        """Return what a person can see of one face's delta (3, S, S) in the file as it will be published."""
+        return self._look(index, delta, self.quality)
+
+    def _look(self, index: int, delta: Tensor, quality: int) -> Visibility:
+        # Only the blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself.
+        canvas = self.canvases[index]
+        rows, columns = canvas.blocks(self.photo.pixels)
+        here = canvas.seen_from(columns.start, rows.start)
+        before = self.photo.pixels[rows, columns]
+        after = before.copy()
+        here.add(delta.cpu(), after)
+        return _compare(before, as_written(self.photo, after, quality), here, self.faces[index])
+
+    def write(self) -> tuple[bytes, Pixels]:
+        """Encode the photo with every cloak inside the budget: the file, and its pixels as decoded again."""
+        deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
+        for _ in range(_FIT_ROUNDS):
+            pixels = self.photo.pixels.copy()
+            for canvas, delta in zip(self.canvases, deltas, strict=True):
+                canvas.add(delta, pixels)
+            data = encode(self.photo, pixels, self.quality)
+            published = decode(data).pixels
+            shares = [seen.share_of(self.budget) for seen in self.seen(published)]
+            if max(shares) <= 1:
+                break
+            # each cloak fits by itself: these faces overlap, and their cloaks add up
+            deltas = [d * (1 if share <= 1 else 0.85) for d, share in zip(deltas, shares, strict=True)]
+        return data, published
+
+    def seen(self, published: Pixels) -> list[Visibility]:
+        """Measure every face of the published photo against the original."""
+        return [
+            _compare(self.photo.pixels, published, canvas, face)
+            for canvas, face in zip(self.canvases, self.faces, strict=True)
+        ]
+
+    def _fitted(self, index: int, delta: Tensor) -> Tensor:
+        delta = delta.cpu()
+        for _ in range(_FIT_ROUNDS):
+            share = self.look(index, delta).share_of(self.budget)
+            if share <= 1:
+                break
+            delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
+        return delta
+
+
+def _compare(before: Pixels, after: Pixels, canvas: Canvas, face: Face) -> Visibility:
+    x0, y0, x1, y1 = canvas.region
+    clean, cloaked = (to_tensor(pixels[y0:y1, x0:x1])[None] for pixels in (before, after))
+    return measure(clean, cloaked, face.height_px)

@@ -1,0 +1,133 @@
+"""Fixtures shared by the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from daemon.ledger import LEDGER_NAME, Ledger
+from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One user's folders in a temporary directory, and settings that make the daemon quick."""
+
+    outbox: Path
+    sync: Path
+    settings: Settings
+
+    @property
+    def state_dir(self) -> Path:
+        return self.settings.state_dir
+
+    def published(self) -> list[str]:
+        """Names below the sync folder, without the marker."""
+        files = [path for path in self.sync.rglob("*") if path.is_file()]
+        return sorted(str(path.relative_to(self.sync)) for path in files if not path.name.startswith("."))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    outbox, sync = tmp_path / "outbox", tmp_path / "sync"
+    outbox.mkdir()
+    sync.mkdir()
+    settings = Settings(
+        state_dir=tmp_path / "state",
+        users=(UserSettings(name="ada", outboxes=(outbox,), sync=sync),),
+        watch=WatchSettings(settle_s=0.1, rescan_s=60.0),
+        engine=EngineConfig(photo_timeout_s=20.0),
+        retry=RetrySettings(first_s=0.1, longest_s=1.0, attempts=3),
+    )
+    return Home(outbox, sync, settings)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / LEDGER_NAME)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Wait until a condition holds; fail after half a minute."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "the condition never came true"
+            time.sleep(0.02)
+
+    return wait
+
+
+# The daemon in a process of its own; short waits, so that a test sees several of them.
+DAEMON_PROGRAM = """
+import sys
+import daemon.lanes, daemon.pool, daemon.service
+from daemon.settings import Settings
+daemon.lanes._REPROBE_S = 0.2
+daemon.pool._RESPAWN_FIRST_S = 0.05
+daemon.service._FINISH_S = float(sys.argv[2])
+sys.exit(daemon.service.run(Settings.model_validate_json(sys.argv[1]), "twins:make_engine"))
+"""
+
+
+class DaemonProcess:
+    """`run` with the tiny engine. log: everything it has written so far."""
+
+    def __init__(self, settings: Settings, log_path: Path, finish_s: float) -> None:
+        self.log_path = log_path
+        tests = Path(__file__).parent
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", DAEMON_PROGRAM, settings.model_dump_json(), str(finish_s)],
+                env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}"},
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def engine_pid(self) -> int:
+        """The engine process; the resource tracker of multiprocessing is the other child."""
+        return next(pid for pid in self._children() if b"spawn_main" in cmdline(pid))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def _children(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """Start daemons; what is left of them is killed."""
+    started: list[DaemonProcess] = []
+
+    def start_one(settings: Settings, finish_s: float = 20.0) -> DaemonProcess:
+        started.append(DaemonProcess(settings, tmp_path / f"log-{len(started)}", finish_s))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.process.kill()
+        one.process.wait()

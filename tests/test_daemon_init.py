@@ -1,0 +1,106 @@
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daemon import init
+from daemon.cli import run_command
+from daemon.errors import ConfigError, OutputError
+from daemon.init import Answers
+from daemon.settings import load
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Answers:
+    return Answers("alice", (tmp_path / "in",), tmp_path / "out")
+
+
+def test_what_is_written_can_be_loaded_and_says_what_was_answered(tmp_path: Path, answers: Answers) -> None:
+    path = tmp_path / "conf" / "fawkesd.yaml"
+    init.create_folders(answers)
+    init.write(path, answers, force=False)
+    user = load(path).users[0]
+    assert (user.name, user.outboxes, user.sync) == ("alice", (tmp_path / "in",), tmp_path / "out")
+
+
+def test_only_the_owner_can_read_the_file_and_nothing_else_is_left(tmp_path: Path, answers: Answers) -> None:
+    path = tmp_path / "conf" / "fawkesd.yaml"
+    init.create_folders(answers)
+    init.write(path, answers, force=False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_every_key_is_written_with_a_comment(tmp_path: Path, answers: Answers) -> None:
+    path = tmp_path / "fawkesd.yaml"
+    init.create_folders(answers)
+    init.write(path, answers, force=False)
+    lines = path.read_text().splitlines()
+    assert {"version", "state_dir", "users", "watch", "engine", "retry"} == set(
+        yaml.safe_load(path.read_text())
+    )
+    keys = [n for n, line in enumerate(lines) if ":" in line and "#" not in line]
+    assert all("#" in lines[n - 1] for n in keys)
+
+
+def test_answers_that_make_no_right_configuration_leave_no_file(tmp_path: Path, answers: Answers) -> None:
+    path = tmp_path / "conf" / "fawkesd.yaml"
+    with pytest.raises(ConfigError, match="does not exist"):
+        init.write(path, answers, force=False)
+    assert not path.parent.exists()
+
+
+def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path, answers: Answers) -> None:
+    path = tmp_path / "fawkesd.yaml"
+    path.write_text("mine")
+    init.create_folders(answers)
+    with pytest.raises(OutputError, match="exists already"):
+        init.write(path, answers, force=False)
+    assert path.read_text() == "mine"
+    init.write(path, answers, force=True)
+    assert load(path).users[0].name == "alice"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        init.create_folders(Answers("alice", (tmp_path / "file" / "in",), tmp_path / "out"))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=20))
+def test_any_folder_name_survives_the_round_trip(name: str, tmp_path: Path) -> None:
+    try:
+        folder = tmp_path / "x" / name / "in"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, UnicodeEncodeError):
+        return  # no name on this file system
+    path = tmp_path / "fawkesd.yaml"
+    sync = tmp_path / "sync"
+    sync.mkdir(exist_ok=True)
+    init.write(path, Answers("alice", (folder,), sync), force=True)
+    assert load(path).users[0].outboxes == (folder.resolve(),)
+
+
+def test_flags_alone_write_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, first, second = tmp_path / "f.yaml", tmp_path / "a", tmp_path / "b"
+    where = ["--outbox", str(first), "--outbox", str(second), "--sync", str(tmp_path / "s")]
+    assert run_command(["init", "-c", str(path), "--user", "alice", *where, "--create"]) == 0
+    assert load(path).users[0].outboxes == (first, second)
+    assert "fawkesd once" in capsys.readouterr().out
+
+
+def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--outbox", str(tmp_path / "a"), "--sync", str(tmp_path / "s")]
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where]) == 78
+    assert "a does not exist; create the folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text("mine")
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml")]) == 73
+    assert (tmp_path / "f.yaml").read_text() == "mine"

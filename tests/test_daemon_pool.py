@@ -1,0 +1,185 @@
+"""The engine process: killed, hung, raising, broken from the start; real processes, no torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import pytest
+from twins import Deed, is_cloaked, make_photo
+
+from daemon.errors import EngineStartError
+from daemon.model import Outbox, Photo, Snapshot, Source, State
+from daemon.pool import Answer, Died, EnginePool, Event
+from daemon.worker import EngineSpec, Ready, Refused
+from fawkes_engine import EngineSettings, Protected, Request
+
+Wait = Callable[[Callable[[], object]], None]
+FACTORY = "twins:make_engine"
+
+
+class Driver:
+    """A pool and all that it has told."""
+
+    def __init__(self, tmp_path: Path, factory: str = FACTORY, photo_timeout_s: float = 20.0) -> None:
+        spec = EngineSpec(factory, EngineSettings(), tmp_path)
+        self.pool = EnginePool(spec, photo_timeout_s=photo_timeout_s)
+        self.events: list[Event] = []
+
+    def run_until(self, kind: type[Event]) -> Event:
+        """Poll until the next event of a kind."""
+        deadline = time.monotonic() + 30
+        while True:
+            now = time.monotonic()
+            assert now < deadline, "the event never came"
+            new = self.pool.poll(now)
+            self.events += new
+            for event in new:
+                if isinstance(event, kind):
+                    return event
+            due_s = self.pool.due_s
+            pause_s = 1.0 if due_s is None else min(max(due_s - now, 0), 1.0)
+            wait([self.pool.connection] if self.pool.connection else [], pause_s)
+
+    def started(self) -> Driver:
+        self.pool.start(time.monotonic())
+        self.run_until(Ready)
+        return self
+
+    def submit(self, *deeds: Deed) -> list[Photo]:
+        photos = [photo(number) for number in range(len(deeds))]
+        requests = [Request(make_photo(deed, seed), "ada") for seed, deed in enumerate(deeds)]
+        self.pool.submit(photos, requests, time.monotonic())
+        return photos
+
+
+def photo(number: int) -> Photo:
+    return Photo(
+        id=number,
+        source=Source(Outbox("ada", Path("/out")), Path(f"{number}.jpg")),
+        generation=1,
+        state=State.WORKING,
+        snapshot=Snapshot(1, number, 1, 1),
+        attempts=0,
+        alone=False,
+        engine_deaths=0,
+        input_sha256=None,
+        output=None,
+        reason=None,
+    )
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    ready = Driver(tmp_path)
+    yield ready
+    ready.pool.stop()
+
+
+def test_a_batch_is_answered_photo_by_photo_in_order(driver: Driver) -> None:
+    photos = driver.started().submit(Deed.PROTECT, Deed.REFUSE, Deed.PROTECT)
+    while not driver.pool.is_idle:
+        driver.run_until(Answer)
+
+    answers = [event for event in driver.events if isinstance(event, Answer)]
+    assert [answer.photo for answer in answers] == photos
+    assert isinstance(answers[0].outcome, Protected)
+    assert is_cloaked(answers[0].outcome.data)
+    assert answers[1].outcome == Refused("NoFace", "no face was found")
+
+
+def test_ready_tells_the_engine_and_its_device(driver: Driver) -> None:
+    driver.started()
+
+    assert driver.events == [Ready("tiny-1", "abacus")]
+
+
+def test_a_killed_engine_gives_its_photos_back_and_another_one_takes_over(driver: Driver) -> None:
+    photos = driver.started().submit(Deed.HANG, Deed.PROTECT)
+    first = driver.pool.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+
+    died = driver.run_until(Died)
+
+    assert died == Died("the engine process ended by SIGKILL", tuple(photos), alone=False)
+    driver.run_until(Ready)
+    assert driver.pool.pid != first
+    driver.submit(Deed.PROTECT)
+    driver.run_until(Answer)
+
+
+def test_an_error_of_a_whole_batch_ends_the_engine_with_its_reason(driver: Driver) -> None:
+    photos = driver.started().submit(Deed.RAISE)
+
+    assert driver.run_until(Died) == Died("RuntimeError: out of memory", tuple(photos), alone=True)
+
+
+def test_a_hung_engine_is_killed(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, photo_timeout_s=0.3).started()
+    driver.submit(Deed.HANG)
+    hung = driver.pool.pid
+    assert hung is not None
+
+    died = driver.run_until(Died)
+
+    assert isinstance(died, Died)
+    assert died.reason == "the engine made no progress"
+    with pytest.raises(ProcessLookupError):
+        os.kill(hung, 0)
+    driver.pool.stop()
+
+
+def test_an_engine_that_never_starts_is_given_up_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pool._RESPAWN_FIRST_S", 0.01)
+    driver = Driver(tmp_path, "twins:make_broken_engine")
+    driver.pool.start(time.monotonic())
+
+    with pytest.raises(EngineStartError, match="the weights are missing"):
+        driver.run_until(Ready)
+
+
+def test_the_engine_gets_glibc_settings_that_the_supervisor_does_not_keep(driver: Driver) -> None:
+    driver.started()
+
+    environment = Path(f"/proc/{driver.pool.pid}/environ").read_bytes()
+    assert b"MALLOC_TRIM_THRESHOLD_=" in environment
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+
+
+def test_the_engine_ends_with_its_supervisor(tmp_path: Path, eventually: Wait) -> None:
+    read_fd, write_fd = os.pipe()
+    supervisor = os.fork()
+    if supervisor == 0:
+        driver = Driver(tmp_path).started()
+        driver.submit(Deed.HANG)
+        os.write(write_fd, str(driver.pool.pid).encode())
+        signal.pause()
+    engine = int(os.read(read_fd, 32))
+    os.close(read_fd)
+    os.close(write_fd)
+    os.kill(supervisor, signal.SIGKILL)
+    os.waitpid(supervisor, 0)
+
+    eventually(lambda: not _is_running(engine))
+
+
+def test_stopping_gives_back_the_photos_without_an_answer(driver: Driver) -> None:
+    photos = driver.started().submit(Deed.HANG)
+
+    assert driver.pool.stop() == tuple(photos)
+    assert driver.pool.due_s is None
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

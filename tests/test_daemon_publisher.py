@@ -1,0 +1,326 @@
+"""Publishing: whole files only, once, over nothing foreign, and kill -9 at every call that matters."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twins import make_photo, protected
+
+from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
+from daemon.files import look
+from daemon.ledger import LEDGER_NAME, Ledger
+from daemon.model import Outbox, Photo, Settled, Source, State
+from daemon.publisher import Publisher
+from daemon.syncfolder import MARKER_NAME, SyncFolder
+from fawkes_engine import Protected
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A ledger, an outbox and a sync folder, ready to publish."""
+
+    root: Path
+    ledger: Ledger
+    folder: SyncFolder
+    publisher: Publisher
+
+    @property
+    def sync(self) -> Path:
+        return self.root / "sync"
+
+    def working(self, name: str = "a.jpg", data: bytes = b"source") -> Photo:
+        """A photo in the outbox whose row is WORKING."""
+        source = Source(Outbox("ada", self.root / "outbox"), Path(name))
+        source.path.parent.mkdir(parents=True, exist_ok=True)
+        source.path.write_bytes(data)
+        snapshot = look(source.path)
+        assert snapshot is not None
+        self.ledger.admit([Settled(source, snapshot)])
+        photo = self.ledger.latest(source)
+        assert photo is not None
+        self.ledger.move(photo, State.WORKING)
+        return photo
+
+    def publish(self, name: str = "a.jpg", seed: int = 0, suffix: str = ".jpg") -> Path:
+        """Publish a photo of this name; returns where, below the sync folder."""
+        photo = self.working(name, f"source {seed}".encode())
+        return self.publisher.publish(photo, result(seed, suffix)).relative
+
+    def names(self) -> list[str]:
+        files = [path for path in self.sync.rglob("*") if path.is_file() and path.name != MARKER_NAME]
+        return sorted(str(path.relative_to(self.sync)) for path in files)
+
+
+def result(seed: int = 0, suffix: str = ".jpg") -> Protected:
+    return protected(make_photo(seed=seed), suffix)
+
+
+@contextlib.contextmanager
+def opened_bench(root: Path) -> Iterator[Bench]:
+    (root / "sync").mkdir(exist_ok=True)
+    ledger = Ledger(root / LEDGER_NAME)
+    folder = SyncFolder(root / "sync", root / "staging", ledger)
+    folder.activate()
+    yield Bench(root, ledger, folder, Publisher(folder, ledger))
+    folder.release()
+    ledger.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with opened_bench(tmp_path) as ready:
+        yield ready
+
+
+def test_a_published_photo_keeps_path_time_and_the_modes_of_its_user(bench: Bench) -> None:
+    photo = bench.working("trip/day 1/a.jpg")
+    umask = os.umask(0o027)
+    try:
+        output = bench.publisher.publish(photo, result())
+    finally:
+        os.umask(umask)
+
+    published = bench.sync / "trip/day 1/a.jpg"
+    status = published.stat()
+    assert published.read_bytes() == result().data
+    assert (status.st_mtime_ns, status.st_mode & 0o777) == (photo.snapshot.mtime_ns, 0o640)
+    assert status.st_nlink == 1
+    row = bench.ledger.get(photo.id)
+    assert (row.state, row.output) == (State.PUBLISHED, output)
+
+
+def test_nothing_is_left_in_staging(bench: Bench) -> None:
+    bench.publish()
+
+    assert [path.name for path in (bench.root / "staging").iterdir()] == ["lock"]
+
+
+def test_a_foreign_file_is_never_replaced(bench: Bench) -> None:
+    (bench.sync / "a.jpg").write_bytes(b"mine")
+    (bench.sync / "a~2.jpg").mkdir()
+
+    assert bench.publish() == Path("a~3.jpg")
+    assert (bench.sync / "a.jpg").read_bytes() == b"mine"
+
+
+def test_a_new_content_replaces_the_earlier_output_of_the_same_photo(bench: Bench) -> None:
+    bench.publish(seed=1)
+    bench.publish(seed=2)
+
+    assert bench.names() == ["a.jpg"]
+    assert (bench.sync / "a.jpg").read_bytes() == result(2).data
+
+
+def test_an_earlier_output_that_its_owner_edited_is_foreign(bench: Bench) -> None:
+    bench.publish(seed=1)
+    (bench.sync / "a.jpg").write_bytes(b"edited")
+
+    assert bench.publish(seed=2) == Path("a~2.jpg")
+    assert (bench.sync / "a.jpg").read_bytes() == b"edited"
+
+
+@pytest.mark.parametrize("twin", ["IMG.JPG", "IMG.jpg"])
+def test_names_that_other_systems_take_for_one_get_a_number(bench: Bench, twin: str) -> None:
+    bench.publish("img.jpg", seed=1)
+
+    assert bench.publish(twin, seed=2) == Path(twin.replace(".", "~2."))
+
+
+def test_twin_directories_are_kept_apart_for_good(bench: Bench) -> None:
+    bench.publish("Trip/a.jpg", seed=1)
+
+    assert bench.publish("trip/a.jpg", seed=2) == Path("trip~2/a.jpg")
+    assert bench.publish("trip/b.jpg", seed=3) == Path("trip~2/b.jpg")
+    assert bench.publish("Trip/b.jpg", seed=4) == Path("Trip/b.jpg")
+
+
+def test_a_symlink_in_the_sync_folder_is_never_followed(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (bench.sync / "trip").symlink_to(outside)
+
+    assert bench.publish("trip/a.jpg") == Path("trip~2/a.jpg")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_changed_format_changes_the_extension(bench: Bench) -> None:
+    assert bench.publish("a.HEIC", suffix=".jpg") == Path("a.jpg")
+    assert bench.publish("b.JPEG", suffix=".jpg") == Path("b.JPEG")
+
+
+def test_bytes_that_are_not_the_verified_ones_are_not_published(bench: Bench) -> None:
+    forged = replace(result(), sha256=hashlib.sha256(b"other").hexdigest())
+
+    with pytest.raises(PublishFault, match="not the one that was verified"):
+        bench.publisher.publish(bench.working(), forged)
+
+    assert bench.names() == []
+
+
+def test_a_name_too_long_for_the_folder_is_refused_for_good(bench: Bench) -> None:
+    (bench.sync / ("n" * 251 + ".jpg")).write_bytes(b"foreign")
+
+    with pytest.raises(NameRefused):
+        bench.publish("n" * 251 + ".jpg")
+
+
+def test_an_unmounted_drive_is_never_written_to(bench: Bench) -> None:
+    photo = bench.working()
+    shutil.rmtree(bench.sync)
+    bench.sync.mkdir()  # what an unmount leaves behind
+
+    with pytest.raises(SyncUnavailable, match="is its drive mounted"):
+        bench.publisher.publish(photo, result())
+    with pytest.raises(SyncUnavailable, match="is its drive mounted"):
+        bench.folder.activate()
+
+    assert list(bench.sync.iterdir()) == []
+
+
+def test_a_missing_folder_is_unavailable_and_works_again_when_it_is_back(bench: Bench) -> None:
+    bench.sync.rename(bench.root / "away")
+    with pytest.raises(SyncUnavailable):
+        bench.folder.activate()
+    (bench.root / "away").rename(bench.sync)
+
+    bench.folder.activate()
+
+    assert bench.publish() == Path("a.jpg")
+
+
+def test_a_folder_used_by_another_daemon_says_by_which_process(bench: Bench) -> None:
+    other = SyncFolder(bench.sync, bench.root / "staging", bench.ledger)
+
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        other.activate()
+
+
+def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    (tmp_path / "sync").mkdir()
+    ledger = Ledger(tmp_path / LEDGER_NAME)
+    staging = shm / f"fawkesd-test-{os.getpid()}"
+    folder = SyncFolder(tmp_path / "sync", staging, ledger)
+    try:
+        with pytest.raises(SyncUnavailable, match="on one mount"):
+            folder.activate()
+    finally:
+        folder.release()
+        shutil.rmtree(staging)
+        ledger.close()
+
+
+def test_staging_is_private_and_swept_of_our_files_only(tmp_path: Path) -> None:
+    staging = tmp_path / "staging"
+    staging.mkdir(mode=0o755)
+    (staging / "0123456789abcdef").write_bytes(b"left by a crash")
+    (staging / "holiday.jpg").write_bytes(b"not ours")
+
+    with opened_bench(tmp_path):
+        assert staging.stat().st_mode & 0o777 == 0o700
+        assert sorted(path.name for path in staging.iterdir()) == ["holiday.jpg", "lock"]
+
+
+def test_a_reader_never_sees_a_partial_file(bench: Bench) -> None:
+    seen: list[bytes] = []
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.is_set():
+            seen.extend(path.read_bytes() for path in bench.sync.glob("*.jpg"))
+
+    reader = threading.Thread(target=poll)
+    reader.start()
+    for number in range(60):
+        bench.publish(f"{number % 20}.jpg", seed=number)
+    stop.set()
+    reader.join()
+
+    whole = {result(number).data for number in range(60)}
+    assert seen
+    assert set(seen) <= whole
+
+
+CALLS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "utime", "close")
+
+
+def publish_and_die(root: Path, at_call: int) -> bool:
+    """Publish in a child process that kills itself before its n-th call; returns whether it got there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with opened_bench(root) as bench:
+                photo = bench.working("trip/a.jpg")
+                _arm(at_call)
+                bench.publisher.publish(photo, result(1))
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def _arm(at_call: int) -> None:
+    count = 0
+
+    def killing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == at_call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, killing(getattr(os, name)))
+    Ledger.move = killing(Ledger.move)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("replaces", [False, True], ids=["first content", "second content"])
+def test_a_kill_at_any_call_leaves_no_partial_file_and_the_restart_publishes_once(
+    tmp_path: Path, replaces: bool
+) -> None:
+    was_killed, at_call = True, 0
+    while was_killed:
+        at_call += 1
+        root = tmp_path / str(at_call)
+        root.mkdir()
+        with opened_bench(root) as bench:
+            if replaces:
+                bench.publish("trip/a.jpg", seed=0)
+            before = bench.names()
+        was_killed = publish_and_die(root, at_call)
+        with opened_bench(root) as bench:
+            assert bench.names() in (before, ["trip/a.jpg"])
+            assert all(is_whole(bench.sync / name) for name in bench.names())
+            _recover(bench)
+            assert bench.names() == ["trip/a.jpg"]
+            assert (bench.sync / "trip/a.jpg").read_bytes() == result(1).data
+            assert (bench.sync / "trip/a.jpg").stat().st_nlink == 1
+            assert [path.name for path in (root / "staging").iterdir()] == ["lock"]
+    assert at_call > 20, "the calls of publishing were not counted"
+
+
+def is_whole(path: Path) -> bool:
+    return path.read_bytes() in {result(0).data, result(1).data}
+
+
+def _recover(bench: Bench) -> None:
+    for photo in bench.ledger.in_state(State.PUBLISHING):
+        bench.publisher.settle(photo)
+    for photo in bench.ledger.in_state(State.READY):
+        bench.ledger.move(photo, State.WORKING)
+        bench.publisher.publish(photo, result(1))
+    assert bench.ledger.count(State.PUBLISHED) == 1

@@ -1,0 +1,317 @@
+"""The whole daemon with the tiny engine: real folders, real observer, real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import DaemonProcess, Home
+from twins import Deed, is_cloaked, make_photo
+
+from daemon.errors import AlreadyRunning, SyncUnavailable
+from daemon.ledger import LEDGER_NAME
+from daemon.service import once
+from daemon.settings import Settings, UserSettings
+from daemon.syncfolder import MARKER_NAME
+
+Start = Callable[..., DaemonProcess]
+Wait = Callable[[Callable[[], object]], None]
+FACTORY = "twins:make_engine"
+
+
+@dataclass(slots=True)
+class Counter:
+    """A Progress that counts."""
+
+    totals: list[int] = field(default_factory=list)
+    advanced: int = 0
+
+    def total(self, n: int) -> None:
+        self.totals.append(n)
+
+    def advance(self, n: int = 1) -> None:
+        self.advanced += n
+
+
+def states(home: Home) -> list[str]:
+    """The states of all rows, oldest first."""
+    if not (home.state_dir / LEDGER_NAME).exists():
+        return []
+    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
+    try:
+        return [state for (state,) in database.execute("SELECT state FROM photos ORDER BY id")]
+    except sqlite3.OperationalError:
+        return []  # the tables are being made
+    finally:
+        database.close()
+
+
+def reasons(home: Home) -> list[str]:
+    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
+    try:
+        return [reason for (reason,) in database.execute("SELECT reason FROM photos WHERE state = 'held'")]
+    finally:
+        database.close()
+
+
+def test_once_publishes_what_waits_and_holds_what_the_engine_refuses(home: Home) -> None:
+    (home.outbox / "trip").mkdir()
+    (home.outbox / "trip" / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "b.JPEG").write_bytes(make_photo(seed=1))
+    (home.outbox / "empty.jpg").write_bytes(make_photo(Deed.REFUSE))
+    progress = Counter()
+
+    result = once(home.settings, progress, FACTORY)
+
+    assert home.published() == ["b.JPEG", "trip/a.jpg"]
+    assert all(is_cloaked((home.sync / name).read_bytes()) for name in home.published())
+    assert result.published == 2
+    assert [(photo.user, photo.path, photo.reason) for photo in result.held] == [
+        ("ada", home.outbox / "empty.jpg", "no face was found")
+    ]
+    assert (progress.totals, progress.advanced) == ([3], 3)
+
+
+def test_once_with_nothing_to_do_starts_no_engine(home: Home) -> None:
+    result = once(home.settings, Counter(), "twins:make_broken_engine")
+
+    assert (result.published, result.held) == (0, ())
+
+
+def test_once_repeats_nothing_and_a_deleted_result_stays_deleted(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))
+    once(home.settings, Counter(), FACTORY)
+    (home.sync / "a.jpg").unlink()
+
+    assert once(home.settings, Counter(), FACTORY).published == 0
+    assert home.published() == ["b.jpg"]
+
+
+def test_once_says_why_nothing_can_be_published(home: Home) -> None:
+    once(home.settings, Counter(), FACTORY)
+    (home.sync / MARKER_NAME).unlink()
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+
+    with pytest.raises(SyncUnavailable, match="is its drive mounted"):
+        once(home.settings, Counter(), FACTORY)
+
+    assert list(home.sync.iterdir()) == []
+
+
+def test_photos_present_at_start_and_dropped_later_are_published(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "early.jpg").write_bytes(make_photo())
+    daemon = start(home.settings)
+    eventually(lambda: home.published() == ["early.jpg"])
+
+    (home.outbox / "late.png").write_bytes(make_photo(seed=1, file_format="PNG"))
+
+    eventually(lambda: home.published() == ["early.jpg", "late.png"])
+    assert all(is_cloaked((home.sync / name).read_bytes()) for name in home.published())
+    assert daemon.stop() == 0
+
+
+def test_a_restart_repeats_nothing(home: Home, start: Start, eventually: Wait) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    first = start(home.settings)
+    eventually(lambda: home.published() == ["a.jpg"])
+    inode = (home.sync / "a.jpg").stat().st_ino
+    assert first.stop() == 0
+
+    second = start(home.settings)
+    (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))
+
+    eventually(lambda: home.published() == ["a.jpg", "b.jpg"])
+    assert second.stop() == 0
+    assert states(home) == ["published", "published"]
+    assert (home.sync / "a.jpg").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_engine_finish_what_it_does(
+    home: Home, start: Start, eventually: Wait, number: signal.Signals
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    daemon = start(home.settings)
+    eventually(lambda: states(home) == ["working"])
+
+    assert daemon.stop(number) == 0
+    assert home.published() == ["a.jpg"]
+
+
+def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventually: Wait) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.HANG))
+    daemon = start(home.settings, finish_s=0.2)
+    eventually(lambda: states(home) == ["working"])
+
+    assert daemon.stop() == 0
+    assert states(home) == ["ready"]
+    assert home.published() == []
+
+
+def test_a_killed_supervisor_publishes_once_after_its_restart(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    daemon = start(home.settings)
+    eventually(lambda: states(home) == ["working"])
+    daemon.stop(signal.SIGKILL)
+    assert home.published() == []
+
+    start(home.settings)
+
+    eventually(lambda: states(home) == ["published"])
+    assert home.published() == ["a.jpg"]
+
+
+def test_a_killed_engine_costs_no_photo(home: Home, start: Start, eventually: Wait) -> None:
+    for number in range(3):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND, seed=number))
+    daemon = start(home.settings)
+    eventually(lambda: "working" in states(home))
+
+    os.kill(daemon.engine_pid, signal.SIGKILL)
+
+    eventually(lambda: states(home) == ["published"] * 3)
+    assert home.published() == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize("deed", [Deed.DIE, Deed.RAISE])
+def test_a_photo_that_stops_the_engine_twice_is_held_and_the_others_go_on(
+    home: Home, start: Start, eventually: Wait, deed: Deed
+) -> None:
+    (home.outbox / "bad.jpg").write_bytes(make_photo(deed))
+    (home.outbox / "good.jpg").write_bytes(make_photo())
+    start(home.settings)
+
+    eventually(lambda: sorted(states(home)) == ["held", "published"])
+    assert home.published() == ["good.jpg"]
+    assert reasons(home)[0].startswith("the engine stopped twice on this photo")
+
+
+def test_a_second_daemon_says_who_runs(home: Home, start: Start, eventually: Wait) -> None:
+    first = start(home.settings)
+    eventually(lambda: "engine ready" in first.log)
+
+    second = start(home.settings)
+
+    assert second.process.wait(30) == 75
+    assert f"process {first.process.pid}" in second.log
+    with pytest.raises(AlreadyRunning):
+        once(home.settings, Counter(), FACTORY)
+
+
+def test_two_configurations_cannot_share_a_sync_folder(
+    home: Home, start: Start, eventually: Wait, tmp_path: Path
+) -> None:
+    first = start(home.settings)
+    eventually(lambda: "engine ready" in first.log)
+
+    second = start(home.settings.model_copy(update={"state_dir": tmp_path / "other"}))
+
+    assert second.process.wait(30) == 75
+    assert f"process {first.process.pid}" in second.log
+
+
+def test_an_overwrite_during_the_work_publishes_the_later_content(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    start(home.settings)
+    eventually(lambda: states(home) == ["working"])
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.PROTECT, seed=77))
+
+    eventually(lambda: states(home) == ["superseded", "published"])
+    assert home.published() == ["a.jpg"]
+
+
+def test_a_photo_removed_during_the_work_is_not_published(home: Home, start: Start, eventually: Wait) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    start(home.settings)
+    eventually(lambda: states(home) == ["working"])
+    (home.outbox / "a.jpg").unlink()
+
+    eventually(lambda: states(home) == ["gone"])
+    assert home.published() == []
+
+
+def test_a_missing_drive_pauses_one_user_until_it_is_back(
+    home: Home, start: Start, eventually: Wait, tmp_path: Path
+) -> None:
+    other_outbox, other_sync = tmp_path / "bob-out", tmp_path / "bob-sync"
+    other_outbox.mkdir()
+    other_sync.mkdir()
+    bob = UserSettings(name="bob", outboxes=(other_outbox,), sync=other_sync)
+    settings = home.settings.model_copy(update={"users": (*home.settings.users, bob)})
+    daemon = start(settings)
+    eventually(lambda: (home.sync / MARKER_NAME).exists() and "engine ready" in daemon.log)
+    home.sync.rename(tmp_path / "drive")
+    home.sync.mkdir()
+
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (other_outbox / "b.jpg").write_bytes(make_photo(seed=1))
+
+    eventually(lambda: (other_sync / "b.jpg").exists() and "user ada: paused" in daemon.log)
+    assert list(home.sync.iterdir()) == []
+    home.sync.rmdir()
+    (tmp_path / "drive").rename(home.sync)
+    eventually(lambda: home.published() == ["a.jpg"])
+    assert daemon.log.count("user ada: paused") == 1
+
+
+def test_a_name_that_is_no_text_is_held_and_cannot_forge_a_log_line(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / os.fsdecode(b"bad\xff.jpg")).write_bytes(make_photo())
+    (home.outbox / "two\nERROR lines.jpg").write_bytes(make_photo(seed=1))
+    daemon = start(home.settings)
+
+    eventually(lambda: states(home) == ["held", "held"])
+    assert "bad\\xff.jpg" in daemon.log
+    assert "two\\nERROR lines.jpg" in daemon.log
+
+
+def test_a_reader_of_the_sync_folder_sees_whole_cloaked_photos_only(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    for number in range(30):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+    start(home.settings)
+    seen: set[bytes] = set()
+
+    def all_published() -> bool:
+        seen.update((home.sync / name).read_bytes() for name in home.published())
+        return len(home.published()) == 30
+
+    eventually(all_published)
+    assert all(is_cloaked(data) for data in seen)
+    originals = [(home.outbox / f"{number}.jpg").read_bytes() for number in range(30)]
+    assert originals == [make_photo(seed=number) for number in range(30)]
+
+
+def test_an_idle_daemon_uses_no_processor_time(home: Home, start: Start, eventually: Wait) -> None:
+    daemon = start(home.settings)
+    eventually(lambda: "engine ready" in daemon.log)
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(2.0)  # the subject of the test is what happens while nothing does
+    assert ticks() - before <= 2
+
+
+def test_the_state_directory_is_private(home: Home) -> None:
+    once(home.settings, Counter(), FACTORY)
+
+    assert home.state_dir.stat().st_mode & 0o777 == 0o700
+    assert Settings.model_validate_json(home.settings.model_dump_json()) == home.settings

@@ -1,0 +1,324 @@
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import reference
+from daemon.errors import ConfigError
+from daemon.settings import EngineConfig, Settings, default_state_dir, load, parse
+from fawkes_engine import EngineSettings
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with the folders the reference configuration names."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    for name in ("outbox", "outbox2", "sync", "sync2"):
+        (tmp_path / "Pictures" / name).mkdir(parents=True)
+    (tmp_path / "file.txt").write_text("")
+    return tmp_path
+
+
+def faults(text: str, folder: Path) -> list[str]:
+    """What is said about a configuration, line by line, without the file's name."""
+    path = folder / "fawkesd.yaml"
+    with pytest.raises(ConfigError) as caught:
+        parse(text, path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+GOOD = """\
+users:
+  - name: alice
+    outboxes:
+      - ~/Pictures/outbox
+    sync: ~/Pictures/sync
+"""
+SECOND = """\
+  - name: bob
+    outboxes: [~/Pictures/outbox2]
+    sync: ~/Pictures/sync2
+"""
+
+
+class Case(NamedTuple):
+    text: str
+    line: int
+    says: str
+
+
+WRONG = {
+    "unknown key with a near one": Case(
+        GOOD + "engin: {}\n", 6, "engin: is no known key; did you mean engine?"
+    ),
+    "unknown key in a user": Case(
+        GOOD + "    outbox: x\n", 6, "users[0].outbox: is no known key; did you mean outboxes?"
+    ),
+    "unknown key in a group": Case(
+        GOOD + "watch:\n  settle: 3\n", 7, "watch.settle: is no known key; did you mean settle_s?"
+    ),
+    "unknown key like no other": Case(
+        GOOD + "retry:\n  zzz: 3\n", 7, "retry.zzz: is no known key; known: first_s, longest_s, attempts"
+    ),
+    "key that is no text": Case(GOOD + "7: 3\n", 6, "7: is no text"),
+    "wrong type": Case(
+        GOOD + "watch:\n  settle_s: soon\n", 7, "watch.settle_s: must be a number, is 'soon'; write"
+    ),
+    "yes for a number": Case(GOOD + "engine:\n  steps: yes\n", 7, "engine.steps: must be a whole number"),
+    "number in quotes": Case(GOOD + "engine:\n  dssim: '0.01'\n", 7, "engine.dssim: must be a number"),
+    "no number": Case(GOOD + "engine:\n  dssim: .nan\n", 7, "engine.dssim: must be "),
+    "too small": Case(
+        GOOD + "engine:\n  jpeg_quality: 80\n",
+        7,
+        "engine.jpeg_quality: must be at least 90, is 80; choose a l",
+    ),
+    "too large": Case(
+        GOOD + "engine:\n  dssim: 0.5\n", 7, "engine.dssim: must be at most 0.1, is 0.5; choose a s"
+    ),
+    "nothing above zero": Case(GOOD + "watch:\n  rescan_s: 0\n", 7, "watch.rescan_s: must be more than 0"),
+    "unknown device": Case(
+        GOOD + "engine:\n  device: gpu\n", 7, "engine.device: 'gpu' is no device; write auto"
+    ),
+    "name that YAML takes for no": Case(
+        GOOD.replace("alice", "no"), 2, "users[0].name: must be text, is False; "
+    ),
+    "name with a slash": Case(
+        GOOD.replace("alice", "../a"), 2, "users[0].name: '../a' cannot be used; write"
+    ),
+    "name too long": Case(GOOD.replace("alice", "a" * 65), 2, "users[0].name: is longer than 64 characters"),
+    "empty name": Case(GOOD.replace("alice", "''"), 2, "users[0].name: is empty"),
+    "no extractor": Case(
+        GOOD + "engine:\n  extractors: []\n", 7, "engine.extractors: is empty; write at least 1"
+    ),
+    "limits the wrong way round": Case(
+        GOOD + "engine:\n  colour_mean: 4\n", 6, "engine: colour_p99 is below colour_mean"
+    ),
+    "waits the wrong way round": Case(
+        GOOD + "retry:\n  longest_s: 1\n", 6, "retry: longest_s is below first_s"
+    ),
+    "group without keys": Case(GOOD + "watch:\n", 6, "watch: must be a group of keys"),
+    "list that is none": Case("users: alice\n", 1, "users: must be a list, is 'alice'; write each entry"),
+    "no users": Case("version: 1\n", 1, "users: is missing; add it"),
+    "empty users": Case("users: []\n", 1, "users: is empty"),
+    "empty file": Case("", 1, "the file: must be a group of keys"),
+    "future version": Case("version: 2\n" + GOOD, 1, "version: must be 1, is 2"),
+    "missing folder": Case(
+        GOOD.replace("outbox\n", "outbix\n"), 4, "users[0].outboxes[0]: {home}/Pictures/outbix does"
+    ),
+    "file for a folder": Case(
+        GOOD.replace("Pictures/sync", "file.txt"), 5, "users[0].sync: {home}/file.txt is not a folder"
+    ),
+    "folder that is no text": Case(
+        GOOD.replace("~/Pictures/sync", "3"), 5, "users[0].sync: must be the path of"
+    ),
+    "home of nobody": Case(
+        GOOD.replace("~/Pictures/sync", "~nobody-here/x"), 5, "users[0].sync: ~nobody-here/x canno"
+    ),
+    "state that is a file": Case(
+        GOOD + "state_dir: ~/file.txt\n", 6, "state_dir: {home}/file.txt is not a folder"
+    ),
+    "key twice": Case(
+        GOOD + "    name: bob\n", 6, "users[0].name: is written twice (first in line 2); remove one"
+    ),
+    "user twice": Case(
+        GOOD + SECOND.replace("bob", "Alice"), 6, "users[1].name: 'Alice' is also the name of users[0]"
+    ),
+    "tabs": Case("users:\n\t- x\n", 2, "is not YAML: found character '\\t'"),
+    "open bracket": Case("users: [\n", 2, "is not YAML"),
+    "object of a language": Case("users: !!python/name:os.system x\n", 1, "is not YAML"),
+    "date that does not exist": Case(GOOD + "version: 2026-99-99\n", 1, "is not YAML"),
+    "control character": Case("version: 1\nusers: \x07\n", 2, "is not YAML"),
+    "entry that holds itself": Case("users: &a [*a]\n", 1, "users[0]: must be a group of keys"),
+    "outbox as sync": Case(
+        GOOD.replace("/sync", "/outbox"),
+        5,
+        "users[0].sync: {home}/Pictures/outbox is the same folder as the outbox users[0].outboxes[0]",
+    ),
+    "sync around an outbox": Case(
+        GOOD.replace("Pictures/sync", "Pictures"),
+        5,
+        "users[0].sync: {home}/Pictures contains the outbox users[0]",
+    ),
+    "sync inside an outbox": Case(
+        GOOD.replace("Pictures/outbox", "Pictures"),
+        5,
+        "users[0].sync: {home}/Pictures/sync is inside the outbox users[0].outboxes[0] ({home}/Pictures)",
+    ),
+    "outbox of one user inside the sync folder of another": Case(
+        GOOD.replace("/sync", "/sync2")
+        + SECOND.replace("outbox2", "sync2/in").replace("/sync2\n", "/sync\n"),
+        7,
+        "users[1].outboxes[0]: {home}/Pictures/sync2/in is inside the sync folder users[0].sync",
+    ),
+    "one sync folder for two": Case(
+        GOOD + SECOND.replace("sync2", "sync"),
+        8,
+        "users[1].sync: {home}/Pictures/sync is the same folder as the sync",
+    ),
+    "nested sync folders": Case(
+        GOOD + SECOND.replace("sync2", "sync/deep"),
+        8,
+        "users[1].sync: {home}/Pictures/sync/deep is inside the sync",
+    ),
+    "outbox twice": Case(
+        GOOD.replace("    sync", "      - ~/Pictures/../Pictures/outbox\n    sync"),
+        5,
+        "users[0].outboxes[1]: {home}/Pictures/outbox is the same folder as the outbox users[0].outboxes[0]",
+    ),
+    "outbox of two users": Case(
+        GOOD + SECOND.replace("outbox2", "outbox"),
+        7,
+        "users[1].outboxes[0]: {home}/Pictures/outbox is the same folder",
+    ),
+    "staging in the sync folder": Case(
+        GOOD + "    staging: ~/Pictures/sync/tmp\n",
+        6,
+        "users[0].staging: {home}/Pictures/sync/tmp is inside the sync",
+    ),
+    "outbox in the implied staging folder": Case(
+        GOOD.replace("/outbox", "/.fawkesd-staging-sync/in"),
+        2,
+        "users[0].staging: {home}/Pictures/.fawkesd-staging-sync contains the outbox users[0].outboxes[0]",
+    ),
+    "state in the outbox": Case(
+        GOOD + "state_dir: ~/Pictures/outbox/state\n",
+        6,
+        "state_dir: {home}/Pictures/outbox/state is inside the outbox",
+    ),
+    "state in the sync folder": Case(
+        GOOD + "state_dir: ~/Pictures/sync\n",
+        6,
+        "state_dir: {home}/Pictures/sync is the same folder as the sync",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=WRONG.keys())
+def test_a_fault_is_told_with_line_key_and_advice(case: Case, home: Path) -> None:
+    for name in ("sync2/in", "sync/deep", ".fawkesd-staging-sync/in"):
+        (home / "Pictures" / name).mkdir(parents=True)
+    said = faults(case.text, home)
+    assert len(said) == 1, said
+    assert said[0].startswith(f"{case.line}: {case.says.replace('{home}', str(home))}"), said
+    assert ";" in said[0]
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file(home: Path) -> None:
+    text = (
+        GOOD.replace("outbox\n", "gone\n").replace("alice", "''")
+        + "engine:\n  steps: 0\n  spets: 1\n  steps: 2\n"
+    )
+    assert [line.split(":")[0] for line in faults(text, home)] == ["2", "4", "8", "9"]
+
+
+def test_links_do_not_hide_an_overlap(home: Path) -> None:
+    (home / "link").symlink_to(home / "Pictures")
+    said = faults(GOOD.replace("~/Pictures/sync", "~/link/outbox"), home)
+    assert "is the same folder as the outbox" in said[0]
+
+
+def test_a_circle_of_links_is_a_fault(home: Path) -> None:
+    (home / "loop").symlink_to(home / "loop")
+    assert "cannot be resolved" in faults(GOOD.replace("~/Pictures/sync", "~/loop"), home)[0]
+
+
+def test_staging_may_lie_in_the_state_folder(home: Path) -> None:
+    text = GOOD + "    staging: ~/state/staging\nstate_dir: ~/state\n"
+    assert parse(text, home / "f.yaml").users[0].staging_dir == home / "state/staging"
+
+
+def test_folders_are_stored_absolute_and_relative_ones_begin_at_the_file(home: Path) -> None:
+    (home / "link").symlink_to(home / "Pictures")
+    text = GOOD.replace("~/Pictures/sync", "link/sync")
+    user = parse(text, home / "f.yaml").users[0]
+    assert user.outboxes == (home / "Pictures/outbox",)
+    assert user.sync == home / "Pictures/sync"
+    assert user.staging_dir == home / "Pictures/.fawkesd-staging-sync"
+
+
+def test_a_relative_file_name_is_resolved_before_its_folder_is_used(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    Path("f.yaml").write_text(GOOD.replace("~/", ""))
+    assert load(Path("f.yaml")).users[0].sync == home / "Pictures/sync"
+
+
+def test_a_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file; write one with `fawkesd init`"):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_bytes(b"users: \xff")
+    with pytest.raises(ConfigError, match=r"not UTF-8 text \(byte 7\)"):
+        load(path)
+
+
+def test_a_folder_for_a_file_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_the_engine_gets_its_own_defaults() -> None:
+    assert EngineConfig().to_engine() == EngineSettings()
+
+
+def test_engine_settings_arrive(home: Path) -> None:
+    text = GOOD + "engine: {dssim: 0.01, threads: 2, device: 'cuda:1', steps: 5, jpeg_quality: 97}\n"
+    engine = parse(text, home / "f.yaml").engine.to_engine()
+    assert (engine.budget.dssim, engine.threads, engine.device) == (0.01, 2, "cuda:1")
+    assert (engine.steps, engine.jpeg_quality) == (5, 97)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("/s", "/s/fawkesd"), ("rel", None), ("", None)])
+def test_the_state_folder_follows_xdg_and_ignores_a_relative_one(
+    value: str, expected: str | None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", value)
+    assert default_state_dir() == Path(expected or home / ".local/state/fawkesd")
+
+
+def test_the_reference_file_has_every_key_at_its_default(home: Path) -> None:
+    settings = load(ROOT / "config/fawkesd.yaml")
+    minimal = parse(GOOD, home / "f.yaml")
+    assert settings == minimal
+    assert settings.model_fields_set == set(Settings.model_fields)
+    assert settings.engine.model_fields_set == set(EngineConfig.model_fields)
+
+
+def test_the_files_under_config_are_those_the_model_makes() -> None:
+    # after a change: python -m daemon.reference > config/fawkesd.yaml
+    #                 fawkesd check-config --schema > config/fawkesd.schema.json
+    assert (ROOT / "config/fawkesd.yaml").read_text() == reference.render(reference.EXAMPLE)
+    assert json.loads((ROOT / "config/fawkesd.schema.json").read_text()) == json.loads(reference.schema())
+
+
+def test_every_key_is_described() -> None:
+    def undescribed(node: object) -> list[object]:
+        if not isinstance(node, dict):
+            return []
+        bare = [
+            key
+            for key, field in node.get("properties", {}).items()
+            if not field.keys() & {"description", "$ref"}
+        ]
+        return bare + [key for child in node.values() for key in undescribed(child)]
+
+    assert undescribed(Settings.model_json_schema()) == []
+
+
+@given(text=st.text(alphabet="users:[]{}-&*!|>#'\"%@, \n\tab1.~\x00\x85é", max_size=60))
+def test_any_text_is_settings_or_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):  # no such short text names two folders that exist
+        parse(text, Path(os.devnull))

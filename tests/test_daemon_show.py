@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon import service, show
+from daemon.cli import run_command
+from daemon.model import HeldPhoto, Progress
+from daemon.service import OnceResult
+from daemon.settings import Settings
+from daemon.status import Status, UserStatus
+
+HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
+STATUS = Status(
+    running=True,
+    pid=7,
+    engine="dlib on cpu",
+    users=(
+        UserStatus("alice", 40, 3, 11, (), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
+        UserStatus("bob", 0, 0, 1, (HELD,), seconds_per_photo=None, eta_s=40.0, target=None),
+    ),
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    for name in ("in", "sync"):
+        (tmp_path / name).mkdir()
+    path = tmp_path / "fawkesd.yaml"
+    path.write_text("state_dir: state\nusers: [{name: alice, outboxes: [in], sync: sync}]\n")
+    return path
+
+
+def test_the_first_line_sums_up_and_each_person_follows() -> None:
+    assert list(show.status_lines(STATUS)) == [
+        "3 published today, 12 waiting (about 9 min), 1 held, engine: dlib on cpu",
+        "alice: 40 published, 11 waiting (about 8 min), 0 held, target mix-7",
+        "bob: 0 published, 1 waiting (about 40 s), 1 held, no target yet",
+        r"  held: /in/[red]a\x1b[2J\n.jpg: no face was found",
+    ]
+
+
+def test_the_json_has_everything_and_no_raw_control_character() -> None:
+    text = show.status_json(STATUS)
+    assert text.replace("\n", "").isprintable()
+    data = json.loads(text)
+    assert data["users"][1]["held"][0]["path"] == str(HELD.path)
+    assert (data["pid"], data["engine"]) == (7, "dlib on cpu")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (5500, "2 h"), (2e5, "2 days")],
+)
+def test_durations_are_rough(seconds: float, words: str) -> None:
+    assert show.duration(seconds) == words
+
+
+def test_status_answers_before_anything_was_ever_done(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["status", "-c", str(config)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "0 published today, 0 waiting, 0 held, engine: not running"
+    assert run_command(["status", "-c", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"] is False
+
+
+@pytest.mark.parametrize(("held", "code"), [((), 0), ((HELD,), 1)])
+def test_once_tells_the_held_photos_by_its_exit_code(
+    held: tuple[HeldPhoto, ...],
+    code: int,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def once(_settings: Settings, progress: Progress) -> OnceResult:
+        progress.total(5)
+        progress.advance()
+        progress.advance(4)
+        return OnceResult(published=5 - len(held), held=held)
+
+    monkeypatch.setattr(service, "once", once)
+    assert run_command(["once", "-c", str(config)]) == code
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{5 - len(held)} published, {len(held)} held\n")
+    assert ("no face was found" in said.out) == bool(held)
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("code", [0, 75])
+def test_run_ends_with_the_code_of_the_service(
+    code: int, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "run", lambda _settings: code)
+    assert run_command(["run", "-c", str(config)]) == code

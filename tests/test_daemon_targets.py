@@ -1,0 +1,61 @@
+"""Targets on disk: private, written once, never replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import TargetError
+from daemon.targets import FileTargetStore
+from fawkes_engine import Target
+
+TARGET = Target(
+    identity="mix-17",
+    pool="1",
+    vectors={"dlib": (0.6, -0.8, 1e-17)},
+    chosen_at="2026-01-02T03:04:05+00:00",
+    chosen_from=("00ff",),
+)
+
+
+def test_a_stored_target_comes_back_exactly_and_privately(tmp_path: Path) -> None:
+    store = FileTargetStore(tmp_path / "targets")
+    assert store.get("ada") is None
+
+    assert store.add("ada", TARGET) == TARGET
+
+    assert FileTargetStore(tmp_path / "targets").get("ada") == TARGET
+    assert (tmp_path / "targets").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (tmp_path / "targets").iterdir()] == ["ada.json"]
+    assert (tmp_path / "targets" / "ada.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_target_wins_and_is_given_to_all(tmp_path: Path) -> None:
+    targets = [dataclasses.replace(TARGET, identity=f"mix-{number}") for number in range(8)]
+    got: list[Target] = []
+    threads = [
+        threading.Thread(target=lambda t=t: got.append(FileTargetStore(tmp_path).add("ada", t)))
+        for t in targets
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({target.identity for target in got}) == 1
+    assert FileTargetStore(tmp_path).get("ada") == got[0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"vectors": {}, "chosen_from": []}'])
+def test_a_damaged_target_is_an_error_and_is_kept(tmp_path: Path, content: str) -> None:
+    (tmp_path / "ada.json").write_text(content)
+
+    with pytest.raises(TargetError, match="backup"):
+        FileTargetStore(tmp_path).get("ada")
+    with pytest.raises(TargetError):
+        FileTargetStore(tmp_path).add("ada", TARGET)
+
+    assert (tmp_path / "ada.json").read_text() == content

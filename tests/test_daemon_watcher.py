@@ -1,0 +1,194 @@
+"""Every way a photo can arrive, with the real observer and real folders."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.containers import file_is_complete
+from daemon.files import look
+from daemon.intake import Intake
+from daemon.ledger import Ledger
+from daemon.model import Outbox, Source, State
+from daemon.readiness import Readiness
+from daemon.watcher import Watcher, walk
+
+Wait = Callable[[Callable[[], object]], None]
+DATA = b"whole"
+
+
+class Station:
+    """A watched outbox up to the ledger; rescans only when asked."""
+
+    def __init__(self, root: Path, ledger: Ledger) -> None:
+        self.outbox = Outbox("ada", root)
+        self._ledger = ledger
+        readiness = Readiness(settle_s=0.05, give_up_s=600, look=look, is_complete=file_is_complete)
+        self.intake = Intake([self.outbox], ledger, readiness, rescan_s=3600)
+        self.watcher = Watcher([self.outbox], self.intake.arrive)
+        self.intake.before_rescan = self.watcher.rearm
+
+    def admitted(self) -> list[str]:
+        """Names admitted so far, after one more step."""
+        self.intake.step(time.monotonic())
+        return sorted(str(photo.source.relative) for photo in self._ledger.in_state(State.READY))
+
+    def rescan(self) -> None:
+        self.watcher.rearm()
+        self.intake.rescan(time.monotonic())
+
+
+@pytest.fixture
+def station(tmp_path: Path, ledger: Ledger) -> Iterator[Station]:
+    root = tmp_path / "outbox"
+    root.mkdir()
+    ready = Station(root, ledger)
+    ready.watcher.start()
+    ready.admitted()  # the first rescan finds an empty folder
+    yield ready
+    ready.watcher.stop()
+
+
+def write(path: Path) -> None:
+    path.write_bytes(DATA)
+
+
+def move_in(path: Path) -> None:
+    outside = path.parents[1] / "outside.jpg"
+    write(outside)
+    outside.rename(path)
+
+
+def hard_link(path: Path) -> None:
+    outside = path.parents[1] / "outside.jpg"
+    write(outside)
+    path.hardlink_to(outside)
+
+
+def rename_in_place(path: Path) -> None:
+    write(path.with_suffix(".jpg.part"))
+    path.with_suffix(".jpg.part").rename(path)
+
+
+def move_directory_in(path: Path) -> None:
+    outside = path.parents[1] / "outside"
+    (outside / "deep").mkdir(parents=True)
+    write(outside / "deep" / "a.jpg")
+    outside.rename(path.parent / "trip")
+
+
+def make_directories_and_write(path: Path) -> None:
+    deep = path.parent / "trip" / "deep"
+    deep.mkdir(parents=True)
+    write(deep / "a.jpg")
+
+
+def rename_a_directory(path: Path) -> None:
+    (path.parent / ".export" / "deep").mkdir(parents=True)
+    write(path.parent / ".export" / "deep" / "a.jpg")
+    (path.parent / ".export").rename(path.parent / "trip")
+
+
+@pytest.mark.parametrize(
+    ("arrive", "name"),
+    [
+        (write, "a.jpg"),
+        (move_in, "a.jpg"),
+        (hard_link, "a.jpg"),
+        (rename_in_place, "a.jpg"),
+        (move_directory_in, "trip/deep/a.jpg"),
+        (make_directories_and_write, "trip/deep/a.jpg"),
+        (rename_a_directory, "trip/deep/a.jpg"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_photo_is_heard_of_however_it_arrives(
+    station: Station, eventually: Wait, arrive: Callable[[Path], None], name: str
+) -> None:
+    arrive(station.outbox.root / "a.jpg")
+
+    eventually(lambda: station.admitted() == [name])
+
+
+def test_an_overwrite_is_a_new_generation(station: Station, ledger: Ledger, eventually: Wait) -> None:
+    path = station.outbox.root / "a.jpg"
+    write(path)
+    eventually(lambda: station.admitted() == ["a.jpg"])
+    path.write_bytes(b"another content")
+
+    def generation() -> int:
+        station.admitted()
+        photo = ledger.latest(Source(station.outbox, Path("a.jpg")))
+        assert photo is not None
+        return photo.generation
+
+    eventually(lambda: generation() == 2)
+    assert ledger.count(State.SUPERSEDED) == 1
+
+
+def test_reading_a_photo_is_no_event(station: Station, eventually: Wait) -> None:
+    path = station.outbox.root / "a.jpg"
+    write(path)
+    eventually(lambda: station.admitted() == ["a.jpg"])
+    path.read_bytes()
+    write(station.outbox.root / "b.jpg")
+    eventually(lambda: station.admitted() == ["a.jpg", "b.jpg"])
+
+    assert station.intake.unsettled == 0
+
+
+def test_a_rescan_finds_what_no_event_told_of(station: Station, eventually: Wait) -> None:
+    station.watcher.stop()
+    write(station.outbox.root / "a.jpg")
+
+    station.rescan()
+
+    eventually(lambda: station.admitted() == ["a.jpg"])
+
+
+def test_a_replaced_outbox_is_watched_again(station: Station, eventually: Wait) -> None:
+    root = station.outbox.root
+    root.rename(root.with_name("old"))
+    station.rescan()
+    root.mkdir()
+    station.rescan()
+    write(root / "a.jpg")
+
+    eventually(lambda: station.admitted() == ["a.jpg"])
+
+
+def test_a_held_photo_that_was_removed_is_gone_and_counts_as_new_when_it_is_back(
+    station: Station, ledger: Ledger, eventually: Wait
+) -> None:
+    path = station.outbox.root / "a.jpg"
+    write(path)
+    eventually(lambda: station.admitted() == ["a.jpg"])
+    photo = ledger.in_state(State.READY)[0]
+    ledger.move(photo, State.HELD)
+    path.rename(path.with_name("a.txt"))
+    station.rescan()
+    assert ledger.get(photo.id).state is State.GONE
+
+    path.with_name("a.txt").rename(path)
+
+    eventually(lambda: station.admitted() == ["a.jpg"])
+
+
+def test_symlinks_and_pipes_are_not_photos(station: Station, tmp_path: Path, eventually: Wait) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write(outside / "secret.jpg")
+    (station.outbox.root / "link.jpg").symlink_to(outside / "secret.jpg")
+    (station.outbox.root / "folder").symlink_to(outside)
+    (station.outbox.root / "loop").symlink_to(station.outbox.root)
+    os.mkfifo(station.outbox.root / "pipe.jpg")
+    write(station.outbox.root / "z.jpg")
+    station.rescan()
+
+    eventually(lambda: station.admitted() == ["z.jpg"])
+    assert [source.relative.name for source in walk(station.outbox, station.outbox.root)] != []
+    assert station.intake.unsettled == 0

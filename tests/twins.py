@@ -1,0 +1,116 @@
+"""Tiny real stand-ins: an engine of twenty lines without torch, and photos for it.
+
+`make_engine` goes to the engine process as "twins:make_engine". What a photo makes the engine do is written
+in the photo: the colour of its top left corner. No such colour is the inverse of another, so that a cloaked
+photo can be told from its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from fawkes_engine import EngineSettings, NoFace, Protected, Refusal, Report, Request, Unreadable
+
+
+class Deed(Enum):
+    """What the engine does with a photo; the value is its colour."""
+
+    PROTECT = (230, 60, 60)
+    REFUSE = (60, 230, 60)
+    DIE = (60, 60, 230)
+    HANG = (230, 120, 60)
+    RAISE = (60, 230, 120)
+    TAKE_A_SECOND = (230, 60, 120)
+
+
+class TinyEngine:
+    """Inverts photos. fingerprint, device_name, warm_up, protect: as the real engine's."""
+
+    fingerprint = "tiny-1"
+    device_name = "abacus"
+
+    def warm_up(self) -> None:
+        return
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> list[Protected | Refusal]:
+        return [_protect(request, on_step) for request in requests]
+
+
+def make_engine(_settings: EngineSettings, _state_dir: Path) -> TinyEngine:
+    return TinyEngine()
+
+
+def make_broken_engine(_settings: EngineSettings, _state_dir: Path) -> TinyEngine:
+    raise RuntimeError("the weights are missing")
+
+
+def make_photo(deed: Deed = Deed.PROTECT, seed: int = 0, file_format: str = "JPEG") -> bytes:
+    """A small photo, different for each seed."""
+    image = Image.new("RGB", (48, 48), deed.value)
+    image.paste((seed % 251, seed // 251 % 251, 90), (24, 24, 48, 48))
+    stream = io.BytesIO()
+    image.save(stream, file_format, quality=95, subsampling=0)
+    return stream.getvalue()
+
+
+def is_cloaked(data: bytes) -> bool:
+    """Whether these bytes are a whole photo that has been through the tiny engine."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.load()
+    return any(_is_near(_top_left(image), tuple(255 - c for c in deed.value)) for deed in Deed)
+
+
+def protected(data: bytes, suffix: str = ".jpg") -> Protected:
+    """A result with these bytes, as the tiny engine makes them."""
+    report = Report(faces=(), target="nobody", seconds=0.01, fingerprint=TinyEngine.fingerprint)
+    return Protected(data, hashlib.sha256(data).hexdigest(), suffix, report)
+
+
+def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected | Refusal:
+    if on_step is not None:
+        on_step()
+    try:
+        source = Image.open(io.BytesIO(request.data))
+        image = source.convert("RGB")
+    except OSError:
+        return Unreadable("the file is damaged")
+    file_format = source.format or "JPEG"
+    deed = next((deed for deed in Deed if _is_near(_top_left(image), deed.value)), Deed.REFUSE)
+    if deed is Deed.REFUSE:
+        return NoFace("no face was found")
+    _misbehave(deed)
+    stream = io.BytesIO()
+    ImageOps.invert(image).save(stream, file_format, quality=95, subsampling=0)
+    return protected(stream.getvalue(), ".jpg" if file_format == "JPEG" else f".{file_format.lower()}")
+
+
+def _misbehave(deed: Deed) -> None:
+    if deed is Deed.DIE:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed is Deed.HANG:
+        signal.pause()
+    if deed is Deed.RAISE:
+        raise RuntimeError("out of memory")
+    if deed is Deed.TAKE_A_SECOND:
+        time.sleep(1.0)
+
+
+def _top_left(image: Image.Image) -> tuple[int, ...]:
+    pixel = image.getpixel((4, 4))
+    assert isinstance(pixel, tuple)
+    return tuple(int(c) for c in pixel)
+
+
+def _is_near(a: Sequence[int], b: Sequence[int]) -> bool:
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) < 30
