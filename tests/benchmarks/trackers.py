@@ -132,7 +132,8 @@ def cosines(faces: Labelled, *, same_person: bool) -> Vectors:
     unit = _unit(faces.vectors)
     names = np.array(faces.names)
     wanted = np.triu((names[:, None] == names[None]) == same_person, k=1)
-    return (unit @ unit.T)[wanted]
+    pairs: Vectors = (unit @ unit.T)[wanted]
+    return pairs
 
 
 def by_nearest_photo(gallery: Labelled, queries: Vectors) -> list[str]:
@@ -196,11 +197,12 @@ def _embedded(e: Embedder, chips: Sequence[Tensor]) -> Vectors:
 
 
 def _unit(vectors: Vectors) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _dlib() -> Embedder:
-    extractor = extractors.load("dlib", Pool.load().means["dlib"], torch.device("cpu"))
+    extractor = extractors.load("dlib", Pool.load().mean("dlib"), torch.device("cpu"))
     return Embedder(
         name="dlib",
         chip_px=extractor.chip_px,
