@@ -151,8 +151,8 @@ class Dispatcher:
     def _handle(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                log.info("engine ready on %s", event.device_name)
                 self._ledger.note(ENGINE_FACT, event.device_name)
+                log.info("engine ready on %s", event.device_name)
             case Answer():
                 self._answered(event.photo, event.outcome, now)
             case Died():

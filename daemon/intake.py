@@ -47,8 +47,14 @@ class Intake:
         """How many files are not at rest yet."""
         return len(self._readiness)
 
-    def step(self, now: float) -> float:
-        """Do what is due; return when something is due again."""
+    @property
+    def due_s(self) -> float:
+        """When `step` has something to do, unless something arrives before."""
+        due_s = self._readiness.next_due_s()
+        return self._next_rescan_s if due_s is None else min(due_s, self._next_rescan_s)
+
+    def step(self, now: float) -> None:
+        """Do what is due."""
         self._drain(now)
         if now >= self._next_rescan_s:
             self.before_rescan()
@@ -56,8 +62,6 @@ class Intake:
         settled = self._readiness.ready(now, _LOOKS_PER_STEP)
         if settled:
             self._ledger.admit(settled)
-        due_s = self._readiness.next_due_s()
-        return self._next_rescan_s if due_s is None else min(due_s, self._next_rescan_s)
 
     def rescan(self, now: float) -> None:
         """Look at every file of every outbox that is there, and find what no event told of."""

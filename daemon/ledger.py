@@ -47,7 +47,8 @@ class Ledger:
     def admit(self, arrivals: Iterable[Settled]) -> int:
         """A new READY generation for each settled content not known yet; older ones become SUPERSEDED.
 
-        A content that was GONE and is back counts as new. Returns how many rows were made.
+        A content that was GONE, or dropped as changed, and is there again counts as new. Returns how many
+        rows were made.
         """
         made = 0
         with self._transaction():
@@ -203,7 +204,9 @@ def check_transition(old: State, new: State) -> None:
 
 
 def _is_known(latest: Photo, snapshot: Snapshot) -> bool:
-    return latest.state is not State.GONE and latest.snapshot.same_content(snapshot)
+    # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
+    ended_without_end = latest.state in {State.GONE, State.SUPERSEDED}
+    return not ended_without_end and latest.snapshot.same_content(snapshot)
 
 
 def _columns(change: Change) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -18,13 +19,15 @@ from types import FrameType
 
 from daemon.containers import file_is_complete
 from daemon.dispatch import Dispatcher
-from daemon.errors import AlreadyRunning, EngineStartError, SyncUnavailable
+from daemon.errors import DaemonError, SyncUnavailable
+from daemon.exits import Exit, code_of
 from daemon.files import look
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.locks import DirectoryLock
 from daemon.model import HeldPhoto, Outbox, Photo, Progress, State
+from daemon.names import printable
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
@@ -36,7 +39,6 @@ from daemon.worker import EngineSpec
 log = logging.getLogger(__name__)
 
 DEFAULT_FACTORY = "daemon.worker:make_engine"
-EXIT_OK, EXIT_UNAVAILABLE, EXIT_ALREADY_RUNNING = 0, 69, 75  # sysexits.h: EX_UNAVAILABLE, EX_TEMPFAIL
 
 _GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
 _ONCE_GIVE_UP_S = 10.0
@@ -52,10 +54,7 @@ class OnceResult:
 
 
 def run(settings: Settings, factory: str = DEFAULT_FACTORY) -> int:
-    """Run in the foreground until SIGTERM or SIGINT; returns the exit code.
-
-    0 after a clean stop, 69 if the engine cannot be started, 75 if another fawkesd holds a directory.
-    """
+    """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
         with Supervisor(settings, factory, give_up_s=_GIVE_UP_S) as supervisor:
@@ -63,13 +62,10 @@ def run(settings: Settings, factory: str = DEFAULT_FACTORY) -> int:
             while not supervisor.stopping:
                 supervisor.sleep_until(supervisor.step())
             supervisor.finish()
-    except AlreadyRunning as exc:
-        log.error("%s", exc)  # noqa: TRY400 - the message says it all
-        return EXIT_ALREADY_RUNNING
-    except EngineStartError as exc:
-        log.critical("%s", exc)
-        return EXIT_UNAVAILABLE
-    return EXIT_OK
+    except DaemonError as exc:
+        log.critical("%s", printable(str(exc)))
+        return code_of(exc)
+    return Exit.OK
 
 
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
@@ -144,7 +140,7 @@ class Supervisor:
             Outbox(user.name, outbox.resolve()) for user in settings.users for outbox in user.outboxes
         ]
         self._intake = self._make_intake()
-        spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.state_dir)
+        spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
         self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
@@ -181,9 +177,10 @@ class Supervisor:
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
-        due_s = self._intake.step(now)
+        self._intake.step(now)
         engine_due_s = self._dispatcher.step(now)
-        return due_s if engine_due_s is None else min(due_s, engine_due_s)
+        # Asked last: the dispatcher may have sent a changed photo back to settle.
+        return min(self._intake.due_s, math.inf if engine_due_s is None else engine_due_s)
 
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""

@@ -17,7 +17,6 @@ from daemon.locks import holder
 from daemon.model import WAITING, HeldPhoto
 from daemon.settings import Settings
 from daemon.targets import FileTargetStore
-from daemon.worker import TARGETS_DIR_NAME
 
 _RECENT_PHOTOS = 50
 
@@ -77,7 +76,7 @@ def _user(database: sqlite3.Connection, settings: Settings, name: str) -> UserSt
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     waiting = _count(database, name, [state.value for state in WAITING])
     seconds = _seconds_per_photo(database, name)
-    target = FileTargetStore(settings.state_dir / TARGETS_DIR_NAME).get(name)
+    target = FileTargetStore(settings.targets_dir).get(name)
     return UserStatus(
         name=name,
         published=_count(database, name, ["published"]),

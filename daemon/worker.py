@@ -24,7 +24,6 @@ from fawkes_engine import EngineSettings, Protected, Refusal, Request
 
 log = logging.getLogger(__name__)
 
-TARGETS_DIR_NAME = "targets"
 _BEAT_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -46,11 +45,11 @@ class EngineLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to make the engine. factory: "module:function", called with settings and state_dir."""
+    """How to make the engine. factory: "module:function", called with settings and targets_dir."""
 
     factory: str
     settings: EngineSettings
-    state_dir: Path
+    targets_dir: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +91,11 @@ class Failed:
 Message = Ready | Beat | Result | Failed
 
 
-def make_engine(settings: EngineSettings, state_dir: Path) -> EngineLike:
-    """The real engine, keeping its targets in the state directory."""
+def make_engine(settings: EngineSettings, targets_dir: Path) -> EngineLike:
+    """The real engine with the users' targets."""
     from fawkes_engine.engine import Engine
 
-    return Engine(settings, FileTargetStore(state_dir / TARGETS_DIR_NAME))
+    return Engine(settings, FileTargetStore(targets_dir))
 
 
 def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:
@@ -132,7 +131,7 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
 
 def _load(spec: EngineSpec) -> EngineLike:
     module, _, function = spec.factory.partition(":")
-    engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.state_dir)
+    engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.targets_dir)
     engine.warm_up()
     return engine
 

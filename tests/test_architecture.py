@@ -18,13 +18,14 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"init", "cloak", "check", "service", "status"},
-    {"dispatch", "intake"},
+    {"init", "cloak", "show", "progress", "service", "status"},
+    {"dispatch", "intake", "reference"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
-    {"ledger", "locks", "targets", "settings"},
-    {"files", "names", "schema"},
+    {"ledger", "locks", "targets", "settings", "exits", "atomic"},
+    {"checks", "complaints"},
+    {"files", "names", "schema", "yamltext"},
     {"model", "errors"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
@@ -35,12 +36,21 @@ def modules(package: str) -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
+    """Everything a module imports when it runs; what only a type checker reads does not count."""
+    tree = ast.parse(path.read_text())
+    typing_only = [
+        block
+        for block in tree.body
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+    ]
+    unseen = {id(node) for block in typing_only for node in ast.walk(block)}
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module}
+        elif isinstance(node, ast.ImportFrom) and node.module and id(node) not in unseen:
+            whole = node.module in PACKAGES
+            found |= {f"{node.module}.{alias.name}" if whole else node.module for alias in node.names}
     return found
 
 

@@ -50,7 +50,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def admit(self, name: str, content: int) -> None:
         made = self.ledger.admit([settled(name, content)])
         states = self.states.setdefault(name, [])
-        known = bool(states) and self.contents[name] == content and states[-1] is not State.GONE
+        dropped = bool(states) and states[-1] in {State.GONE, State.SUPERSEDED}
+        known = bool(states) and self.contents[name] == content and not dropped
         assert made == (not known)
         if not known:
             states[:] = [State.SUPERSEDED] * len(states) + [State.READY]

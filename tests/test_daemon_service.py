@@ -243,6 +243,24 @@ def test_a_photo_removed_during_the_work_is_not_published(home: Home, start: Sta
     assert home.published() == []
 
 
+def test_a_photo_that_waits_on_a_drive_mounted_anew_is_published(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    daemon = start(home.settings)
+    eventually(lambda: states(home) == ["working"])
+    daemon.stop(signal.SIGKILL)
+    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
+    with database:
+        database.execute("UPDATE photos SET dev = dev + 1")  # what a mount does to the device number
+    database.close()
+
+    start(home.settings)
+
+    eventually(lambda: states(home) == ["superseded", "published"])
+    assert home.published() == ["a.jpg"]
+
+
 def test_a_missing_drive_pauses_one_user_until_it_is_back(
     home: Home, start: Start, eventually: Wait, tmp_path: Path
 ) -> None:

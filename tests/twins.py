@@ -47,11 +47,11 @@ class TinyEngine:
         return [_protect(request, on_step) for request in requests]
 
 
-def make_engine(_settings: EngineSettings, _state_dir: Path) -> TinyEngine:
+def make_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
     return TinyEngine()
 
 
-def make_broken_engine(_settings: EngineSettings, _state_dir: Path) -> TinyEngine:
+def make_broken_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
     raise RuntimeError("the weights are missing")
 
 
