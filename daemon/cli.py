@@ -15,11 +15,12 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import cloak, init, progress, reference, show
+from daemon import clicontrol, cliphotos, cloak, init, progress, reference, show
+from daemon.clicommon import Config, Json, examples, load_settings
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
 from daemon.names import printable
-from daemon.settings import Settings, UserName, default_config_path, load
+from daemon.settings import UserName, default_config_path
 from fawkes_engine import EngineError
 
 app = typer.Typer(
@@ -29,13 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cliphotos.app)
+app.add_typer(clicontrol.app)
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Configuration file [default: ~/.config/fawkesd/fawkesd.yaml]."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -52,14 +50,6 @@ def run_command(arguments: Sequence[str]) -> int:
         traceback.print_exc()
         return Exit.INTERNAL
     return Exit.OK
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _load(config: Path | None) -> Settings:
-    return load(config or default_config_path())
 
 
 def _show_version(wanted: bool) -> None:
@@ -90,7 +80,7 @@ def _common(
 
 @app.command(
     "init",
-    epilog=_examples(
+    epilog=examples(
         "fawkesd init",
         "fawkesd init --user alice --outbox ~/Pictures/outbox --sync ~/Pictures/sync --create",
     ),
@@ -121,7 +111,7 @@ def write_config(
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what waits, `fawkesd run` keeps watching.")
 
 
-@app.command(epilog=_examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))
+@app.command(epilog=examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))
 def check_config(
     config: Config = None,
     schema: Annotated[
@@ -135,29 +125,29 @@ def check_config(
     if schema:
         typer.echo(reference.schema(), nl=False)
         return
-    settings = _load(config)
+    settings = load_settings(config)
     typer.echo(f"The configuration is right; users: {', '.join(user.name for user in settings.users)}.")
 
 
-@app.command("run", epilog=_examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
+@app.command("run", epilog=examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
 def run_service(config: Config = None) -> None:
     """Watch the outboxes and publish.
 
     Runs in the foreground until stopped by SIGTERM or Ctrl-C.
     """
-    settings = _load(config)
+    settings = load_settings(config)
     from daemon import service
 
-    raise typer.Exit(service.run(settings))
+    raise typer.Exit(service.run(settings, lambda: load_settings(config)))
 
 
-@app.command("once", epilog=_examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
+@app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
 def run_once(config: Config = None) -> None:
     """Publish what waits, then stop.
 
     Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
     """
-    settings = _load(config)
+    settings = load_settings(config)
     from daemon import service
 
     with progress.bar("cloaking") as bar:
@@ -168,13 +158,13 @@ def run_once(config: Config = None) -> None:
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 
-@app.command("status", epilog=_examples("fawkesd status", "fawkesd status --json"))
+@app.command("status", epilog=examples("fawkesd status", "fawkesd status --json"))
 def show_status(config: Config = None, as_json: Json = False) -> None:
     """Show what was published, waits or is held.
 
     Works with the service stopped, too.
     """
-    settings = _load(config)
+    settings = load_settings(config)
     from daemon import status
 
     found = status.read(settings)
@@ -184,7 +174,7 @@ def show_status(config: Config = None, as_json: Json = False) -> None:
 
 @app.command(
     "cloak",
-    epilog=_examples(
+    epilog=examples(
         "fawkesd cloak IMG_1.jpg --user alice --out cloaked",
         "fawkesd cloak ~/Pictures/2026/*.jpg --user alice --out cloaked --json > report.jsonl",
     ),

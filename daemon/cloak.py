@@ -176,7 +176,6 @@ def as_json(outcome: Cloaked | Held) -> str:
             "output": str(outcome.output),
             "sha256": outcome.protected.sha256,
             "faces": [_face(face) for face in report.faces],
-            "target": report.target,
             "seconds": report.seconds,
             "engine": report.fingerprint,
         }

@@ -25,6 +25,7 @@ _WORDS = {
     "finite_number": "must be a finite number, is {input!r}; choose a number",
     "tuple_type": "must be a list, is {input!r}; write each entry on its own line after a dash",
     "model_type": "must be a group of keys; indent its keys beneath it or remove the line",
+    "enum": "must be {expected}, is {input!r}; correct it",
     "literal_error": "must be {expected}, is {input!r}; correct it",
     "too_short": "is empty; write at least {min_length} entry",
     "greater_than": "must be more than {gt}, is {input!r}; choose a larger value",

@@ -30,7 +30,7 @@ from daemon.errors import (
 from daemon.files import look, read_source
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
-from daemon.model import WAITING, Change, Photo, Settled, Source, State
+from daemon.model import Change, Order, Photo, Settled, Source, State
 from daemon.names import objection, printable
 from daemon.pool import Answer, Died, EnginePool, Event
 from daemon.settings import RetrySettings
@@ -57,6 +57,7 @@ class Dispatcher:
         retry: RetrySettings,
         *,
         batch_photos: int,
+        order: Order,
         settle_again: Callable[[Source, float], None],
         on_end: Callable[[Photo, State], None],
     ) -> None:
@@ -66,13 +67,14 @@ class Dispatcher:
         self._pool = pool
         self._retry = retry
         self._batch_photos = batch_photos
+        self._order = order
         self._settle_again = settle_again
         self._on_end = on_end
 
     @property
     def waiting(self) -> int:
-        """Photos that will come to an end without anyone's help: those of users that are not paused."""
-        return sum(self._ledger.count(*WAITING, user=user) for user in self._lanes.open_users)
+        """Photos that will come to an end without anyone's help: no user's or outbox's that is paused."""
+        return self._ledger.waiting(self._lanes.open_users)
 
     def step(self, now: float, *, feed: bool = True) -> float | None:
         """Do what can be done; return when something is due again. feed: whether new work may begin.
@@ -116,7 +118,10 @@ class Dispatcher:
 
     def _next_batch(self, now: float) -> list[Photo]:
         photos = self._ledger.ready(
-            self._lanes.open_users, longest_s=self._retry.longest_s, limit=self._batch_photos
+            self._lanes.open_users,
+            longest_s=self._retry.longest_s,
+            limit=self._batch_photos,
+            order=self._order,
         )
         if photos and photos[0].alone:
             photos = photos[:1]

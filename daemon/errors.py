@@ -5,6 +5,7 @@
     |-- InputError              a photo named on the command line cannot be read
     |-- OutputError             a command's result cannot be written, or would replace a file
     |-- AlreadyRunning          another fawkesd holds this directory
+    |-- NotAnswering            the running service does not answer a command, or there is none
     |-- LedgerError             the ledger cannot be read by this version
     |   `-- IllegalTransition   a photo may not go from this state to that one
     |-- TargetError             a stored target is damaged
@@ -49,6 +50,10 @@ class AlreadyRunning(DaemonError):
         super().__init__(f"another fawkesd (process {pid or 'unknown'}) is using {directory}")
         self.directory = directory
         self.pid = pid
+
+
+class NotAnswering(DaemonError):
+    """A command that only a running service can carry out found none, or one that does not answer."""
 
 
 class LedgerError(DaemonError):

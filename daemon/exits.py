@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, OutputError
+from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, NotAnswering, OutputError
 from fawkes_engine import EngineError, WeightsError
 
 
@@ -12,9 +12,10 @@ class Exit(IntEnum):
     """Exit codes; a service manager restarts after TEMP_FAIL and INTERNAL, not after USAGE and CONFIG."""
 
     OK = 0
-    HELD = 1  # at least one photo was not published, and the reasons were printed
+    HELD = 1  # something needs a person, and it was printed: a held photo, or a finding of `doctor`
     USAGE = 64
     NO_INPUT = 66
+    UNAVAILABLE = 69
     INTERNAL = 70
     CANT_CREATE = 73
     TEMP_FAIL = 75
@@ -25,6 +26,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
+    (NotAnswering, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),
 )

@@ -18,6 +18,8 @@ from daemon.syncfolder import SyncFolder
 
 log = logging.getLogger(__name__)
 
+PAUSED_FACT = "paused "  # followed by the user's name
+
 _REPROBE_S = 5.0
 
 
@@ -79,6 +81,7 @@ class Lanes:
         lane = self._lanes[user]
         if reason != lane.paused:
             log.error("user %s: paused: %s", user, printable(reason))
+            self._ledger.note(PAUSED_FACT + user, reason)
         lane.paused = reason
         lane.retry_at_s = now + _REPROBE_S
         lane.folder.release()
@@ -111,4 +114,5 @@ class Lanes:
         else:
             if lane.retry_at_s:
                 log.info("user %s: publishing again", lane.user)
+                self._ledger.forget(PAUSED_FACT + lane.user)
             lane.paused = None

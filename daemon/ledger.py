@@ -8,6 +8,7 @@ Times are seconds since 1970, since they outlive the process.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -15,13 +16,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from daemon.errors import IllegalTransition, LedgerError
-from daemon.model import TRANSITIONS, Change, Outbox, Output, Photo, Settled, Snapshot, Source, State
+from daemon.model import (
+    TRANSITIONS,
+    WAITING,
+    Change,
+    Order,
+    Outbox,
+    Output,
+    PauseReason,
+    Photo,
+    Settled,
+    Snapshot,
+    Source,
+    State,
+)
 from daemon.schema import migrate
 
 LEDGER_NAME = "ledger.sqlite3"
 
 _NO_CHANGE = Change()
 _KEY = "user = ? AND root = ? AND path = ?"
+_PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
+_DIRECTION = {Order.NEWEST: "DESC", Order.OLDEST: "ASC"}
 
 
 class Ledger:
@@ -66,7 +82,7 @@ class Ledger:
             f"SELECT * FROM photos WHERE {_KEY} ORDER BY generation DESC LIMIT 1",  # noqa: S608 - constant
             _key(source),
         ).fetchone()
-        return _photo(row) if row else None
+        return photo_of(row) if row else None
 
     def knows(self, source: Source, snapshot: Snapshot) -> bool:
         """Whether a scan that finds this content can pass over it."""
@@ -75,10 +91,12 @@ class Ledger:
 
     def get(self, photo_id: int) -> Photo:
         """The row as it is now."""
-        return _photo(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
+        return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
 
-    def ready(self, users: Sequence[str], *, longest_s: float, limit: int) -> list[Photo]:
-        """READY rows of these users whose waiting time is over, newest photo first.
+    def ready(
+        self, users: Sequence[str], *, longest_s: float, limit: int, order: Order = Order.NEWEST
+    ) -> list[Photo]:
+        """READY rows of these users whose waiting time is over and whose outbox is not paused.
 
         longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
         """
@@ -86,17 +104,31 @@ class Ledger:
         marks = ",".join("?" * len(users))
         rows = self._db.execute(
             f"SELECT * FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608 - marks only
-            " AND NOT (not_before > ? AND not_before <= ?) ORDER BY mtime_ns DESC, id LIMIT ?",
-            (*users, now, now + longest_s, limit),
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED}"
+            f" ORDER BY mtime_ns {_DIRECTION[order]}, id LIMIT ?",
+            (*users, now, now + longest_s, now, limit),
         )
-        return [_photo(row) for row in rows]
+        return [photo_of(row) for row in rows]
 
     def next_ready_at(self, users: Sequence[str]) -> float | None:
-        """When the first READY row of these users may be tried; None if there is none."""
+        """When the first READY row of these users may be tried; None if none may before a command."""
         marks = ",".join("?" * len(users))
-        query = f"SELECT min(not_before) FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608
+        query = (
+            "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
+            f" WHERE state = 'ready' AND user IN ({marks})"
+        )
         (when,) = self._db.execute(query, users).fetchone()
-        return float(when) if when is not None else None
+        return float(when) if when is not None and when < math.inf else None
+
+    def waiting(self, users: Sequence[str]) -> int:
+        """How many rows of these users will come to an end without a command."""
+        marks = ",".join("?" * len(users))
+        states = ",".join(f"'{state.value}'" for state in WAITING)
+        query = (
+            f"SELECT count(*) FROM photos WHERE state IN ({states}) AND user IN ({marks})"  # noqa: S608
+            f" AND NOT (state = 'ready' AND {_PAUSED})"
+        )
+        return int(self._db.execute(query, (*users, self._clock())).fetchone()[0])
 
     def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
         """Every row in one of these states, oldest row first."""
@@ -105,7 +137,7 @@ class Ledger:
             f"SELECT * FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?) ORDER BY id",  # noqa: S608
             (*(state.value for state in states), user, user),
         )
-        return [_photo(row) for row in rows]
+        return [photo_of(row) for row in rows]
 
     def count(self, *states: State, user: str | None = None) -> int:
         """How many rows, of one user or of all, are in one of these states."""
@@ -129,6 +161,55 @@ class Ledger:
                 check_transition(self.get(photo.id).state, to)
                 self._db.execute(statement, {**values, "id": photo.id})
 
+    def retry(self, source: Source | None) -> int:
+        """Try held photos, and those that wait after a failure, again at once; returns how many.
+
+        source: one photo; None for all.
+        """
+        assert State.READY in TRANSITIONS[State.HELD]
+        which, key = (_KEY, _key(source)) if source else ("1", ())
+        with self._transaction():
+            cursor = self._db.execute(
+                "UPDATE photos SET state = 'ready', reason = NULL, attempts = 0, engine_deaths = 0,"  # noqa: S608
+                " not_before = 0, updated = ?"
+                f" WHERE {which} AND (state = 'held' OR (state = 'ready' AND not_before > 0))",
+                (self._clock(), *key),
+            )
+            return cursor.rowcount
+
+    def pause(self, outbox: Outbox, for_s: float = math.inf) -> None:
+        """Begin no work on an outbox's photos for so long; what is in work is finished."""
+        until = self._clock() + for_s
+        self._db.execute(
+            "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
+            (outbox.user, os.fsencode(outbox.root), until, PauseReason.BY_HAND.value),
+        )
+
+    def resume(self, outbox: Outbox) -> bool:
+        """Take up work on an outbox again; returns whether it was paused by hand until now."""
+        cursor = self._db.execute(
+            "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
+            (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
+        )
+        return any(was_paused for (was_paused,) in cursor)
+
+    def configure(self, outboxes: Iterable[Outbox]) -> None:
+        """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""
+        configured = set(outboxes)
+        known = {
+            Outbox(row["user"], Path(os.fsdecode(row["root"])))
+            for row in self._db.execute("SELECT DISTINCT user, root FROM photos")
+        }
+        with self._transaction():
+            self._db.execute("DELETE FROM pauses WHERE reason = ?", (PauseReason.REMOVED.value,))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
+                [
+                    (outbox.user, os.fsencode(outbox.root), math.inf, PauseReason.REMOVED.value)
+                    for outbox in known - configured
+                ],
+            )
+
     def own_outputs(self, source: Source) -> list[Output]:
         """Every file that was, or was about to be, published for any generation of this source."""
         rows = self._db.execute(
@@ -149,8 +230,16 @@ class Ledger:
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact for `status`, such as the engine's device."""
+        """Keep a fact about the running service for `status`, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+
+    def forget(self, key: str) -> None:
+        """A fact is no longer true."""
+        self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
+
+    def forget_facts(self) -> None:
+        """The service that noted them has ended."""
+        self._db.execute("DELETE FROM facts")
 
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the
@@ -231,7 +320,8 @@ def _output(row: sqlite3.Row) -> Output:
     return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
 
 
-def _photo(row: sqlite3.Row) -> Photo:
+def photo_of(row: sqlite3.Row) -> Photo:
+    """The photo in a whole row of the table `photos`."""
     outbox = Outbox(row["user"], Path(os.fsdecode(row["root"])))
     return Photo(
         id=row["id"],

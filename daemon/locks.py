@@ -30,6 +30,12 @@ class DirectoryLock:
         os.close(self._fd)
 
 
+def make_private(directory: Path) -> None:
+    """Make a directory that only its owner can look into, or make it so. Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+
+
 def holder(directory: Path) -> int | None:
     """The pid of the fawkesd that holds a directory; None if none does (or it left no number)."""
     try:

@@ -142,6 +142,29 @@ class Change:
     report: str | None = None
 
 
+class PauseReason(Enum):
+    """Why nothing of an outbox is worked on."""
+
+    BY_HAND = "paused by hand"
+    REMOVED = "no longer in the configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An outbox whose photos wait. until: seconds since 1970, infinite if somebody has to resume it."""
+
+    outbox: Outbox
+    until: float
+    reason: PauseReason
+
+
+class Order(Enum):
+    """Which of the waiting photos goes first, by the time the file was last changed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
 @dataclass(frozen=True, slots=True)
 class HeldPhoto:
     """A photo that was not published and will not be by itself. reason: for its owner to read."""

@@ -41,10 +41,15 @@ _ALIASES = {
 }
 
 
+def ignore_rule(name: str) -> str | None:
+    """The pattern by which a file or folder of this name is none of ours; None if it is."""
+    lower = name.lower()
+    return next((pattern for pattern in IGNORED if fnmatchcase(lower, pattern)), None)
+
+
 def is_ignored(name: str) -> bool:
     """Whether a file or folder of this name is none of ours."""
-    lower = name.lower()
-    return any(fnmatchcase(lower, pattern) for pattern in IGNORED)
+    return ignore_rule(name) is not None
 
 
 def is_photo(relative: PurePath) -> bool:

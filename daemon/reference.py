@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def _entry(key: str, value: object) -> str:
         return f"{key}:\n" + "".join(map(_user, value))
     if isinstance(value, Path):
         value = str(value)
+    elif isinstance(value, Enum):
+        value = value.value
     elif isinstance(value, tuple):
         value = list(value)
     # a name with line breaks or other invisible characters is written with escapes, any other as it is

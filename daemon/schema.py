@@ -41,6 +41,17 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE TABLE sync_roots (path BLOB PRIMARY KEY, marker TEXT NOT NULL) STRICT",
         "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
+    (
+        """
+        CREATE TABLE pauses (
+            user TEXT NOT NULL,
+            root BLOB NOT NULL,
+            until REAL NOT NULL,
+            reason TEXT NOT NULL,
+            PRIMARY KEY (user, root)
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from types import FrameType
 
+from daemon.bell import Bell, bell
 from daemon.containers import file_is_complete
+from daemon.control import Control
 from daemon.dispatch import Dispatcher
-from daemon.errors import DaemonError, SyncUnavailable
+from daemon.errors import (
+    AlreadyRunning,
+    ConfigError,
+    DaemonError,
+    EngineStartError,
+    InputError,
+    SyncUnavailable,
+)
 from daemon.exits import Exit, code_of
 from daemon.files import look
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
-from daemon.locks import DirectoryLock
+from daemon.locks import DirectoryLock, make_private
 from daemon.model import HeldPhoto, Outbox, Photo, Progress, State
 from daemon.names import printable
+from daemon.orders import AnyOrder, Reload, apply
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
@@ -53,19 +59,39 @@ class OnceResult:
     held: tuple[HeldPhoto, ...]
 
 
-def run(settings: Settings, factory: str = DEFAULT_FACTORY) -> int:
-    """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains."""
+def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAULT_FACTORY) -> int:
+    """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
+
+    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        with Supervisor(settings, factory, give_up_s=_GIVE_UP_S) as supervisor:
-            supervisor.watch()
-            while not supervisor.stopping:
-                supervisor.sleep_until(supervisor.step())
-            supervisor.finish()
+        with bell() as signals:
+            _run(settings, reread, factory, signals)
     except DaemonError as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
     return Exit.OK
+
+
+def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Bell) -> None:
+    """Serve with one configuration after the other; one that does not even start gives way to the last."""
+    following: Settings | None = settings
+    proven: Settings | None = None
+    while following is not None:
+        settings = following
+        try:
+            with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
+                supervisor.watch()
+                while not supervisor.is_done:
+                    supervisor.sleep_until(supervisor.step())
+                supervisor.finish()
+            following, proven = supervisor.following, settings
+        except (AlreadyRunning, EngineStartError) as exc:
+            if proven is None:
+                raise
+            log.warning("the new configuration cannot be used: %s; going on as before", printable(str(exc)))
+            following, proven = proven, None
 
 
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
@@ -81,9 +107,12 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
         published += state is State.PUBLISHED
         progress.advance()
 
-    with Supervisor(settings, factory, give_up_s=_ONCE_GIVE_UP_S, on_end=on_end) as supervisor:
+    with (
+        bell() as signals,
+        Supervisor(settings, factory, signals, give_up_s=_ONCE_GIVE_UP_S, on_end=on_end) as supervisor,
+    ):
         progress.total(supervisor.scan())
-        while not supervisor.stopping and supervisor.has_work:
+        while not supervisor.is_done and supervisor.has_work:
             due_s = supervisor.step()
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
@@ -102,16 +131,21 @@ class Supervisor:
         self,
         settings: Settings,
         factory: str,
+        signals: Bell,
         *,
         give_up_s: float,
         on_end: Callable[[Photo, State], None] = lambda _photo, _state: None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
+        """reread: reads the configuration again; None if this one is for the whole run."""
         self._settings = settings
         self._factory = factory
         self._give_up_s = give_up_s
         self._on_end = on_end
+        self._bell = signals
+        self._reread = reread
         self._stack = contextlib.ExitStack()
-        self.stopping = False
+        self.following: Settings | None = None
 
     def __enter__(self) -> Supervisor:
         try:
@@ -126,19 +160,18 @@ class Supervisor:
 
     def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.state_dir.chmod(0o700)
+        make_private(settings.state_dir)
         stack.callback(DirectoryLock(settings.state_dir).release)
-        self._wakeup = stack.enter_context(_wakeup())
-        stack.enter_context(self._signals())
-        self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
-        stack.callback(self.ledger.close)
-        self.lanes = self._make_lanes()
-        stack.callback(self.lanes.close)
-        self.lanes.open(time.monotonic())
         self._outboxes = [
             Outbox(user.name, outbox.resolve()) for user in settings.users for outbox in user.outboxes
         ]
+        self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
+        stack.callback(self.ledger.close)
+        self.ledger.forget_facts()
+        self.ledger.configure(self._outboxes)
+        self.lanes = self._make_lanes()
+        stack.callback(self.lanes.close)
+        self.lanes.open(time.monotonic())
         self._intake = self._make_intake()
         spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
         self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
@@ -150,9 +183,12 @@ class Supervisor:
             self.pool,
             settings.retry,
             batch_photos=settings.engine.batch_photos,
+            order=settings.watch.order,
             settle_again=self._intake.settle_again,
             on_end=self._on_end,
         )
+        self._control = Control(settings.state_dir, self._obey)
+        stack.callback(self._control.close)
 
     def watch(self) -> None:
         """Listen for photos from now on, and keep the engine loaded."""
@@ -174,23 +210,33 @@ class Supervisor:
         """Whether anything is left that will come to an end by itself."""
         return self._intake.unsettled + self._dispatcher.waiting > 0
 
+    @property
+    def is_done(self) -> bool:
+        """Whether to end: at a signal, or once the engine has finished what it had at a reload."""
+        return self._bell.stopping or (self.following is not None and not self.pool.in_work)
+
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
+        if self._bell.reload:
+            self._hang_up()
+        self._control.step(now)
         self._intake.step(now)
-        engine_due_s = self._dispatcher.step(now)
+        engine_due_s = self._dispatcher.step(now, feed=self.following is None)
         # Asked last: the dispatcher may have sent a changed photo back to settle.
-        return min(self._intake.due_s, math.inf if engine_due_s is None else engine_due_s)
+        due = [self._intake.due_s, engine_due_s, self._control.due_s]
+        return min(due_s for due_s in due if due_s is not None)
 
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""
         connection = self.pool.connection
-        wakeup_fd = self._wakeup.read_fd
-        wait([wakeup_fd, connection] if connection else [wakeup_fd], max(due_s - time.monotonic(), 0.0))
-        self._wakeup.clear()
+        engine = [connection] if connection else []
+        wait([self._bell.read_fd, *engine, *self._control.waitables], max(due_s - time.monotonic(), 0.0))
+        self._bell.clear()
 
     def finish(self) -> None:
         """Let the engine finish its batch if it does so soon; begin nothing new."""
+        self._control.close()
         deadline_s = time.monotonic() + _FINISH_S
         while self.pool.in_work and time.monotonic() < deadline_s:
             self.sleep_until(deadline_s)
@@ -205,7 +251,33 @@ class Supervisor:
 
     def _arrive(self, arrival: Arrival) -> None:
         self._intake.arrive(arrival)
-        self._wakeup.set()
+        self._bell.set()
+
+    def _obey(self, order: AnyOrder) -> str:
+        if isinstance(order, Reload):
+            return self._reload()
+        return apply(order, self.ledger, lambda source: self._intake.settle_again(source, time.monotonic()))
+
+    def _hang_up(self) -> None:
+        """SIGHUP came: `run` reads its configuration again, `once` ends with its terminal."""
+        self._bell.reload = False
+        if self._reread is None:
+            self._bell.stopping = True
+            return
+        try:
+            log.info("%s", self._reload())
+        except ConfigError as exc:
+            log.warning("not reloaded, going on as before: %s", printable(str(exc)))
+
+    def _reload(self) -> str:
+        """Note the configuration that follows. Raises ConfigError and InputError; this one stays then."""
+        if self._reread is None:
+            raise InputError("this is `fawkesd once`, which reads its configuration at its start only")
+        following = self._reread()
+        if following.state_dir != self._settings.state_dir:
+            raise ConfigError("state_dir cannot change while fawkesd runs; stop it first")
+        self.following = following
+        return "the configuration is right; it is used as soon as the photos in work are done"
 
     def _put_back(self) -> None:
         self._dispatcher.put_back(self.pool.stop())
@@ -225,46 +297,3 @@ class Supervisor:
             is_complete=file_is_complete,
         )
         return Intake(self._outboxes, self.ledger, readiness, rescan_s=self._settings.watch.rescan_s)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT set a flag and end the sleep; nothing else happens in a handler."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self.stopping = True
-
-        old_fd = signal.set_wakeup_fd(self._wakeup.write_fd)
-        old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(old_fd)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wakeup:
-    """A pipe that ends a sleep, usable from threads and signal handlers."""
-
-    read_fd: int
-    write_fd: int
-
-    def set(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it is set already
-            os.write(self.write_fd, b"\0")
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self.read_fd, 4096):
-                pass
-
-
-@contextlib.contextmanager
-def _wakeup() -> Iterator[_Wakeup]:
-    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        yield _Wakeup(read_fd, write_fd)
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)

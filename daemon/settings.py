@@ -23,6 +23,7 @@ from pydantic import (
 
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
+from daemon.model import Order
 from fawkes_engine import Budget, EngineSettings
 
 
@@ -96,6 +97,10 @@ class WatchSettings(_Keys):
     settle_s: Annotated[Number, Field(le=3600)] = 3.0
     """Seconds (above 0, at most 3600) a photo must be left alone before it is read. Exporters write a
     file, close it, and open it again for its metadata; too short a wait only costs a second look."""
+
+    order: Order = Order.NEWEST
+    """Which of the waiting photos goes first, by the time its file was last changed: newest or oldest.
+    With newest, today's photos do not wait for a backlog of years."""
 
     rescan_s: Annotated[Number, Field(le=86400)] = 300.0
     """Seconds (above 0, at most 86400) between full looks at the outboxes. Change events can get lost, a

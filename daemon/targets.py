@@ -1,4 +1,4 @@
-"""Users' targets on disk: one JSON file per user, written once and never replaced.
+"""People's targets on disk: one JSON file per person, whose identity is written once and never replaced.
 
 All that a user ever publishes must point at one identity, so a damaged file is an error for a person to
 look at, never a reason to choose anew.
@@ -6,10 +6,12 @@ look at, never a reason to choose anew.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon.errors import TargetError
@@ -23,43 +25,61 @@ class FileTargetStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def get(self, user: str) -> Target | None:
-        """The user's target, or None before the first photo. Raises TargetError for a damaged file."""
-        path = self._path(user)
+    def people(self) -> list[str]:
+        """Everyone who has a target, in the order of names."""
+        return sorted(path.stem for path in self._directory.glob("*.json") if not path.name.startswith("."))
+
+    def get(self, person: str) -> Target | None:
+        """The person's target, or None before the first photo. Raises TargetError for a damaged file."""
+        path = self._path(person)
         try:
             return _parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
             raise TargetError(
-                f"the target of {user} in {path} cannot be read ({exc}); put back a backup of it. Only if "
-                "nothing was ever published for this user, delete it: a new target is then chosen"
+                f"the target of {person} in {path} cannot be read ({exc}); put back a backup of it. Only if "
+                "nothing was ever published for this person, delete it: a new target is then chosen"
             ) from exc
 
-    def add(self, user: str, target: Target) -> Target:
-        """Store the user's first target durably; return the one already there if another was first."""
+    def add(self, person: str, target: Target) -> Target:
+        """Store a person's first target durably; return the one already there if another was first."""
+        with self._written(target) as temporary, contextlib.suppress(FileExistsError):
+            os.link(temporary, self._path(person))
+        stored = self.get(person)
+        assert stored is not None, "the file was just linked, or was there"
+        return stored
+
+    def learn(self, person: str, target: Target) -> None:
+        """Replace durably what a person is known by. Raises TargetError if the identity would change."""
+        stored = self.get(person)
+        if stored is None or stored.identity != target.identity:
+            raise TargetError(f"the target of {person} would change; it is kept as it is")
+        with self._written(target) as temporary:
+            temporary.replace(self._path(person))
+
+    def forget(self, person: str) -> None:
+        """Erase durably what is known of a person; the person is new when seen again."""
+        self._path(person).unlink(missing_ok=True)
+        self._sync_directory()
+
+    def _path(self, person: str) -> Path:
+        return self._directory / f"{person}.json"
+
+    @contextlib.contextmanager
+    def _written(self, target: Target) -> Iterator[Path]:
+        """A complete temporary file with the target; the directory is synced when the block ends."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self._directory / f".{secrets.token_hex(8)}"
         try:
             self._write(temporary, target)
-            os.link(temporary, self._path(user))
-        except FileExistsError:
-            pass
+            yield temporary
         finally:
             temporary.unlink(missing_ok=True)
         self._sync_directory()
-        stored = self.get(user)
-        assert stored is not None, "the file was just linked, or was there"
-        return stored
-
-    def _path(self, user: str) -> Path:
-        return self._directory / f"{user}.json"
 
     def _write(self, path: Path, target: Target) -> None:
-        fields = {
-            **dataclasses.asdict(dataclasses.replace(target, vectors={})),
-            "vectors": dict(target.vectors),
-        }
+        fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(fields, file)
@@ -73,8 +93,13 @@ class FileTargetStore:
 
 def _parse(text: str) -> Target:
     fields = json.loads(text)
-    vectors = {name: tuple(float(x) for x in vector) for name, vector in fields.pop("vectors").items()}
+    vectors = {name: _vector(vector) for name, vector in fields.pop("vectors").items()}
+    known_by = {name: tuple(map(_vector, rows)) for name, rows in fields.pop("known_by").items()}
     chosen_from = tuple(str(digest) for digest in fields.pop("chosen_from"))
     if not vectors or not all(vectors.values()):
         raise ValueError("it has no vectors")
-    return Target(vectors=vectors, chosen_from=chosen_from, **fields)
+    return Target(vectors=vectors, known_by=known_by, chosen_from=chosen_from, **fields)
+
+
+def _vector(numbers: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(number) for number in numbers)

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -20,8 +21,9 @@ from fawkes_engine import extractors as registry
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
 from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode
-from fawkes_engine.targets import Pool, Vectors, choose
+from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
     EngineError,
     EngineSettings,
@@ -32,7 +34,6 @@ from fawkes_engine.types import (
     Refusal,
     Report,
     Request,
-    Target,
     TargetStore,
 )
 from fawkes_engine.views import sample_chips
@@ -42,7 +43,6 @@ VERSION = "1"  # of the cloak: changes whenever the same photo would get another
 # A face is protected when, in the decoded file and newly detected, its cosine to its own clean embedding is at
 # most this on every extractor. Two photos of one person are above it, two of strangers below (see README).
 OWN_COSINE_LIMIT = 0.5
-SAME_PERSON_COSINE = 0.5
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,11 +62,11 @@ class Engine:
             torch.set_num_threads(settings.threads)
         self._settings = settings
         self._device = _device(settings.device)
-        self._targets = targets
-        self._pool = Pool.load()
+        pool = Pool.load()
+        self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
-        self._extractors = [registry.load(n, self._pool.mean(n), self._device) for n in settings.extractors]
-        self.fingerprint = _fingerprint(settings, self._pool)
+        self._extractors = [registry.load(n, pool.mean(n), self._device) for n in settings.extractors]
+        self.fingerprint = _fingerprint(settings, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
 
@@ -88,12 +88,22 @@ class Engine:
         alive = on_step or _ignore
         started = time.perf_counter()
         opened = [_or_refusal(self._open, request) for request in requests]
+        self._meet_users([work for work in opened if isinstance(work, Work)])
+        opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._choose_targets(works)
         self._cloak(works, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [_or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+
+    def enroll(self, user: str, photos: Sequence[bytes]) -> int:
+        """Learn a user's face from photos of the user; the face that most of them show is the user's.
+
+        Returns how many photos show it. Raises:
+            Refusal: a photo cannot be read, or shows no face.
+        """
+        works = [self._open(Request(data, user)) for data in photos]
+        return self._meet(user, works)
 
     def _open(self, request: Request) -> Work:
         photo = decode(request.data)
@@ -119,27 +129,48 @@ class Engine:
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
         return embedded
 
-    def _choose_targets(self, works: Sequence[Work]) -> None:
-        """Give every user of these photos who has none a target, from all the user's photos here."""
+    def _meet_users(self, works: Sequence[Work]) -> None:
+        """Give every user of these photos who has no target one, from the face most of the user's photos show."""
         by_user = defaultdict(list)
         for work in works:
             by_user[work.request.user].append(work)
         for user, theirs in by_user.items():
-            if self._targets.get(user) is None:
-                photos = [work.request.data for work in theirs]
-                self._targets.add(user, choose(self._pool, _own_face(theirs), photos))
+            if self._people.target(user) is None:
+                self._meet(user, theirs)
 
-    def _target(self, user: str) -> tuple[Target, dict[str, Tensor]]:
-        """Return the user's target, and its unit vector (D,) per extractor."""
-        target = self._targets.get(user)
-        assert target is not None  # _choose_targets ran first
+    def _meet(self, user: str, works: Sequence[Work]) -> int:
+        largest = {
+            e.name: np.stack([w.own[e.name][0].cpu().numpy() for w in works]) for e in self._extractors
+        }
+        same = most_frequent(largest)
+        photos = [work.request.data for work, shows in zip(works, same, strict=True) if shows]
+        self._people.meet(user, {name: rows[same] for name, rows in largest.items()}, photos)
+        return len(photos)
+
+    def _identified(self, work: Work) -> Work:
+        """Name every face, strangers too; with only_mine, leave theirs as they are."""
+        people = []
+        for i in range(len(work.faces)):
+            face = {name: embedding[i].cpu().numpy() for name, embedding in work.own.items()}
+            people.append(self._people.know(face) or self._people.meet_stranger(face, work.request.data))
+        work = replace(work, people=people)
+        if not work.request.only_mine:
+            return work
+        mine = [i for i, person in enumerate(people) if person == work.request.user]
+        if not mine:
+            raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
+        return work.only(mine)
+
+    def _vectors(self, person: str) -> dict[str, Tensor]:
+        """Return a person's target as unit vectors (D,) per extractor."""
+        target = self._people.target(person)
+        assert target is not None  # _identified ran first
         missing = [e.name for e in self._extractors if e.name not in target.vectors]
         if missing:
-            raise EngineError(f"the target of {user} has no vector for {missing[0]}; choose other extractors")
-        vectors = {
-            e.name: torch.tensor(target.vectors[e.name], device=self._device) for e in self._extractors
-        }
-        return target, vectors
+            raise EngineError(
+                f"the target of {person} has no vector for {missing[0]}; choose other extractors"
+            )
+        return {e.name: torch.tensor(target.vectors[e.name], device=self._device) for e in self._extractors}
 
     def _cloak(self, works: Sequence[Work], on_step: Callable[[], None]) -> None:
         """Optimise the faces of all photos, those with canvases of one size together."""
@@ -170,7 +201,7 @@ class Engine:
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
             onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._extractors},
-            target=self._target(work.request.user)[1],
+            target=self._vectors(work.people[index]),
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
@@ -181,15 +212,15 @@ class Engine:
         started = time.perf_counter()
         data, published = work.write()
         found = self._detector.detect(published)
-        strangers = _not_among(work.faces, found)
-        if strangers:  # a face that only the second look finds is cloaked too, and looked for once more
-            work = self._work(work.request, work.photo, [*work.faces, *strangers])
+        missed = work.not_known(found)
+        if missed:  # a face that only the second look finds is cloaked too, and looked for once more
+            work = self._identified(self._work(work.request, work.photo, [*work.faces, *work.left, *missed]))
             self._cloak([work], on_step)
             data, published = work.write()
             found = self._detector.detect(published)
-            strangers = _not_among(work.faces, found)
-        if strangers:
-            raise NotProtected(f"a face {_where(strangers[0])} in the result is not cloaked")
+            missed = work.not_known(found)
+        if missed:
+            raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
         faces = self._verified(work, published, found)
         return Protected(
             data=data,
@@ -197,7 +228,6 @@ class Engine:
             suffix=work.photo.suffix,
             report=Report(
                 faces=faces,
-                target=self._target(work.request.user)[0].identity,
                 seconds=seconds + time.perf_counter() - started,
                 fingerprint=self.fingerprint,
             ),
@@ -211,12 +241,15 @@ class Engine:
         """
         again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
         embedded = self._embed(published, again)
-        _, target = self._target(work.request.user)
         reports = []
         for i, (face, seen) in enumerate(zip(work.faces, work.seen(published), strict=True)):
+            person = work.people[i]
+            target = self._vectors(person)
             report = FaceReport(
                 box=face.box,
                 height_px=face.height_px,
+                person=person,
+                target=self._people.identity(person),
                 dssim=seen.dssim,
                 dssim_224=seen.dssim_224,
                 colour_mean=seen.colour_mean,
@@ -234,23 +267,11 @@ class Engine:
         return tuple(reports)
 
 
-def _own_face(works: Sequence[Work]) -> dict[str, Vectors]:
-    """Embeddings (n, D) of the person most of these photos show: their largest faces that are like the medoid."""
-    largest = {name: torch.stack([work.own[name][0] for work in works]) for name in works[0].own}
-    likeness = torch.stack([e @ e.T for e in largest.values()]).mean(dim=0)
-    same = likeness[likeness.sum(dim=1).argmax()] >= SAME_PERSON_COSINE
-    return {name: e[same].cpu().numpy() for name, e in largest.items()}
-
-
 def _or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
     try:
         return step(item)
     except Refusal as refusal:
         return refusal
-
-
-def _not_among(known: Sequence[Face], found: Sequence[Face]) -> list[Face]:
-    return [face for face in found if not any(face.overlaps(other) for other in known)]
 
 
 def _device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""The target pool, and the choice of a user's one fixed target.
+"""The target pool, and the choice of a person's one fixed target.
 
 The pool ships with the package (`data/pool.npz`, made by `tests/benchmarks/build_pool.py`, described in
 `data/README.md`). Its identities are nobody: each is the average embedding of several people.
@@ -7,8 +7,9 @@ The pool ships with the package (`data/pool.npz`, made by `tests/benchmarks/buil
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from fawkes_engine.types import EngineError, Target
 
 Vectors = npt.NDArray[np.float32]
+Mixture = tuple[int, ...]  # rows of the pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ class Pool:
             probes=by_kind["probe"],
         )
 
+    def name(self, mixture: Mixture) -> str:
+        """Return the id of an identity or a mixture of several."""
+        return "+".join(self.identities[i] for i in mixture)
+
+    def vector(self, extractor: str, mixture: Mixture) -> Vectors:
+        """Return the unit vector (D,) of an identity or a mixture of several."""
+        mixed = self.vectors[extractor][list(mixture)].mean(axis=0)
+        return np.asarray(mixed / np.linalg.norm(mixed), np.float32)
+
     def mean(self, extractor: str) -> Vectors:
         """Return the (D,) mean embedding for an extractor.
 
@@ -92,30 +103,47 @@ class Pool:
         return Looks(float(np.clip(sex, -1, 1)), float(age), float(skin))
 
 
-MATCHING_CANDIDATES = 8  # a target is chosen among this many identities that look most like the user
+MATCHING_CANDIDATES = 8  # a target is chosen among this many free identities that look most like the person
+_MIXED_FROM = 16  # when single identities run out, pairs of this many look-alikes are mixed
 
 
-def choose(pool: Pool, own: Mapping[str, Vectors], photos: Sequence[bytes]) -> Target:
-    """Choose a user's target among the identities that look like the user (age, sex, skin tone).
+def choose(pool: Pool, own: Mapping[str, Vectors], photos: Sequence[bytes], taken: Collection[str]) -> Target:
+    """Choose a person's target among the free identities that look like the person (age, sex, skin tone).
 
-    Of these it is the one farthest from the user: argmax over candidates of the minimum distance to any of the
-    user's embeddings (Shan et al. 2020, section 5.1). An unmatched target paints beards and ageing into a face.
+    Of these it is the one farthest from the person: argmax over candidates of the minimum distance to any of the
+    person's embeddings (Shan et al. 2020, section 5.1). An unmatched target paints beards and ageing into a face.
 
-    own: extractor -> unit, centred embeddings (n, D) of the user's face. photos: the bytes they came from.
+    own: extractor -> unit, centred embeddings (n, D) of the person's face. photos: the bytes they came from.
+    taken: identities that other people have.
+
+    Raises:
+        EngineError: every identity and every pair of similar identities is taken.
     """
     looks = pool.looks_of(own)
-    alike = sorted(range(len(pool.identities)), key=lambda i: pool.looks[i].distance(looks))[
-        :MATCHING_CANDIDATES
-    ]
-    nearest_cosine = {
-        i: float(np.mean([(own[e] @ pool.vectors[e][i]).max() for e in own if e in pool.vectors]))
-        for i in alike
-    }
-    chosen = min(alike, key=lambda i: nearest_cosine[i])  # the smallest cosine is the largest distance
+    alike = sorted(range(len(pool.identities)), key=lambda i: pool.looks[i].distance(looks))
+    mixtures: list[Mixture] = [(i,) for i in alike]
+    mixtures += list(itertools.combinations(alike[:_MIXED_FROM], 2))
+    free = [m for m in mixtures if pool.name(m) not in taken][:MATCHING_CANDIDATES]
+    if not free:
+        raise EngineError("the target pool is used up; forget the strangers of old photos to free theirs")
+    chosen = min(
+        free, key=lambda m: _nearest_cosine(pool, m, own)
+    )  # the smallest cosine: the largest distance
     return Target(
-        identity=pool.identities[chosen],
+        identity=pool.name(chosen),
         pool=pool.version,
-        vectors={e: tuple(float(v) for v in pool.vectors[e][chosen]) for e in pool.vectors},
+        vectors={e: tuple(pool.vector(e, chosen).tolist()) for e in pool.vectors},
+        known_by=known_by(own),
         chosen_at=datetime.now(UTC).isoformat(timespec="seconds"),
         chosen_from=tuple(hashlib.sha256(photo).hexdigest() for photo in photos),
     )
+
+
+def known_by(own: Mapping[str, Vectors]) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """Return embeddings (n, D) per extractor in the form `Target` keeps them."""
+    return {name: tuple(tuple(row.tolist()) for row in rows) for name, rows in own.items()}
+
+
+def _nearest_cosine(pool: Pool, mixture: Mixture, own: Mapping[str, Vectors]) -> float:
+    """Largest cosine between a candidate and the person's embeddings, averaged over the extractors."""
+    return float(np.mean([(own[e] @ pool.vector(e, mixture)).max() for e in own if e in pool.vectors]))

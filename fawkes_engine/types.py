@@ -13,7 +13,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,36 +83,55 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One photo to protect. data: the file's bytes as exported. user: whose fixed target it gets."""
+    """One photo to protect.
+
+    data: the file's bytes as exported. user: whose outbox it came from.
+    only_mine: leave the faces of other people as they are.
+    """
 
     data: bytes
     user: str
+    only_mine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The identity a user is moved toward in every photo, chosen once.
+    """The identity one person is moved toward in every photo, chosen once; no two people share one.
 
     identity: id in the pool. pool: version of the pool it was chosen from.
     vectors: extractor name -> unit vector of the mean-centred embedding, as plain floats.
+    known_by: extractor name -> unit embeddings of the person's clean face, by which it is known again.
     chosen_at: UTC, ISO 8601. chosen_from: sha256 (hex) of the photos it was chosen from.
     """
 
     identity: str
     pool: str
     vectors: Mapping[str, tuple[float, ...]]
+    known_by: Mapping[str, tuple[tuple[float, ...], ...]]
     chosen_at: str
     chosen_from: tuple[str, ...]
 
 
 class TargetStore(Protocol):
-    """Where targets live between runs. The engine never overwrites one by itself."""
+    """Where targets live between runs; the engine never changes which identity a person has.
 
-    def get(self, user: str) -> Target | None:
-        """The user's target, or None before the first photo."""
+    A person is a user's name, or `STRANGER` and some letters for someone else who was in a user's photo.
+    """
 
-    def add(self, user: str, target: Target) -> Target:
-        """Store durably the user's first target; return the one already there if another process was first."""
+    def get(self, person: str) -> Target | None:
+        """The person's target, or None before the first photo."""
+
+    def people(self) -> Iterable[str]:
+        """Everyone who has a target."""
+
+    def add(self, person: str, target: Target) -> Target:
+        """Store a person's first target durably; return the one already there if another process was first."""
+
+    def learn(self, person: str, target: Target) -> None:
+        """Store durably what else a known person's face looks like (known_by); the identity stays."""
+
+
+STRANGER = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,7 @@ class FaceReport:
     """One cloaked face, measured on the decoded output file against the decoded input.
 
     box: x0, y0, x1, y1 of the detection, px in the upright photo. height_px: its native height.
+    person: whose face it was taken for. target: id of the identity it was moved toward.
     dssim: at native size; dssim_224: with the region scaled to 224 px high (0 = identical).
     colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift.
     cosine_own, cosine_target: extractor -> cosine of the cloaked, mean-centred embedding to the face's own
@@ -129,6 +149,8 @@ class FaceReport:
 
     box: tuple[float, float, float, float]
     height_px: int
+    person: str
+    target: str
     dssim: float
     dssim_224: float
     colour_mean: float
@@ -140,10 +162,12 @@ class FaceReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done to one photo. seconds: the photo's share of its batch's wall time."""
+    """What was done to one photo.
+
+    faces: those that were cloaked. seconds: the photo's share of its batch's wall time.
+    """
 
     faces: tuple[FaceReport, ...]
-    target: str
     seconds: float
     fingerprint: str
 

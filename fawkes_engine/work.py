@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -26,7 +26,8 @@ class Work:
     """A decoded photo with its detected faces.
 
     own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
-    lowest_quality: of JPEG output. cloaks: one delta (3, S, S) per face once they are made.
+    lowest_quality: of JPEG output. people: whose each face is. left: other faces, to be left as they are.
+    cloaks: one delta (3, S, S) per face once they are made. steps: what each took.
     """
 
     request: Request
@@ -35,8 +36,25 @@ class Work:
     own: dict[str, Tensor]
     budget: Budget
     lowest_quality: int
+    people: Sequence[str] = ()
+    left: Sequence[Face] = ()
     steps: list[int] = field(default_factory=list)
     cloaks: list[Tensor] = field(default_factory=list)
+
+    def only(self, indices: Sequence[int]) -> Work:
+        """Return the same photo with only these faces to be cloaked."""
+        return replace(
+            self,
+            faces=[self.faces[i] for i in indices],
+            people=[self.people[i] for i in indices],
+            own={name: embedding[indices] for name, embedding in self.own.items()},
+            left=[face for i, face in enumerate(self.faces) if i not in indices],
+        )
+
+    def not_known(self, found: Sequence[Face]) -> list[Face]:
+        """Return the faces found in a picture that are neither to be cloaked nor to be left."""
+        known = [*self.faces, *self.left]
+        return [face for face in found if not any(face.overlaps(other) for other in known)]
 
     @cached_property
     def canvases(self) -> list[Canvas]:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
+
+CONFIG_NAME = "fawkesd.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,18 @@ class Home:
     @property
     def state_dir(self) -> Path:
         return self.settings.state_dir
+
+    def write_config(self) -> Path:
+        """The settings as a configuration file, for commands."""
+        path = self.state_dir.with_name(CONFIG_NAME)
+        path.write_text(self.settings.model_dump_json())  # JSON is YAML
+        return path
+
+    def with_outbox(self, outbox: Path) -> Home:
+        """The same home after its person has moved to another outbox."""
+        (user,) = self.settings.users
+        users = (user.model_copy(update={"outboxes": (outbox,)}),)
+        return replace(self, outbox=outbox, settings=self.settings.model_copy(update={"users": users}))
 
     def published(self) -> list[str]:
         """Names below the sync folder, without the marker."""
@@ -58,11 +72,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], None]:
-    """Wait until a condition holds; fail after half a minute."""
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; fail after half a minute, or after within_s."""
 
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+    def wait(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, "the condition never came true"
             time.sleep(0.02)
@@ -72,13 +86,14 @@ def eventually() -> Callable[[Callable[[], object]], None]:
 
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
-import sys
+import pathlib, sys
 import daemon.lanes, daemon.pool, daemon.service
-from daemon.settings import Settings
+from daemon.settings import Settings, load
 daemon.lanes._REPROBE_S = 0.2
 daemon.pool._RESPAWN_FIRST_S = 0.05
 daemon.service._FINISH_S = float(sys.argv[2])
-sys.exit(daemon.service.run(Settings.model_validate_json(sys.argv[1]), "twins:make_engine"))
+settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
+sys.exit(daemon.service.run(settings, lambda: load(config), "twins:make_engine"))
 """
 
 
@@ -88,9 +103,17 @@ class DaemonProcess:
     def __init__(self, settings: Settings, log_path: Path, finish_s: float) -> None:
         self.log_path = log_path
         tests = Path(__file__).parent
+        config = settings.state_dir.with_name(CONFIG_NAME)
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", DAEMON_PROGRAM, settings.model_dump_json(), str(finish_s)],
+                [
+                    sys.executable,
+                    "-c",
+                    DAEMON_PROGRAM,
+                    settings.model_dump_json(),
+                    str(finish_s),
+                    str(config),
+                ],
                 env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}"},
                 stderr=log,
             )

@@ -48,7 +48,7 @@ def main() -> int:
         published = wait_for(sync / photo.name, config)
         print(f"published {published}")
     report = json.loads(run("why", str(photo), "--json", config=config))
-    print(f"report    {json.dumps(report)}")
+    print(f"report    {json.dumps(report['report'])}")
     print(f"picture   {draw(photo, published, here / 'before-after.png')}   (before | after)")
     return 0
 

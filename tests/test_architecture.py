@@ -18,14 +18,18 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"init", "cloak", "show", "progress", "service", "status"},
-    {"dispatch", "intake", "reference"},
+    {"cliphotos", "clicontrol"},
+    {"clicommon", "init", "cloak", "show", "showphoto", "progress", "service", "status", "why"},
+    {"places"},
+    {"history", "caller"},
+    {"dispatch", "intake", "reference", "control"},
     {"lanes", "watcher", "readiness", "containers", "pool"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
+    {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic"},
     {"checks", "complaints"},
-    {"files", "names", "schema", "yamltext"},
+    {"bell", "files", "names", "schema", "yamltext"},
     {"model", "errors"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}

@@ -14,7 +14,10 @@ from daemon.errors import AlreadyRunning, DaemonError, OutputError
 from fawkes_engine import EngineError, WeightsError
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["init", "check-config", "run", "once", "status", "cloak"]
+COMMANDS = [
+    *("init", "check-config", "run", "once", "status", "cloak"),
+    *("why", "history", "held", "retry", "redo", "pause", "resume", "reload"),
+]
 
 
 @pytest.fixture

@@ -92,5 +92,5 @@ def test_once_tells_the_held_photos_by_its_exit_code(
 def test_run_ends_with_the_code_of_the_service(
     code: int, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "run", lambda _settings: code)
+    monkeypatch.setattr(service, "run", lambda _settings, _reread: code)
     assert run_command(["run", "-c", str(config)]) == code

@@ -16,6 +16,7 @@ TARGET = Target(
     identity="mix-17",
     pool="1",
     vectors={"dlib": (0.6, -0.8, 1e-17)},
+    known_by={"dlib": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))},
     chosen_at="2026-01-02T03:04:05+00:00",
     chosen_from=("00ff",),
 )
@@ -59,3 +60,28 @@ def test_a_damaged_target_is_an_error_and_is_kept(tmp_path: Path, content: str) 
         FileTargetStore(tmp_path).add("ada", TARGET)
 
     assert (tmp_path / "ada.json").read_text() == content
+
+
+def test_more_may_be_learned_about_a_person_but_never_another_identity(tmp_path: Path) -> None:
+    store = FileTargetStore(tmp_path)
+    store.add("ada", TARGET)
+    wiser = dataclasses.replace(TARGET, known_by={"dlib": ((0.0, 0.0, 1.0),)})
+
+    store.learn("ada", wiser)
+
+    assert store.get("ada") == wiser
+    with pytest.raises(TargetError, match="would change"):
+        store.learn("ada", dataclasses.replace(wiser, identity="mix-18"))
+    assert store.get("ada") == wiser
+
+
+def test_a_forgotten_person_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = FileTargetStore(tmp_path)
+    store.add("ada", TARGET)
+    store.add("~12ab", TARGET)
+    assert store.people() == ["ada", "~12ab"]
+
+    store.forget("~12ab")
+
+    assert store.people() == ["ada"]
+    assert [path.name for path in tmp_path.iterdir()] == ["ada.json"]

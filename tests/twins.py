@@ -73,7 +73,7 @@ def is_cloaked(data: bytes) -> bool:
 
 def protected(data: bytes, suffix: str = ".jpg") -> Protected:
     """A result with these bytes, as the tiny engine makes them."""
-    report = Report(faces=(), target="nobody", seconds=0.01, fingerprint=TinyEngine.fingerprint)
+    report = Report(faces=(), seconds=0.01, fingerprint=TinyEngine.fingerprint)
     return Protected(data, hashlib.sha256(data).hexdigest(), suffix, report)
 
 

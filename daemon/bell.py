@@ -1,0 +1,55 @@
+"""What ends the service's sleep: an event from another thread, or a signal, which only sets a flag here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Bell:
+    """A pipe to sleep on. stopping: SIGTERM or SIGINT came. reload: SIGHUP came, and nobody has seen to it."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self.read_fd = read_fd
+        self._write_fd = write_fd
+        self.stopping = False
+        self.reload = False
+
+    def set(self) -> None:
+        """End the sleep; may be called from any thread and from a signal handler."""
+        with contextlib.suppress(BlockingIOError):  # full: it is set already
+            os.write(self._write_fd, b"\0")
+
+    def clear(self) -> None:
+        """Be ready for the next sleep."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.read_fd, 4096):
+                pass
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal."""
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.stopping = True
+
+
+@contextlib.contextmanager
+def bell() -> Iterator[Bell]:
+    """A bell that the signals ring, for the time of a with block in the main thread."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    one = Bell(read_fd, write_fd)
+    old_fd = signal.set_wakeup_fd(write_fd)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    old = {number: signal.signal(number, one.on_signal) for number in numbers}
+    try:
+        yield one
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old_fd)
+        os.close(read_fd)
+        os.close(write_fd)

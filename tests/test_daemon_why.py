@@ -1,0 +1,170 @@
+"""`fawkesd why`, from the ledger alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DaemonProcess, Home
+from test_daemon_service import FACTORY, Counter
+from twins import Deed, make_photo
+
+from daemon.cli import run_command
+from daemon.service import once
+
+
+def why(home: Home, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    """The JSON object that the command prints."""
+    capsys.readouterr()
+    assert run_command(["why", str(path), "--json", "-c", str(home.write_config())]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_published_photo_tells_its_report_from_both_of_its_places(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "trip").mkdir()
+    (home.outbox / "trip" / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+
+    found = why(home, home.outbox / "trip" / "a.jpg", capsys)
+
+    assert (found["state"], found["user"], found["generation"]) == ("published", "ada", 1)
+    assert found["output"] == str(home.sync / "trip" / "a.jpg")
+    assert found["report"] == {"faces": [], "target": "nobody", "seconds": 0.01, "fingerprint": "tiny-1"}
+    assert found["notes"] == []
+    assert {**why(home, home.sync / "trip" / "a.jpg", capsys), "path": found["path"]} == found
+
+
+def test_a_held_photo_tells_its_reason(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.REFUSE))
+    once(home.settings, Counter(), FACTORY)
+
+    found = why(home, home.outbox / "a.jpg", capsys)
+
+    assert (found["state"], found["reason"], found["output"]) == ("held", "no face was found", None)
+
+
+def test_a_path_is_asked_for_as_a_person_writes_it(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (tmp_path / "link").symlink_to(home.outbox)
+    monkeypatch.chdir(home.outbox)
+
+    assert why(home, Path("a.jpg"), capsys)["state"] == "published"
+    assert why(home, tmp_path / "link" / "a.jpg", capsys)["state"] == "published"
+
+
+def test_every_generation_is_told_newest_first(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        (home.outbox / "a.jpg").write_bytes(make_photo(seed=seed))
+        once(home.settings, Counter(), FACTORY)
+
+    generations = why(home, home.outbox / "a.jpg", capsys)["generations"]
+
+    assert isinstance(generations, list)
+    assert [(one["generation"], one["state"]) for one in generations] == [(2, "published"), (1, "superseded")]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("a.part", "*.part"), (".a.jpg", ".*"), ("@eaDir/a.jpg", "@eadir")]
+)
+def test_an_ignored_name_tells_the_rule(
+    home: Home, name: str, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / name).parent.mkdir(exist_ok=True)
+    (home.outbox / name).write_bytes(make_photo())
+
+    found = why(home, home.outbox / name, capsys)
+
+    assert (found["state"], found["ignored_by"]) == (None, rule)
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("new.jpg", "it is new; fawkesd is not running"),
+        ("notes.txt", "files named *.txt are not photos and are left alone"),
+        ("missing.jpg", "there is no file any more"),
+        ("link.jpg", "it is no regular file"),
+    ],
+)
+def test_what_the_ledger_does_not_know_is_told(
+    home: Home, name: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "new.jpg").write_bytes(make_photo())
+    (home.outbox / "notes.txt").write_bytes(b"milk")
+    (home.outbox / "link.jpg").symlink_to("new.jpg")
+
+    assert why(home, home.outbox / name, capsys)["notes"] == [note]
+    assert not home.state_dir.exists()
+
+
+def test_a_changed_original_and_a_removed_result_are_told(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "a.jpg").write_bytes(make_photo(seed=1))
+    (home.sync / "a.jpg").unlink()
+
+    assert why(home, home.outbox / "a.jpg", capsys)["notes"] == [
+        "the published file was removed and stays so; `fawkesd redo` makes it again",
+        "it has changed since; fawkesd is not running",
+    ]
+
+
+def test_a_foreign_file_in_the_sync_folder_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.sync / "theirs.jpg").write_bytes(b"")
+
+    assert why(home, home.sync / "theirs.jpg", capsys)["notes"] == ["this file was not published by fawkesd"]
+
+
+def test_a_path_outside_every_folder_exits_66(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["why", "/etc/passwd", "-c", str(home.write_config())]) == 66
+    assert "is in no outbox and in no sync folder" in capsys.readouterr().err
+
+
+def test_a_photo_of_an_outbox_no_longer_configured_keeps_its_history(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (tmp_path / "other").mkdir()
+
+    found = why(home.with_outbox(tmp_path / "other"), home.outbox / "a.jpg", capsys)
+
+    assert (found["state"], found["notes"]) == ("published", ["its outbox is no longer in the configuration"])
+
+
+def test_a_running_daemon_is_not_disturbed(
+    home: Home,
+    start: Callable[..., DaemonProcess],
+    eventually: Callable[[Callable[[], object]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    start(home.settings)
+
+    eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "working")
+    eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "published")
+
+
+def test_the_text_shows_each_face_and_no_control_character(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "two\nlines.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    capsys.readouterr()
+
+    assert run_command(["why", str(home.outbox / "two\nlines.jpg"), "-c", str(home.write_config())]) == 0
+
+    first, state, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"{home.outbox}/two\\nlines.jpg"
+    assert state.startswith("  held ")
