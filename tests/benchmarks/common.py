@@ -22,15 +22,23 @@ class MemoryTargets:
     """Targets that live as long as the run."""
 
     def __init__(self) -> None:
-        self._by_user: dict[str, Target] = {}
+        self._by_person: dict[str, Target] = {}
 
-    def get(self, user: str) -> Target | None:
-        """Return the user's target, if there is one."""
-        return self._by_user.get(user)
+    def get(self, person: str) -> Target | None:
+        """Return the person's target, if there is one."""
+        return self._by_person.get(person)
 
-    def add(self, user: str, target: Target) -> Target:
-        """Keep the user's first target and return it."""
-        return self._by_user.setdefault(user, target)
+    def people(self) -> list[str]:
+        """Return everyone who has a target."""
+        return list(self._by_person)
+
+    def add(self, person: str, target: Target) -> Target:
+        """Keep the person's first target and return it."""
+        return self._by_person.setdefault(person, target)
+
+    def learn(self, person: str, target: Target) -> None:
+        """Keep what else a known person looks like."""
+        self._by_person[person] = target
 
 
 def request(photo: Path) -> Request:

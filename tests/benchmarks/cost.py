@@ -1,7 +1,9 @@
 """What a cloak costs on the CPU once the engine is resident, also as a ratio the machine's speed cancels from.
 
+    export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.cost --data DIR/faces --out DIR
 
+The first line is how the daemon starts its engine's process: without it glibc maps and unmaps every tensor.
 A batch is 16 photos, of a user each. After a warm-up batch, three batches run; then photos run one at a time. The
 reference, run right after each call, is the bare network: exactly the forward and backward passes that the
 optimiser made, on as many faces at once, and nothing else.

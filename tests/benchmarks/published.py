@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,19 @@ from fawkes_engine.canvas import to_tensor
 from fawkes_engine.engine import Engine
 from fawkes_engine.faces import Pixels
 from fawkes_engine.photo import decode
-from fawkes_engine.types import Budget, FaceReport, Protected
+from fawkes_engine.types import STRANGER, Budget, FaceReport, Protected
 from fawkes_engine.visibility import Visibility, measure
 from tests.benchmarks.common import protect_all, table
 
 REGION_MARGIN = 0.15  # of the face box's size, on each side: where the budget must hold
+
+
+class TakenFor(Enum):
+    """Whom the engine took the user for, in a photo of the user: only "user" moves the face to the one target."""
+
+    USER = "the user"
+    STRANGER = "a stranger"
+    OTHER_USER = "another user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +45,14 @@ class SeenFace:
 class Published:
     """What the engine made of a set of photos.
 
-    refused: photo -> kind and message of its refusal. seconds_per_photo: wall time, photos in batches.
+    refused: photo -> kind and message of its refusal. taken_for: published photo -> whom the face nearest the
+    middle was taken for. seconds_per_photo: wall time, photos in batches.
     """
 
     photos: int
     refused: dict[str, str]
     faces: list[SeenFace]
+    taken_for: dict[str, str]
     seconds_per_photo: float
 
     @property
@@ -55,6 +66,7 @@ class Published:
             ["photos", str(self.photos)],
             ["published", str(self.photos - len(self.refused))],
             *([f"refused: {reason}", str(count)] for reason, count in counted.most_common()),
+            *([f"user taken for {who}", str(n)] for who, n in Counter(self.taken_for.values()).most_common()),
             ["faces published", str(len(self.faces))],
             ["seconds per photo", f"{self.seconds_per_photo:.2f}"],
         ]
@@ -89,6 +101,7 @@ def publish(engine: Engine, photos: Sequence[Path]) -> tuple[Published, dict[Pat
     """Cloak photos in batches; return what came of it, and the published files."""
     refused: dict[str, str] = {}
     faces: list[SeenFace] = []
+    taken_for: dict[str, str] = {}
     files: dict[Path, bytes] = {}
     started = time.perf_counter()
     results = protect_all(engine, photos)
@@ -97,10 +110,11 @@ def publish(engine: Engine, photos: Sequence[Path]) -> tuple[Published, dict[Pat
         if isinstance(result, Protected):
             files[photo] = result.data
             before, after = decode(photo.read_bytes()).pixels, decode(result.data).pixels
-            faces += [SeenFace(photo.name, r, _seen(before, after, r)) for r in result.report.faces]
+            faces += [SeenFace(_name(photo), r, _seen(before, after, r)) for r in result.report.faces]
+            taken_for[_name(photo)] = _taken_for(photo.parent.name, before, result.report.faces).value
         else:
-            refused[photo.name] = f"{type(result).__name__}: {result}"
-    return Published(len(photos), refused, faces, seconds), files
+            refused[_name(photo)] = f"{type(result).__name__}: {result}"
+    return Published(len(photos), refused, faces, taken_for, seconds), files
 
 
 @torch.no_grad()
@@ -114,5 +128,17 @@ def _seen(before: Pixels, after: Pixels, face: FaceReport) -> Visibility:
     return measure(regions[0], regions[1], face.height_px)
 
 
+def _taken_for(user: str, pixels: Pixels, faces: Sequence[FaceReport]) -> TakenFor:
+    middle = np.array(pixels.shape[1::-1]) / 2
+    central = min(faces, key=lambda f: float(np.linalg.norm(np.reshape(f.box, (2, 2)).mean(axis=0) - middle)))
+    if central.person == user:
+        return TakenFor.USER
+    return TakenFor.STRANGER if central.person.startswith(STRANGER) else TakenFor.OTHER_USER
+
+
 def _shares(values: Sequence[float]) -> list[str]:
     return [f"{v:.3f}" for v in np.percentile(values, [5, 50, 95])]
+
+
+def _name(photo: Path) -> str:
+    return f"{photo.parent.name}/{photo.name}"
