@@ -4,10 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tests.benchmarks.trackers import (
+from benchmarks.trackers import (
     Labelled,
     Outcome,
     Vectors,
@@ -18,6 +15,8 @@ from tests.benchmarks.trackers import (
     outcomes,
     rate,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def _vectors(*rows: tuple[float, float]) -> Labelled:

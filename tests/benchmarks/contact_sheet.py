@@ -17,7 +17,8 @@ from fawkes_engine.engine import Engine
 from fawkes_engine.faces import Pixels
 from fawkes_engine.photo import decode
 from fawkes_engine.types import EngineSettings, FaceReport, Protected, Refusal
-from tests.benchmarks.common import MemoryTargets, protect_all
+
+from .common import MemoryTargets, protect_all
 
 SURROUNDINGS = 0.5  # of the face box's size, on each side
 STRENGTH = 8

@@ -28,7 +28,8 @@ from fawkes_engine.engine import Engine
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import EngineSettings, Protected
-from tests.benchmarks.common import BATCH_PHOTOS, MemoryTargets, photos_of, request, save, shuffled, table
+
+from .common import BATCH_PHOTOS, MemoryTargets, photos_of, request, save, shuffled, table
 
 BATCHES, SINGLES = 3, 5
 EXTRACTOR = "dlib"

@@ -24,10 +24,11 @@ import torch
 from fawkes_engine.engine import Engine
 from fawkes_engine.faces import FaceDetector
 from fawkes_engine.types import EngineSettings
-from tests.benchmarks import trackers
-from tests.benchmarks.common import MemoryTargets, photos_of, save, shuffled, table
-from tests.benchmarks.published import Published, publish
-from tests.benchmarks.trackers import Embedder, Labelled, Outcome, Rate, Sighting
+
+from . import trackers
+from .common import MemoryTargets, photos_of, save, shuffled, table
+from .published import Published, publish
+from .trackers import Embedder, Labelled, Outcome, Rate, Sighting
 
 CLOAKED, TESTED = 10, 10  # photos of each user
 OTHER_PEOPLE = 400

@@ -19,7 +19,8 @@ from fawkes_engine.faces import Pixels
 from fawkes_engine.photo import decode
 from fawkes_engine.types import STRANGER, Budget, FaceReport, Protected
 from fawkes_engine.visibility import Visibility, measure
-from tests.benchmarks.common import protect_all, table
+
+from .common import protect_all, table
 
 REGION_MARGIN = 0.15  # of the face box's size, on each side: where the budget must hold
 
