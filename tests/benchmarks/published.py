@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Published:
         return "\n".join([self._outcome(), self._visibility(), self._cosines()])
 
     def _outcome(self) -> str:
-        counted = Counter(self.refused.values())
+        counted = Counter(re.sub(r" at \d+, \d+ px", "", reason) for reason in self.refused.values())
         rows = [
             ["photos", str(self.photos)],
             ["published", str(self.photos - len(self.refused))],
