@@ -3,15 +3,22 @@
      outbox/*.jpg                                                        sync/*.jpg
          | events, rescans                                                   ^ link or rename (atomic)
          v                                                                   |
-      watcher -> intake ----------> ledger ------> dispatch ------------> publisher
-                 readiness,         (the truth)    | (all policy)         syncfolder
+      watcher -> intake ----------> ledger ------> dispatch --> endings --> publisher
+                 readiness,         (the truth)    |          (all policy)  syncfolder
                  containers            |           v ^
                                      status      pool, child == pipe ==> worker -> fawkes_engine.engine
 
     service   wires the parts; owns the loop, the signals and the order of stopping
     lanes     which users can publish now; a full disk or a missing drive pauses one user
-    cli, init, cloak, settings   what a person types and writes
-    model, errors, names, files, locks, targets, schema   values and leaves
+    roots     which outboxes are there; an unplugged drive is no deletion
+    results   what could not be published yet, so that the engine need not repeat it
+    kernel    writers, kinds of file systems, limits
+    bell, control, orders, caller   signals, the control socket, what it carries, a command's side of it
+    system, notify, journal         what systemd hears; hooks, notices: what the user's programs and desktop hear
+    unit, fit, installer            the systemd units: their text, whether they would work, where they go
+    cli*, init, cloak, settings     what a person types and writes
+    history, status, why, places, show*, doctor*   what a person asks, read beside the running service
+    model, facts, errors, names, files, locks, targets, schema   values and leaves
 
 One process (the supervisor) runs everything except `worker`, which runs in the engine process. The supervisor
 never imports torch and is the only one that touches the staging and sync folders.

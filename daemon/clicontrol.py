@@ -1,4 +1,4 @@
-"""The commands that steer the service: pause, resume, reload."""
+"""The commands that steer the service: pause, resume, reload; and the one that examines it: doctor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from daemon.clicommon import Config, Json, echo_replies, examples, load_settings, place_orders
+from daemon.exits import Exit
+from daemon.settings import default_config_path
 
 app = typer.Typer()
 
@@ -66,10 +68,43 @@ def reload_configuration(config: Config = None, as_json: Json = False) -> None:
     echo_replies([caller.ask_running(settings.state_dir, orders.Reload())], as_json=as_json)
 
 
+@app.command("doctor", epilog=examples("fawkesd doctor", "fawkesd doctor --deep --json"))
+def examine_machine(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also compare every published file with the record of it.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check what the service needs.
+
+    Folders, mounts, limits, room, the clock, sync tools and the engine, which is started for it unless the
+    service runs. Exits with 1 when it finds a fault.
+    """
+    settings = load_settings(config)
+    from daemon import doctor, service
+    from daemon.findings import Level, as_line
+    from daemon.findings import as_json as json_of
+
+    found = []
+    for finding in doctor.examine(
+        settings, config or default_config_path(), service.DEFAULT_FACTORY, deep=deep
+    ):
+        found.append(finding)
+        if not as_json:
+            typer.echo(as_line(finding))
+    if as_json:
+        typer.echo(json_of(found))
+    raise typer.Exit(Exit.HELD if any(one.level is Level.FAULT for one in found) else Exit.OK)
+
+
 def _seconds(duration: str | None) -> float | None:
     if duration is None:
         return None
+    from daemon.orders import PAUSE_MAX_S
+
     match = _DURATION.fullmatch(duration.strip())
-    if match is None or not float(match[1]):
-        raise typer.BadParameter(f"{duration!r} is no time; write it like 30m, 2h or 1d")
-    return float(match[1]) * _UNITS_S[match[2]]
+    seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+    if not 0 < seconds <= PAUSE_MAX_S:
+        raise typer.BadParameter(f"{duration!r} is no time; write it like 30m, 2h or 1d, at most ten years")
+    return seconds

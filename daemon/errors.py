@@ -4,10 +4,12 @@
     |-- ConfigError             the configuration cannot be used
     |-- InputError              a photo named on the command line cannot be read
     |-- OutputError             a command's result cannot be written, or would replace a file
+    |-- ServiceError            the system service cannot be installed or asked
     |-- AlreadyRunning          another fawkesd holds this directory
     |-- NotAnswering            the running service does not answer a command, or there is none
     |-- LedgerError             the ledger cannot be read by this version
-    |   `-- IllegalTransition   a photo may not go from this state to that one
+    |   |-- IllegalTransition   a photo may not go from this state to that one
+    |   `-- LedgerUnavailable   its disk is full, read-only, failing or gone: everything waits
     |-- TargetError             a stored target is damaged
     |-- EngineStartError        the engine process cannot be started
     |-- SourceError             one source file
@@ -19,7 +21,7 @@
         |-- NameRefused         the file system never takes this name
         `-- PublishFault        anything else that may pass
 
-What follows from each of them is decided in `dispatch` alone.
+What follows from each of them for a photo is decided in `endings` alone.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class OutputError(DaemonError):
     """A command's result cannot be written, or would replace a file that is already there."""
 
 
+class ServiceError(DaemonError):
+    """The service would not start as it would be installed, or systemd cannot be asked; the message says why."""
+
+
 class AlreadyRunning(DaemonError):
     """Another fawkesd holds a directory this one needs. pid: that process, None if it left no number."""
 
@@ -62,6 +68,10 @@ class LedgerError(DaemonError):
 
 class IllegalTransition(LedgerError):
     """A photo may not go from the state it has to the state asked for."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be written or read now; nothing goes on until it can."""
 
 
 class TargetError(DaemonError):

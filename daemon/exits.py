@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from daemon.errors import AlreadyRunning, ConfigError, DaemonError, InputError, NotAnswering, OutputError
+from daemon.errors import (
+    AlreadyRunning,
+    ConfigError,
+    DaemonError,
+    InputError,
+    LedgerUnavailable,
+    NotAnswering,
+    OutputError,
+    ServiceError,
+)
 from fawkes_engine import EngineError, WeightsError
 
 
@@ -26,6 +35,8 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
+    (LedgerUnavailable, Exit.TEMP_FAIL),
+    (ServiceError, Exit.UNAVAILABLE),
     (NotAnswering, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),

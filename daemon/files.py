@@ -67,7 +67,7 @@ def read_source(settled: Settled) -> bytes:
     except FileNotFoundError as exc:
         raise SourceGone(str(source.path)) from exc
     except OSError as exc:
-        raise SourceFault(f"the photo cannot be read: {explain(exc)}") from exc
+        raise SourceFault(f"the photo cannot be read: {explain(exc)}{_rights(source.path, exc)}") from exc
     if len(data) != settled.snapshot.size:
         raise SourceChanged(str(source.path))
     return data
@@ -102,6 +102,18 @@ def sha256_at(name: str, dir_fd: int) -> str | None:
 def explain(exc: OSError) -> str:
     """What the system said, without the path, which is shown beside it."""
     return exc.strerror or str(exc)
+
+
+def _rights(path: Path, exc: OSError) -> str:
+    """Who may read a file that this process may not, for a person to put right."""
+    if exc.errno not in {errno.EACCES, errno.EPERM}:
+        return ""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    mode, owner, group = stat.filemode(status.st_mode), status.st_uid, status.st_gid
+    return f" (its mode is {mode}, its owner {owner}:{group}; fawkesd runs as {os.geteuid()}:{os.getegid()})"
 
 
 def _expect(snapshot: Snapshot, fd: int) -> None:

@@ -60,6 +60,16 @@ class History:
         """Every row, one at a time, the one that changed last first."""
         return map(_record, self.database.execute("SELECT * FROM photos ORDER BY updated DESC, id DESC"))
 
+    def marker(self, sync: Path) -> str | None:
+        """The marker this sync folder had when it was first used."""
+        query = "SELECT marker FROM sync_roots WHERE path = ?"
+        row = self.database.execute(query, (os.fsencode(sync),)).fetchone()
+        return row["marker"] if row else None
+
+    def facts(self) -> dict[str, str]:
+        """What the service noted, by the keys in `facts`; of a stopped one it may be out of date."""
+        return {row["key"]: row["value"] for row in self.database.execute("SELECT key, value FROM facts")}
+
     def _records(self, condition: str, values: Sequence[object]) -> list[Record]:
         rows = self.database.execute(f"SELECT * FROM photos WHERE {condition}", values)  # noqa: S608 - constant
         return [_record(row) for row in rows]

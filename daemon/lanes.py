@@ -9,7 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from daemon import facts
 from daemon.errors import AlreadyRunning, PublishError
+from daemon.journal import Outcome, about
 from daemon.ledger import Ledger
 from daemon.model import Photo, State
 from daemon.names import printable
@@ -17,8 +19,6 @@ from daemon.publisher import Publisher
 from daemon.syncfolder import SyncFolder
 
 log = logging.getLogger(__name__)
-
-PAUSED_FACT = "paused "  # followed by the user's name
 
 _REPROBE_S = 5.0
 
@@ -54,6 +54,11 @@ class Lanes:
         return next((lane.paused for lane in self._lanes.values() if lane.paused), None)
 
     @property
+    def paused_users(self) -> dict[str, str]:
+        """Each paused user and the reason."""
+        return {lane.user: lane.paused for lane in self._lanes.values() if lane.paused}
+
+    @property
     def due_s(self) -> float | None:
         """When `reopen` has something to try."""
         return min((lane.retry_at_s for lane in self._lanes.values() if lane.paused), default=None)
@@ -65,6 +70,7 @@ class Lanes:
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""
         for lane in self._lanes.values():
+            self._ledger.forget(facts.PAUSED + lane.user)  # of an earlier run
             self._try(lane, now)
 
     def reopen(self, now: float) -> None:
@@ -80,8 +86,8 @@ class Lanes:
         """Publish nothing for this user until the folder is proven again."""
         lane = self._lanes[user]
         if reason != lane.paused:
-            log.error("user %s: paused: %s", user, printable(reason))
-            self._ledger.note(PAUSED_FACT + user, reason)
+            log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
+            self._ledger.note(facts.PAUSED + user, reason)
         lane.paused = reason
         lane.retry_at_s = now + _REPROBE_S
         lane.folder.release()
@@ -113,6 +119,6 @@ class Lanes:
             self.pause(lane.user, str(exc), now)
         else:
             if lane.retry_at_s:
-                log.info("user %s: publishing again", lane.user)
-                self._ledger.forget(PAUSED_FACT + lane.user)
+                log.info("user %s: publishing again", lane.user, extra=about(Outcome.RESUMED, user=lane.user))
+                self._ledger.forget(facts.PAUSED + lane.user)
             lane.paused = None

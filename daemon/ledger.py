@@ -15,45 +15,40 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from daemon.errors import IllegalTransition, LedgerError
+from daemon.errors import IllegalTransition
 from daemon.model import (
     TRANSITIONS,
     WAITING,
     Change,
+    Made,
     Order,
     Outbox,
     Output,
-    PauseReason,
     Photo,
     Settled,
     Snapshot,
     Source,
     State,
 )
-from daemon.schema import migrate
+from daemon.pauses import Pauses
+from daemon.schema import open_ledger
 
 LEDGER_NAME = "ledger.sqlite3"
 
 _NO_CHANGE = Change()
 _KEY = "user = ? AND root = ? AND path = ?"
 _PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
-_DIRECTION = {Order.NEWEST: "DESC", Order.OLDEST: "ASC"}
+_FIRST = {Order.NEWEST: "mtime_ns DESC, id", Order.OLDEST: "mtime_ns, id DESC"}  # an index is read either way
 
 
 class Ledger:
     """The ledger's only writer; not for use by several threads."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        """Open or create; repair what a crash left. Raises LedgerError."""
+        """Open or create; repair what a crash left. Raises LedgerError; every method LedgerUnavailable."""
         self._clock = clock
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            migrate(self._db)
-        except sqlite3.DatabaseError as exc:
-            raise LedgerError(f"the ledger {path} cannot be opened: {exc}") from exc
+        self._db = open_ledger(path)
+        self.pauses = Pauses(self._db, clock)
         self._repair()
 
     def close(self) -> None:
@@ -70,7 +65,7 @@ class Ledger:
         with self._transaction():
             for settled in arrivals:
                 latest = self.latest(settled.source)
-                if latest is None or not _is_known(latest, settled.snapshot):
+                if latest is None or not _is_known(latest.state, latest.snapshot, settled.snapshot):
                     self._supersede(settled.source)
                     self._insert(settled, generation=latest.generation + 1 if latest else 1)
                     made += 1
@@ -86,49 +81,57 @@ class Ledger:
 
     def knows(self, source: Source, snapshot: Snapshot) -> bool:
         """Whether a scan that finds this content can pass over it."""
-        latest = self.latest(source)
-        return latest is not None and _is_known(latest, snapshot)
+        row = self._db.execute(
+            f"SELECT state, dev, ino, size, mtime_ns, ctime_ns FROM photos WHERE {_KEY}"  # noqa: S608 - constant
+            " ORDER BY generation DESC LIMIT 1",
+            _key(source),
+        ).fetchone()
+        return row is not None and _is_known(State(row["state"]), _snapshot(row), snapshot)
 
     def get(self, photo_id: int) -> Photo:
         """The row as it is now."""
         return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
 
     def ready(
-        self, users: Sequence[str], *, longest_s: float, limit: int, order: Order = Order.NEWEST
+        self, outboxes: Sequence[Outbox], *, longest_s: float, limit: int, order: Order = Order.NEWEST
     ) -> list[Photo]:
-        """READY rows of these users whose waiting time is over and whose outbox is not paused.
+        """READY rows of these outboxes, unless paused, whose waiting time is over.
 
         longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
         """
         now = self._clock()
-        marks = ",".join("?" * len(users))
         rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state = 'ready' AND user IN ({marks})"  # noqa: S608 - marks only
-            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED}"
-            f" ORDER BY mtime_ns {_DIRECTION[order]}, id LIMIT ?",
-            (*users, now, now + longest_s, now, limit),
+            f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
+            (*_roots(outboxes), now, now + longest_s, now, limit),
         )
         return [photo_of(row) for row in rows]
 
-    def next_ready_at(self, users: Sequence[str]) -> float | None:
-        """When the first READY row of these users may be tried; None if none may before a command."""
-        marks = ",".join("?" * len(users))
+    def next_ready_at(self, outboxes: Sequence[Outbox]) -> float | None:
+        """When the first READY row of these outboxes may be tried; None if none may before a command."""
         query = (
             "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
-            f" WHERE state = 'ready' AND user IN ({marks})"
+            f" WHERE state = 'ready' AND {_from_any(outboxes)}"
         )
-        (when,) = self._db.execute(query, users).fetchone()
+        (when,) = self._db.execute(query, _roots(outboxes)).fetchone()
         return float(when) if when is not None and when < math.inf else None
 
-    def waiting(self, users: Sequence[str]) -> int:
-        """How many rows of these users will come to an end without a command."""
-        marks = ",".join("?" * len(users))
+    def waiting(self, outboxes: Sequence[Outbox]) -> int:
+        """How many rows of these outboxes will come to an end without a command."""
         states = ",".join(f"'{state.value}'" for state in WAITING)
         query = (
-            f"SELECT count(*) FROM photos WHERE state IN ({states}) AND user IN ({marks})"  # noqa: S608
+            f"SELECT count(*) FROM photos WHERE state IN ({states}) AND {_from_any(outboxes)}"  # noqa: S608
             f" AND NOT (state = 'ready' AND {_PAUSED})"
         )
-        return int(self._db.execute(query, (*users, self._clock())).fetchone()[0])
+        return int(self._db.execute(query, (*_roots(outboxes), self._clock())).fetchone()[0])
+
+    def last_device(self, outbox: Outbox) -> int | None:
+        """The device number that the outbox had when its last photo was admitted; None before the first."""
+        row = self._db.execute(
+            "SELECT dev FROM photos WHERE user = ? AND root = ? ORDER BY id DESC LIMIT 1",
+            (outbox.user, os.fsencode(outbox.root)),
+        ).fetchone()
+        return row["dev"] if row else None
 
     def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
         """Every row in one of these states, oldest row first."""
@@ -139,11 +142,11 @@ class Ledger:
         )
         return [photo_of(row) for row in rows]
 
-    def count(self, *states: State, user: str | None = None) -> int:
-        """How many rows, of one user or of all, are in one of these states."""
+    def count(self, *states: State) -> int:
+        """How many rows are in one of these states."""
         marks = ",".join("?" * len(states))
-        query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?)"  # noqa: S608
-        return int(self._db.execute(query, (*(s.value for s in states), user, user)).fetchone()[0])
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks})"  # noqa: S608 - marks only
+        return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
 
     def move(self, photos: Photo | Sequence[Photo], to: State, change: Change = _NO_CHANGE) -> None:
         """Change the state of one row, or of several at once, and the columns `change` names.
@@ -177,39 +180,6 @@ class Ledger:
             )
             return cursor.rowcount
 
-    def pause(self, outbox: Outbox, for_s: float = math.inf) -> None:
-        """Begin no work on an outbox's photos for so long; what is in work is finished."""
-        until = self._clock() + for_s
-        self._db.execute(
-            "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
-            (outbox.user, os.fsencode(outbox.root), until, PauseReason.BY_HAND.value),
-        )
-
-    def resume(self, outbox: Outbox) -> bool:
-        """Take up work on an outbox again; returns whether it was paused by hand until now."""
-        cursor = self._db.execute(
-            "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
-            (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
-        )
-        return any(was_paused for (was_paused,) in cursor)
-
-    def configure(self, outboxes: Iterable[Outbox]) -> None:
-        """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""
-        configured = set(outboxes)
-        known = {
-            Outbox(row["user"], Path(os.fsdecode(row["root"])))
-            for row in self._db.execute("SELECT DISTINCT user, root FROM photos")
-        }
-        with self._transaction():
-            self._db.execute("DELETE FROM pauses WHERE reason = ?", (PauseReason.REMOVED.value,))
-            self._db.executemany(
-                "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)",
-                [
-                    (outbox.user, os.fsencode(outbox.root), math.inf, PauseReason.REMOVED.value)
-                    for outbox in known - configured
-                ],
-            )
-
     def own_outputs(self, source: Source) -> list[Output]:
         """Every file that was, or was about to be, published for any generation of this source."""
         rows = self._db.execute(
@@ -217,6 +187,19 @@ class Ledger:
             _key(source),
         )
         return [_output(row) for row in rows]
+
+    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> Made | None:
+        """The output of the generation before, if it had the same bytes and came from the same engine.
+
+        Not if somebody asked for the photo to be made again: then that row has a reason.
+        """
+        row = self._db.execute(
+            f"SELECT output_path, output_sha256, report FROM photos WHERE {_KEY} AND generation = ?"  # noqa: S608
+            " AND input_sha256 = ? AND output_path IS NOT NULL AND reason IS NULL"
+            " AND json_extract(report, '$.fingerprint') = ?",
+            (*_key(photo.source), photo.generation - 1, input_sha256, fingerprint),
+        ).fetchone()
+        return Made(_output(row), row["report"]) if row else None
 
     def marker(self, sync: Path) -> str | None:
         """The marker this sync folder had when it was first used."""
@@ -230,16 +213,12 @@ class Ledger:
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact about the running service for `status`, such as the engine's device."""
+        """Keep a fact, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
     def forget(self, key: str) -> None:
-        """A fact is no longer true."""
+        """Remove a fact that no longer holds."""
         self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
-
-    def forget_facts(self) -> None:
-        """The service that noted them has ended."""
-        self._db.execute("DELETE FROM facts")
 
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the
@@ -264,12 +243,12 @@ class Ledger:
         now = self._clock()
         self._db.execute(
             "INSERT INTO photos"
-            " (user, root, path, generation, state, dev, ino, size, mtime_ns, created, updated)"
-            " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?)",
+            " (user, root, path, generation, state, dev, ino, size, mtime_ns, ctime_ns, created, updated)"
+            " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?)",
             (
                 *_key(settled.source),
                 generation,
-                *(snapshot.dev, snapshot.ino, snapshot.size, snapshot.mtime_ns),
+                *(snapshot.dev, snapshot.ino, snapshot.size, snapshot.mtime_ns, snapshot.ctime_ns),
                 now,
                 now,
             ),
@@ -292,10 +271,12 @@ def check_transition(old: State, new: State) -> None:
         raise IllegalTransition(f"a photo that is {old.value} cannot become {new.value}")
 
 
-def _is_known(latest: Photo, snapshot: Snapshot) -> bool:
+def _is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
     # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
-    ended_without_end = latest.state in {State.GONE, State.SUPERSEDED}
-    return not ended_without_end and latest.snapshot.same_content(snapshot)
+    if state in {State.GONE, State.SUPERSEDED} or not known.same_content(found):
+        return False
+    # Held for its owner or mode, perhaps, and those are other ones now: try again.
+    return state is not State.HELD or known.ctime_ns == found.ctime_ns
 
 
 def _columns(change: Change) -> dict[str, object]:
@@ -316,8 +297,20 @@ def _key(source: Source) -> tuple[str, bytes, bytes]:
     return (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
 
 
+def _from_any(outboxes: Sequence[Outbox]) -> str:
+    return "(user, root) IN (VALUES (NULL, NULL)" + ", (?, ?)" * len(outboxes) + ")"
+
+
+def _roots(outboxes: Sequence[Outbox]) -> list[str | bytes]:
+    return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]
+
+
 def _output(row: sqlite3.Row) -> Output:
     return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
+
+
+def _snapshot(row: sqlite3.Row) -> Snapshot:
+    return Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"], row["ctime_ns"])
 
 
 def photo_of(row: sqlite3.Row) -> Photo:
@@ -328,7 +321,7 @@ def photo_of(row: sqlite3.Row) -> Photo:
         source=Source(outbox, Path(os.fsdecode(row["path"]))),
         generation=row["generation"],
         state=State(row["state"]),
-        snapshot=Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"]),
+        snapshot=_snapshot(row),
         attempts=row["attempts"],
         alone=bool(row["alone"]),
         engine_deaths=row["engine_deaths"],

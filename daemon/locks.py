@@ -22,8 +22,9 @@ class DirectoryLock:
             pid = _pid(self._fd)
             os.close(self._fd)
             raise AlreadyRunning(directory, pid)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        number = f"{os.getpid()}\n".encode()
+        os.pwrite(self._fd, number, 0)  # over the last holder's, which also a full disk allows
+        os.ftruncate(self._fd, len(number))
 
     def release(self) -> None:
         """Let the directory go."""
@@ -33,7 +34,8 @@ class DirectoryLock:
 def make_private(directory: Path) -> None:
     """Make a directory that only its owner can look into, or make it so. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
+    if directory.stat().st_mode & 0o077:
+        directory.chmod(0o700)
 
 
 def holder(directory: Path) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -49,29 +49,38 @@ WAITING = (State.READY, State.WORKING, State.STAGED, State.PUBLISHING)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What identifies one content of a file without reading it. size: bytes. mtime_ns: ns since 1970."""
+    """What identifies one content of a file without reading it. size: bytes. mtime_ns, ctime_ns: since 1970."""
 
     dev: int
     ino: int
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Snapshot:
         """The snapshot of a file from its stat."""
-        return cls(status.st_dev & _SIGNED_63, status.st_ino & _SIGNED_63, status.st_size, status.st_mtime_ns)
+        dev, ino = status.st_dev & _SIGNED_63, status.st_ino & _SIGNED_63
+        return cls(dev, ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def same_content(self, other: Snapshot) -> bool:
-        """Whether a scan takes both for one content. A drive gets a new device number at each mount."""
+        """Whether a scan takes both for one content.
+
+        A drive gets a new device number at each mount, and a change of rights alone changes ctime.
+        """
         return (self.ino, self.size, self.mtime_ns) == (other.ino, other.size, other.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """A watched folder. root: its real path (events never arrive for a root that is a symlink)."""
+    """A watched folder. root: its real path (events never arrive for a root that is a symlink).
+
+    ignore: patterns in the manner of .gitignore for what is none of ours below it.
+    """
 
     user: str
     root: Path
+    ignore: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,14 @@ class Output:
 
     relative: Path
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an earlier run made of the same bytes. report: JSON."""
+
+    output: Output
+    report: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
+from enum import Enum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePath
+
+from pathspec import GitIgnoreSpec
 
 # Every name here is a photo to its owner. The engine refuses the kinds it cannot write, so that the photo is
 # visibly held instead of silently skipped.
@@ -21,6 +25,9 @@ PHOTO_SUFFIXES = frozenset(
         *(".raf", ".pef", ".srw", ".rwl", ".iiq", ".3fr", ".x3f", ".erf", ".kdc", ".mrw"),
     }
 )
+
+# Live and motion photos bring a clip of the same faces; a clip is never published.
+CLIP_SUFFIXES = frozenset({".mov", ".mp4", ".m4v", ".3gp"})
 
 # Temporary files and folders of exporters, sync tools and file managers, compared in lower case.
 # digiKam's end in .jpg and are not hidden; exiftool keeps `_original` beside the file it rewrote.
@@ -52,11 +59,38 @@ def is_ignored(name: str) -> bool:
     return ignore_rule(name) is not None
 
 
-def is_photo(relative: PurePath) -> bool:
-    """Whether this path below an outbox is a photo to publish or to hold."""
-    if relative.suffix.lower() not in PHOTO_SUFFIXES:
-        return False
-    return not any(is_ignored(part) for part in relative.parts)
+class Kind(Enum):
+    """What a file below an outbox is, by its name."""
+
+    PHOTO = "photo"
+    CLIP = "clip"
+    OTHER = "other"
+
+
+def kind_of(relative: PurePath, ignore: tuple[str, ...] = ()) -> Kind:
+    """Whether this path below an outbox is a photo to publish or to hold, a clip, or none of ours.
+
+    ignore: further patterns in the manner of .gitignore.
+    """
+    suffix = relative.suffix.lower()
+    if suffix not in PHOTO_SUFFIXES | CLIP_SUFFIXES or ignored_by(relative, ignore) is not None:
+        return Kind.OTHER
+    return Kind.PHOTO if suffix in PHOTO_SUFFIXES else Kind.CLIP
+
+
+def ignored_by(relative: PurePath, ignore: tuple[str, ...] = ()) -> str | None:
+    """The pattern that makes this path below an outbox none of ours; None if there is none."""
+    rule = next(filter(None, map(ignore_rule, relative.parts)), None)
+    if rule is None and ignore:
+        result = ignore_rules(ignore).check_file(relative.as_posix())
+        return ignore[result.index] if result.include and result.index is not None else None
+    return rule
+
+
+@lru_cache(maxsize=64)
+def ignore_rules(patterns: tuple[str, ...]) -> GitIgnoreSpec:
+    """The patterns of .gitignore lines, compiled. Raises ValueError for a line that is no pattern."""
+    return GitIgnoreSpec.from_lines(patterns)
 
 
 def objection(relative: PurePath) -> str | None:

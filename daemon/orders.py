@@ -6,6 +6,7 @@ A running service does it in its own loop; of a stopped one, the command itself 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,21 +20,23 @@ from daemon.files import look
 from daemon.ledger import Ledger
 from daemon.model import Change, Outbox, Source, State
 from daemon.names import printable
+from daemon.settings import UserName
 
 LINE_MAX_BYTES = 1 << 16  # several of the longest paths, each byte escaped
+PAUSE_MAX_S = 10 * 365 * 86400.0
 
 _STRICT = ConfigDict(extra="forbid")
 
 
 def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("the path is not absolute")
+    if not path.is_absolute() or b"\0" in os.fsencode(path):  # fsencode also refuses what no name can be
+        raise ValueError("this is no absolute path")
     return path
 
 
 def _inside(path: Path) -> Path:
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError("the path leads out of the outbox")
+    if path.is_absolute() or ".." in path.parts or b"\0" in os.fsencode(path):
+        raise ValueError("this is no path below an outbox")
     return path
 
 
@@ -43,12 +46,12 @@ Relative = Annotated[Path, AfterValidator(_inside)]
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Begin no work on an outbox's photos. for_s: seconds; None until resumed."""
+    """Begin no work on an outbox's photos. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
 
     __pydantic_config__ = _STRICT
-    user: str
+    user: UserName
     root: Root
-    for_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    for_s: Annotated[float, Field(gt=0, le=PAUSE_MAX_S, allow_inf_nan=False)] | None
     order: Literal["pause"] = "pause"
 
 
@@ -57,7 +60,7 @@ class Resume:
     """Work on an outbox's photos again."""
 
     __pydantic_config__ = _STRICT
-    user: str
+    user: UserName
     root: Root
     order: Literal["resume"] = "resume"
 
@@ -67,7 +70,7 @@ class Retry:
     """Try a photo that is held, or that waits after a failure, at once."""
 
     __pydantic_config__ = _STRICT
-    user: str
+    user: UserName
     root: Root
     path: Relative
     order: Literal["retry"] = "retry"
@@ -86,7 +89,7 @@ class Redo:
     """Make a published photo again, also if its result was removed."""
 
     __pydantic_config__ = _STRICT
-    user: str
+    user: UserName
     root: Root
     path: Relative
     order: Literal["redo"] = "redo"
@@ -142,10 +145,10 @@ def apply(order: LedgerOrder, ledger: Ledger, look_again: Callable[[Source], Non
     """
     match order:
         case Pause():
-            ledger.pause(Outbox(order.user, order.root), *([order.for_s] if order.for_s else []))
+            ledger.pauses.add(Outbox(order.user, order.root), *([order.for_s] if order.for_s else []))
             return f"{printable(order.root)}: paused"
         case Resume():
-            was_paused = ledger.resume(Outbox(order.user, order.root))
+            was_paused = ledger.pauses.remove(Outbox(order.user, order.root))
             return f"{printable(order.root)}: {'resumed' if was_paused else 'was not paused'}"
         case RetryAll():
             return f"{ledger.retry(None)} photo(s) will be tried again"

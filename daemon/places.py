@@ -61,7 +61,7 @@ def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]
 
 def outboxes(settings: Settings) -> list[Outbox]:
     """Every configured outbox."""
-    return [Outbox(user.name, outbox) for user in settings.users for outbox in user.outboxes]
+    return [Outbox(user.name, outbox, user.ignore) for user in settings.users for outbox in user.outboxes]
 
 
 def outboxes_of(settings: Settings, whose: str | None) -> list[Outbox]:

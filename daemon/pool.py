@@ -13,10 +13,11 @@ from multiprocessing.connection import Connection
 
 from daemon.child import Child
 from daemon.errors import EngineStartError
+from daemon.journal import Outcome, about
 from daemon.model import Photo
 from daemon.names import printable
 from daemon.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
-from fawkes_engine import Protected, Request
+from fawkes_engine import Protected, Request, WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class EnginePool:
         self._start_at_s: float | None = None
         self._failures = 0
         self._was_ever_ready = False
+        self._signs_of_life = 0
 
     @property
     def connection(self) -> Connection | None:
@@ -75,6 +77,22 @@ class EnginePool:
     def is_idle(self) -> bool:
         """Whether a batch can be submitted."""
         return self._ready is not None and not self._batch
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine with its models loaded is there."""
+        return self._ready is not None
+
+    @property
+    def signs_of_life(self) -> int:
+        """How often an engine has said anything; grows while one gets on with a batch."""
+        return self._signs_of_life
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's fingerprint; only while it is idle or at work."""
+        assert self._ready is not None, "asked only of an engine that is ready"
+        return self._ready.fingerprint
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
@@ -103,24 +121,26 @@ class EnginePool:
     def poll(self, now: float) -> list[Event]:
         """What happened since the last call.
 
-        Raises EngineStartError if no engine has ever become ready and several tries have failed.
+        Raises EngineStartError if no engine has ever become ready and several tries have failed, and
+        WeightsError, since only a person can put weights in their place.
         """
         if self._child is None:
             self._spawn_if_due(now)
             return []
         events: list[Event] = []
-        reason = ""
+        failed: Failed | None = None
         for message in self._child.receive():
             self._sign_of_life_s = now
+            self._signs_of_life += 1
             if isinstance(message, Failed):
-                reason = message.reason
+                failed = message
             else:
                 events.extend(self._events(message))
         deadline_s = self._deadline_s()
         if deadline_s is not None and now >= deadline_s:
-            reason = "the engine made no progress"
-        if reason or not self._child.is_open:
-            events.append(self._bury(self._child, reason, now))
+            failed = Failed("Hang", "the engine made no progress")
+        if failed or not self._child.is_open:
+            events.append(self._bury(self._child, failed, now))
         return events
 
     def stop(self) -> tuple[Photo, ...]:
@@ -154,15 +174,22 @@ class EnginePool:
             case Beat() | Failed():
                 return []
 
-    def _bury(self, child: Child, reason: str, now: float) -> Died:
+    def _bury(self, child: Child, failed: Failed | None, now: float) -> Died:
         ended = child.end()
-        reason = reason or ended
+        reason = failed.reason if failed else ended
         died = Died(reason, self.in_work, alone=self._batch_size == 1)
         self._child, self._ready, self._batch = None, None, {}
         self._failures += 1
+        if failed and failed.kind == WeightsError.__name__:
+            raise WeightsError(failed.reason)
         if not self._was_ever_ready and self._failures >= _STARTS_BEFORE_GIVING_UP:
             raise EngineStartError(f"the engine cannot be started: {reason}")
         delay_s = min(_RESPAWN_FIRST_S * 2 ** (self._failures - 1), _RESPAWN_LONGEST_S)
         self._start_at_s = now + delay_s
-        log.warning("engine stopped: %s; next start in %.0f s", printable(reason), delay_s)
+        log.warning(
+            "engine stopped: %s; next start in %.0f s",
+            printable(reason),
+            delay_s,
+            extra=about(Outcome.ENGINE_STOPPED),
+        )
         return died

@@ -20,7 +20,7 @@ from pathlib import Path
 from daemon.errors import PublishFault
 from daemon.files import DIRECTORY, descend, opened, sha256_at
 from daemon.ledger import Ledger
-from daemon.model import Change, Output, Photo, State
+from daemon.model import Change, Made, Output, Photo, State
 from daemon.names import candidates, output_name, twin_key
 from daemon.syncfolder import SyncFolder, publish_errors
 from fawkes_engine import Protected
@@ -65,16 +65,32 @@ class Publisher:
         self._ledger.move(photo, State.PUBLISHED)
         return slot.output
 
+    def adopt(self, photo: Photo, made: Made) -> bool:
+        """Whether an earlier output of a WORKING photo is what it would become, and intact: then it is PUBLISHED.
+
+        Raises PublishError, and then the photo is as before.
+        """
+        if not self._is_intact(made.output):
+            return False
+        change = Change(report=made.report, input_sha256=photo.input_sha256)
+        self._ledger.move(photo, State.STAGED, change)
+        self._ledger.move(photo, State.PUBLISHING, Change(output=made.output))
+        self._ledger.move(photo, State.PUBLISHED)
+        return True
+
     def settle(self, photo: Photo) -> bool:
         """Whether a photo found PUBLISHING after a crash had reached the sync folder; its state follows.
 
         Raises PublishError, and then the photo stays as it is.
         """
         assert photo.output is not None, "PUBLISHING is entered with an output"
-        with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:
-            done = _sha256_beneath(root, photo.output.relative) == photo.output.sha256
+        done = self._is_intact(photo.output)
         self._ledger.move(photo, State.PUBLISHED if done else State.READY)
         return done
+
+    def _is_intact(self, output: Output) -> bool:
+        with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:
+            return _sha256_beneath(root, output.relative) == output.sha256
 
     def _slot(self, photo: Photo, protected: Protected, directory: int, parent: Path) -> _Slot:
         own = set(self._ledger.own_outputs(photo.source))

@@ -1,8 +1,8 @@
 """When has a file come to rest? Bookkeeping without a thread, a clock or a sleep of its own.
 
 A file is ready once nothing was heard of it for `settle_s`, its stat was the same at the start and at the
-end of that time, and its container is complete. One that stays incomplete is passed on after `give_up_s` of
-quiet, so that the engine's refusal makes it visible.
+end of that time, its container is complete, and nobody has it open for writing. One that stays unfinished is
+passed on after `give_up_s` of quiet, so that the engine's refusal makes it visible.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Readiness:
         settle_s: float,
         give_up_s: float,
         look: Callable[[Path], Snapshot | None],
-        is_complete: Callable[[Path], bool],
+        is_finished: Callable[[Path], bool],
     ) -> None:
         self._settle_s = settle_s
         self._give_up_s = give_up_s
         self._look = look
-        self._is_complete = is_complete
+        self._is_finished = is_finished
         # In order of due_s: every entry is due settle_s after it was put at the end.
         self._pending: dict[Source, _Pending] = {}
 
@@ -63,7 +63,7 @@ class Readiness:
             snapshot = self._look(source.path)
             if snapshot is None or snapshot != pending.snapshot:
                 self._watch(source, snapshot, now, quiet_since_s=now)
-            elif self._is_complete(source.path) or now - pending.quiet_since_s >= self._give_up_s:
+            elif self._is_finished(source.path) or now - pending.quiet_since_s >= self._give_up_s:
                 settled.append(Settled(source, snapshot))
             else:
                 self._watch(source, snapshot, now, quiet_since_s=pending.quiet_since_s)

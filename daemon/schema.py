@@ -1,11 +1,13 @@
-"""The ledger's tables, as the list of steps that lead from an empty file to the present one."""
+"""The ledger's file: how it is opened, and its tables as the steps from an empty file to the present one."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from daemon.errors import LedgerError
+from daemon.errors import LedgerError, LedgerUnavailable
 
 # One entry per version, each a list of statements. Never edit an entry that was released: append one.
 # Paths are BLOBs: a file name is bytes, and sqlite text refuses what is not UTF-8.
@@ -42,6 +44,9 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
     (
+        # The next photos of a long backlog are found without sorting all of it.
+        "CREATE INDEX photos_by_age ON photos (state, mtime_ns DESC, id)",
+        "ALTER TABLE photos ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0",
         """
         CREATE TABLE pauses (
             user TEXT NOT NULL,
@@ -53,6 +58,30 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         """,
     ),
 )
+
+
+class LedgerConnection(sqlite3.Connection):
+    """A connection that tells trouble with the disk, which passes, from every other error."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - whatever sqlite takes
+        """Run one statement. Raises LedgerUnavailable: disk full, read-only, failing, or gone."""
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.OperationalError as exc:
+            raise LedgerUnavailable(f"the ledger cannot be used: {exc}") from exc
+
+
+def open_ledger(path: Path) -> LedgerConnection:
+    """Open or create the file and bring it to the present version. Raises LedgerError."""
+    try:
+        database = sqlite3.connect(path, isolation_level=None, factory=LedgerConnection)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        migrate(database)
+    except sqlite3.DatabaseError as exc:
+        raise LedgerError(f"the ledger {path} cannot be opened: {exc}") from exc
+    return database
 
 
 def migrate(database: sqlite3.Connection) -> None:

@@ -7,40 +7,52 @@ Watchdog's own threads only append to a queue.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 
+from daemon import facts, journal, show, status
 from daemon.bell import Bell, bell
-from daemon.containers import file_is_complete
+from daemon.containers import file_is_finished
 from daemon.control import Control
 from daemon.dispatch import Dispatcher
+from daemon.endings import Endings
 from daemon.errors import (
     AlreadyRunning,
     ConfigError,
     DaemonError,
     EngineStartError,
     InputError,
+    LedgerError,
+    LedgerUnavailable,
     SyncUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.files import look
+from daemon.files import explain, look
+from daemon.hooks import Hooks
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.locks import DirectoryLock, make_private
 from daemon.model import HeldPhoto, Outbox, Photo, Progress, State
 from daemon.names import printable
+from daemon.notices import Notices, Situation
+from daemon.notify import Health, Notifier
 from daemon.orders import AnyOrder, Reload, apply
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
 from daemon.readiness import Readiness
+from daemon.results import Results
+from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.syncfolder import SyncFolder
 from daemon.watcher import Arrival, Watcher
 from daemon.worker import EngineSpec
+from fawkes_engine import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +60,7 @@ DEFAULT_FACTORY = "daemon.worker:make_engine"
 
 _GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
 _ONCE_GIVE_UP_S = 10.0
+_LEDGER_PAUSE_S = 5.0
 _FINISH_S = 20.0  # a batch may go on for so long after a signal to stop
 
 
@@ -64,29 +77,41 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
 
     reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    journal.set_up()
+    faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
     try:
         with bell() as signals:
             _run(settings, reread, factory, signals)
-    except DaemonError as exc:
+    except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
     return Exit.OK
 
 
 def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Bell) -> None:
-    """Serve with one configuration after the other; one that does not even start gives way to the last."""
+    """Serve with one configuration after the other; one that does not even start gives way to the last.
+
+    When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
+    """
     following: Settings | None = settings
     proven: Settings | None = None
-    while following is not None:
+    notifier = Notifier(lambda: _status_line(settings))
+    has_served = is_waiting = False
+    while following is not None and not (has_served and signals.stopping):
         settings = following
         try:
             with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
-                supervisor.watch()
-                while not supervisor.is_done:
-                    supervisor.sleep_until(supervisor.step())
-                supervisor.finish()
+                has_served, is_waiting = True, False
+                supervisor.serve(notifier)
             following, proven = supervisor.following, settings
+        except LedgerUnavailable as exc:
+            if not has_served:
+                raise
+            if not is_waiting:
+                log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+            is_waiting = True
+            notifier.waits(str(exc))
+            wait([signals.read_fd], _LEDGER_PAUSE_S)
         except (AlreadyRunning, EngineStartError) as exc:
             if proven is None:
                 raise
@@ -94,11 +119,18 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
             following, proven = proven, None
 
 
+def _status_line(settings: Settings) -> str:
+    try:
+        return next(show.status_lines(status.read(settings)))
+    except LedgerError as exc:
+        return printable(str(exc))
+
+
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
     """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
 
-    Raises AlreadyRunning, EngineStartError, and SyncUnavailable if nothing is left but photos of users
-    whose sync folder cannot be used.
+    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
+    is left but photos of users whose sync folder cannot be used.
     """
     published = 0
 
@@ -117,6 +149,7 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
         supervisor.finish()
+        supervisor.hooks.drain()
         paused = supervisor.lanes.paused
         held = supervisor.held()
     if paused:
@@ -145,6 +178,7 @@ class Supervisor:
         self._bell = signals
         self._reread = reread
         self._stack = contextlib.ExitStack()
+        self._watcher: Watcher | None = None
         self.following: Settings | None = None
 
     def __enter__(self) -> Supervisor:
@@ -160,47 +194,71 @@ class Supervisor:
 
     def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        make_private(settings.state_dir)
-        stack.callback(DirectoryLock(settings.state_dir).release)
-        self._outboxes = [
-            Outbox(user.name, outbox.resolve()) for user in settings.users for outbox in user.outboxes
-        ]
+        stack.callback(_own(settings.state_dir).release)
+        outboxes = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
         self.ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(self.ledger.close)
-        self.ledger.forget_facts()
-        self.ledger.configure(self._outboxes)
+        self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
+        self.ledger.pauses.configure(outboxes)
+        self.hooks = Hooks(settings)
+        self.hooks.start()
+        stack.callback(self.hooks.stop)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
-        self._intake = self._make_intake()
+        roots = Roots(outboxes, self.ledger)
+        self._intake = self._make_intake(roots)
         spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
         self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
+        results = Results(settings.state_dir / "results")
+        results.sweep(self.ledger.in_state(State.READY))
+        self._endings = Endings(
+            roots,
+            self.lanes,
+            self.ledger,
+            results,
+            settings.retry,
+            settle_again=self._intake.settle_again,
+            on_end=self._ended,
+        )
         self._dispatcher = Dispatcher(
+            roots,
             self.lanes,
             self.ledger,
             self.pool,
+            self._endings,
             settings.retry,
             batch_photos=settings.engine.batch_photos,
             order=settings.watch.order,
-            settle_again=self._intake.settle_again,
-            on_end=self._on_end,
         )
+        self._notices = Notices(self._situation, self.hooks.run) if settings.hooks.desktop else None
         self._control = Control(settings.state_dir, self._obey)
         stack.callback(self._control.close)
 
-    def watch(self) -> None:
-        """Listen for photos from now on, and keep the engine loaded."""
-        watcher = Watcher(self._outboxes, self._arrive)
+    def serve(self, notifier: Notifier) -> None:
+        """Listen for photos, keep the engine loaded, and work until a signal or a reload."""
+        self._watch()
+        while not self.is_done:
+            due_s = self.step()
+            self.sleep_until(min(due_s, notifier.step(self._health(), time.monotonic())))
+        if self._bell.stopping:
+            notifier.stopping()
+        else:
+            notifier.reloading()
+        self.finish()
+
+    def _watch(self) -> None:
+        self._watcher = watcher = Watcher(self._arrive)
         watcher.start()
         self._stack.callback(watcher.stop)
-        self._intake.before_rescan = watcher.rearm
+        self._intake.watcher = watcher
         self.pool.start(time.monotonic())
 
     def scan(self) -> int:
         """Look for photos once; returns how many wait."""
-        self._intake.rescan(time.monotonic())
+        self._intake.step(time.monotonic())
         if self.has_work:
             self.pool.start(time.monotonic())
         return self._intake.unsettled + self._dispatcher.waiting
@@ -223,8 +281,11 @@ class Supervisor:
         self._control.step(now)
         self._intake.step(now)
         engine_due_s = self._dispatcher.step(now, feed=self.following is None)
+        if self.is_done:
+            return now
         # Asked last: the dispatcher may have sent a changed photo back to settle.
-        due = [self._intake.due_s, engine_due_s, self._control.due_s]
+        notices_due_s = self._notices.step(now) if self._notices else None
+        due = [self._intake.due_s, engine_due_s, self._control.due_s, notices_due_s]
         return min(due_s for due_s in due if due_s is not None)
 
     def sleep_until(self, due_s: float) -> None:
@@ -248,6 +309,22 @@ class Supervisor:
             HeldPhoto(photo.source.outbox.user, photo.source.path, photo.reason or "")
             for photo in self.ledger.in_state(State.HELD)
         )
+
+    def _health(self) -> Health:
+        return Health(
+            engine_ready=self.pool.is_ready,
+            watching=self._watcher is not None and self._watcher.is_alive,
+            working=bool(self.pool.in_work),
+            progress=self.pool.signs_of_life,
+        )
+
+    def _situation(self) -> Situation:
+        held = self.ledger.count(State.HELD)
+        return Situation(held, self._dispatcher.waiting, self.lanes.paused_users)
+
+    def _ended(self, photo: Photo, state: State) -> None:
+        self.hooks.on_end(self.ledger.get(photo.id))
+        self._on_end(photo, state)
 
     def _arrive(self, arrival: Arrival) -> None:
         self._intake.arrive(arrival)
@@ -280,20 +357,30 @@ class Supervisor:
         return "the configuration is right; it is used as soon as the photos in work are done"
 
     def _put_back(self) -> None:
-        self._dispatcher.put_back(self.pool.stop())
+        left = self.pool.stop()
+        with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
+            self._endings.put_back(left)
 
     def _make_lanes(self) -> Lanes:
         lanes = []
         for user in self._settings.users:
             folder = SyncFolder(user.sync, user.staging_dir, self.ledger)
             lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
-        return Lanes(lanes, self.ledger, self._on_end)
+        return Lanes(lanes, self.ledger, self._ended)
 
-    def _make_intake(self) -> Intake:
+    def _make_intake(self, roots: Roots) -> Intake:
         readiness = Readiness(
             settle_s=self._settings.watch.settle_s,
             give_up_s=self._give_up_s,
             look=look,
-            is_complete=file_is_complete,
+            is_finished=file_is_finished,
         )
-        return Intake(self._outboxes, self.ledger, readiness, rescan_s=self._settings.watch.rescan_s)
+        return Intake(roots, self.ledger, readiness, self._settings.watch)
+
+
+def _own(state_dir: Path) -> DirectoryLock:
+    try:
+        make_private(state_dir)
+        return DirectoryLock(state_dir)
+    except OSError as exc:
+        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc

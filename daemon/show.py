@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from daemon.names import printable
 
 if TYPE_CHECKING:
     from daemon.model import HeldPhoto
-    from daemon.status import Status, UserStatus
+    from daemon.status import PausedFolder, Status, UserStatus
 
 
 def status_lines(status: Status) -> Iterator[str]:
@@ -21,9 +22,11 @@ def status_lines(status: Status) -> Iterator[str]:
     held = sum(len(user.held) for user in users)
     eta_s = sum(user.eta_s or 0.0 for user in users)  # one engine: people wait for one another
     waiting = _waiting(sum(user.waiting for user in users), eta_s)
-    yield f"{today} published today, {waiting}, {held} held, engine: {status.engine}"
+    watching = f", watching: {printable(status.watching)}" if status.running else ""
+    yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}"
     for user in users:
         yield _user_line(user)
+        yield from map(_paused_line, user.paused)
         yield from map(held_line, user.held)
 
 
@@ -43,6 +46,16 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * size_s:
             return f"{round(seconds / size_s)} {unit}"
     return f"{max(1, round(seconds))} s"
+
+
+def _paused_line(folder: PausedFolder) -> str:
+    until = f" until {moment(folder.until)}" if folder.until is not None else ""
+    return f"  paused: {printable(folder.path)}{until}: {printable(folder.reason)} ({folder.waiting} waiting)"
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as local time."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _waiting(photos: int, eta_s: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.names import printable
+from daemon.show import moment
 
 if TYPE_CHECKING:
     from daemon.history import Record
@@ -82,22 +83,19 @@ def record_values(record: Record) -> dict[str, Any]:
 
 def _generation(record: Record) -> str:
     photo = record.photo
-    when = datetime.datetime.fromtimestamp(record.updated).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     number = f" (content {photo.generation} of this name)" if photo.generation > 1 else ""
     reason = f": {printable(photo.reason)}" if photo.reason else ""
-    return f"{photo.state.value} {when}{number}{reason}"
+    return f"{photo.state.value} {moment(record.updated)}{number}{reason}"
 
 
 def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     faces = report["faces"]
-    yield (
-        f"  {len(faces)} face(s) moved toward {printable(report['target'])}, {report['seconds']:.1f} s, "
-        f"engine {printable(report['fingerprint'])}"
-    )
+    yield (f"  {len(faces)} face(s), {report['seconds']:.1f} s, engine {printable(report['fingerprint'])}")
     for face in faces:
         x0, y0, x1, y1 = face["box"]
         yield (
-            f"  face at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), {face['height_px']} px high: "
+            f"  face of {printable(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
+            f"{face['height_px']} px high, toward {printable(face['target'])}: "
             f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
             f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, {face['steps']} steps"
         )

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import sqlite3
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.dispatch import ENGINE_FACT
-from daemon.errors import LedgerError
-from daemon.ledger import LEDGER_NAME
+from daemon import facts
+from daemon.history import History, reading
 from daemon.locks import holder
-from daemon.model import WAITING, HeldPhoto
-from daemon.settings import Settings
+from daemon.model import WAITING, HeldPhoto, State
+from daemon.settings import Settings, UserSettings
 from daemon.targets import FileTargetStore
 
 _RECENT_PHOTOS = 50
+_NOT_RUNNING = "not running"
+
+
+@dataclass(frozen=True, slots=True)
+class PausedFolder:
+    """A folder that nothing is done for now.
+
+    until: seconds since 1970; None if it ends by `fawkesd resume`, or by itself once the reason is gone.
+    waiting: photos that wait for it.
+    """
+
+    path: Path
+    reason: str
+    until: float | None
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
 class UserStatus:
     """One user's photos. target: identity id of the user's fixed target, None before the first photo.
 
-    seconds_per_photo: median engine time of recent photos, None before the first. eta_s: for those waiting.
+    waiting: all of them, those in paused folders too. seconds_per_photo: median engine time of recent
+    photos, None before the first. eta_s: for those that wait in no paused folder.
     """
 
     name: str
@@ -33,6 +50,7 @@ class UserStatus:
     published_today: int
     waiting: int
     held: tuple[HeldPhoto, ...]
+    paused: tuple[PausedFolder, ...]
     seconds_per_photo: float | None
     eta_s: float | None
     target: str | None
@@ -40,68 +58,78 @@ class UserStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole daemon. engine: such as "dlib on cpu", or "not running"."""
+    """The whole daemon. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled."""
 
     running: bool
     pid: int | None
     engine: str
+    watching: str
     users: tuple[UserStatus, ...]
 
 
 def read(settings: Settings) -> Status:
-    """The present status; a missing ledger means that nothing was done yet. Raises LedgerError."""
+    """The present status; before the first start, that nothing was done yet. Raises LedgerError."""
     pid = holder(settings.state_dir)
-    path = settings.state_dir / LEDGER_NAME
-    if not path.exists():
+    running = pid is not None
+    with reading(settings.state_dir) as history:
+        noted = history.facts() if running else {}
         return Status(
-            pid is not None, pid, "not running", tuple(_nothing(user.name) for user in settings.users)
+            running=running,
+            pid=pid,
+            engine=_engine(noted, settings) if running else _NOT_RUNNING,
+            watching=noted.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
+            users=tuple(_user(history, settings, user, noted) for user in settings.users),
         )
-    try:
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            users = tuple(_user(database, settings, user.name) for user in settings.users)
-            engine = _engine(database, settings) if pid is not None else "not running"
-        finally:
-            database.close()
-    except sqlite3.DatabaseError as exc:
-        raise LedgerError(f"the ledger {path} cannot be read: {exc}") from exc
-    return Status(pid is not None, pid, engine, users)
 
 
-def _nothing(name: str) -> UserStatus:
-    return UserStatus(name, 0, 0, 0, (), None, None, None)
-
-
-def _user(database: sqlite3.Connection, settings: Settings, name: str) -> UserStatus:
+def _user(history: History, settings: Settings, user: UserSettings, noted: dict[str, str]) -> UserStatus:
+    database, name = history.database, user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = _count(database, name, [state.value for state in WAITING])
+    waiting = _count(database, name, WAITING)
     seconds = _seconds_per_photo(database, name)
     target = FileTargetStore(settings.targets_dir).get(name)
+    paused = _paused(database, name)
+    if facts.PAUSED + name in noted:
+        reason = noted[facts.PAUSED + name]
+        paused = (PausedFolder(user.sync, reason, None, waiting),)
     return UserStatus(
         name=name,
-        published=_count(database, name, ["published"]),
-        published_today=_count(database, name, ["published"], since=midnight.timestamp()),
+        published=_count(database, name, [State.PUBLISHED]),
+        published_today=_count(database, name, [State.PUBLISHED], since=midnight.timestamp()),
         waiting=waiting,
-        held=_held(database, name),
+        held=tuple(
+            HeldPhoto(name, record.photo.source.path, record.photo.reason or "")
+            for record in reversed(history.in_state(State.HELD))
+            if record.photo.source.outbox.user == name
+        ),
+        paused=paused,
         seconds_per_photo=seconds,
-        eta_s=None if seconds is None else waiting * seconds,
+        eta_s=None if seconds is None else (waiting - sum(folder.waiting for folder in paused)) * seconds,
         target=target.identity if target else None,
     )
 
 
-def _count(database: sqlite3.Connection, user: str, states: Sequence[str], since: float = 0.0) -> int:
+def _count(database: sqlite3.Connection, user: str, states: Sequence[State], since: float = 0.0) -> int:
     marks = ",".join("?" * len(states))
     query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND user = ? AND updated >= ?"  # noqa: S608
-    return int(database.execute(query, (*states, user, since)).fetchone()[0])
+    return int(database.execute(query, (*(state.value for state in states), user, since)).fetchone()[0])
 
 
-def _held(database: sqlite3.Connection, user: str) -> tuple[HeldPhoto, ...]:
+def _paused(database: sqlite3.Connection, user: str) -> tuple[PausedFolder, ...]:
     rows = database.execute(
-        "SELECT root, path, reason FROM photos WHERE state = 'held' AND user = ? ORDER BY updated", (user,)
+        "SELECT root, reason, until, (SELECT count(*) FROM photos WHERE photos.user = pauses.user"
+        " AND photos.root = pauses.root AND state = 'ready') AS waiting"
+        " FROM pauses WHERE user = ? AND until > ? ORDER BY root",
+        (user, time.time()),
     )
     return tuple(
-        HeldPhoto(user, Path(os.fsdecode(root)) / os.fsdecode(path), reason or "")
-        for root, path, reason in rows
+        PausedFolder(
+            path=Path(os.fsdecode(row["root"])),
+            reason=row["reason"],
+            until=None if row["until"] == math.inf else row["until"],
+            waiting=row["waiting"],
+        )
+        for row in rows
     )
 
 
@@ -114,7 +142,7 @@ def _seconds_per_photo(database: sqlite3.Connection, user: str) -> float | None:
     return statistics.median(seconds for (seconds,) in rows) if rows else None
 
 
-def _engine(database: sqlite3.Connection, settings: Settings) -> str:
-    row = database.execute("SELECT value FROM facts WHERE key = ?", (ENGINE_FACT,)).fetchone()
+def _engine(noted: dict[str, str], settings: Settings) -> str:
     extractors = "+".join(settings.engine.extractors)
-    return f"{extractors} on {row[0]}" if row else f"{extractors}, starting"
+    device = noted.get(facts.ENGINE)
+    return f"{extractors} on {device}" if device else f"{extractors}, starting"

@@ -25,8 +25,12 @@ MARKER_NAME = ".fawkesd-sync-folder"
 _MARKER_MAX_BYTES = 4096
 _STAGED_NAME = re.compile(r"[0-9a-f]{16}")
 
+# EACCES and EIO may concern one subfolder only; the folder then pauses for a moment at each try of that photo.
 _FOLDER_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE),
+    }
 )
 _NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 
@@ -111,7 +115,7 @@ class SyncFolder:
             raise SyncUnavailable(f"{self._sync} is full: {self._need_bytes >> 20} MiB are needed")
 
     def _check_marker(self, root: int, *, create: bool) -> None:
-        found = _read_marker(root)
+        found = read_marker(root)
         if create:
             self._ledger.remember_marker(self._sync, found or _write_marker(root))
         elif found != self._ledger.marker(self._sync):
@@ -171,7 +175,8 @@ def _publish_error(what: str, exc: OSError) -> PublishError:
     return PublishFault(message)
 
 
-def _read_marker(root: int) -> str | None:
+def read_marker(root: int) -> str | None:
+    """The marker of an open sync folder; None if it has none. Raises OSError."""
     try:
         with opened(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root) as fd:
             lines = read_all(fd, _MARKER_MAX_BYTES).decode(errors="replace").splitlines()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,13 @@ from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
 from daemon.files import explain
-from daemon.model import Outbox, Source
-from daemon.names import is_ignored, is_photo, printable
+from daemon.kernel import remote_kind, watches_used_up
+from daemon.model import Outbox
+from daemon.names import is_ignored, printable
 
 log = logging.getLogger(__name__)
+
+_WATCHDOG_LOG = logging.getLogger("watchdog.observers")
 
 # Without a filter, opens and reads fill the queue: 24,660 of 50,000 new files were seen; with it, all were.
 # Created: a hard link or a moved-in file is never "closed".
@@ -50,52 +53,72 @@ class Arrival:
 
 
 class Watcher:
-    """One observer with a recursive watch per outbox."""
+    """One observer with a recursive watch per outbox where events work."""
 
-    def __init__(self, outboxes: Sequence[Outbox], sink: Callable[[Arrival], None]) -> None:
-        """sink: called in watchdog's thread; must not block."""
-        self._outboxes = outboxes
+    def __init__(self, sink: Callable[[Arrival], None]) -> None:
+        """sink: called in watchdog's threads; must not block."""
         self._sink = sink
         self._observer = Observer()
-        self._armed: dict[Outbox, _Armed] = {}
+        self._watches: dict[Outbox, ObservedWatch] = {}
+        self._refused: dict[Outbox, str] = {}
+        self._losses = _Losses(self._watches, sink)
 
     def start(self) -> None:
-        """Start watching every outbox that is there."""
+        """Begin; nothing is watched yet."""
+        _WATCHDOG_LOG.addHandler(self._losses)
         self._observer.start()
-        self.rearm()
 
     def stop(self) -> None:
         """Stop watching; no arrival is handed over after this returns."""
         self._observer.stop()
         self._observer.join()
+        _WATCHDOG_LOG.removeHandler(self._losses)
 
-    def rearm(self) -> None:
-        """Watch outboxes that came back, or were replaced by another directory of the same name.
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that hands events over is there; those that read them end with their outbox."""
+        return self._observer.is_alive()
 
-        An unmount or a removal ends the events of a watch without a word, so this must be called from time
-        to time.
+    def rearm(self, outbox: Outbox) -> None:
+        """Watch an outbox, or watch it anew if it came back or was replaced.
+
+        An unmount or a removal ends the events of a watch without a word.
         """
-        for outbox in self._outboxes:
-            identity = _identity(outbox.root)
-            armed = self._armed.get(outbox)
-            if armed is not None and armed.identity == identity:
-                continue
-            if armed is not None:
-                self._observer.unschedule(armed.watch)
-                del self._armed[outbox]
-            if identity is not None:
-                self._arm(outbox, identity)
-
-    def _arm(self, outbox: Outbox, identity: _Identity) -> None:
-        handler = _Handler(outbox, self._sink)
+        watch = self._watches.pop(outbox, None)
+        if watch is not None:
+            self._observer.unschedule(watch)
+        self._refused.pop(outbox, None)
         try:
-            watch = self._observer.schedule(handler, str(outbox.root), recursive=True, event_filter=_EVENTS)
-        except OSError as exc:
-            log.warning(
-                "no events from %s: %s; rescans find its photos", printable(outbox.root), explain(exc)
+            kind = remote_kind(outbox.root.stat().st_dev)
+            if kind is not None:
+                self._refused[outbox] = f"{kind} brings no events"
+                return
+            self._watches[outbox] = self._observer.schedule(
+                _Handler(outbox, self._sink), str(outbox.root), recursive=True, event_filter=_EVENTS
             )
-        else:
-            self._armed[outbox] = _Armed(watch, identity)
+        except OSError as exc:
+            self._refused[outbox] = explain(exc)
+
+    def why_polled(self, outbox: Outbox) -> str | None:
+        """Why events of this outbox do not come, or not all of them; None if they do."""
+        if outbox in self._refused:
+            return self._refused[outbox]
+        # Folders beyond the limit are left out in silence, and later ones will be.
+        return "the limit of watched folders is reached" if watches_used_up(outbox.root) else None
+
+
+class _Losses(logging.Handler):
+    """Hears watchdog warn that the kernel's queue overflowed: every outbox must be looked at."""
+
+    def __init__(self, watched: Mapping[Outbox, ObservedWatch], sink: Callable[[Arrival], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._watched = watched
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            for outbox in tuple(self._watched):
+                self._sink(Arrival(outbox, outbox.root, is_directory=True))
 
 
 class _Handler(FileSystemEventHandler):
@@ -108,44 +131,19 @@ class _Handler(FileSystemEventHandler):
         self._sink(Arrival(self._outbox, path, event.is_directory))
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    dev: int
-    ino: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Armed:
-    watch: ObservedWatch
-    identity: _Identity
-
-
-def source_at(outbox: Outbox, path: Path) -> Source | None:
-    """The photo at a path below an outbox; None if the name says that it is none of ours."""
-    relative = path.relative_to(outbox.root)
-    return Source(outbox, relative) if is_photo(relative) else None
-
-
-def walk(outbox: Outbox, directory: Path) -> Iterator[Source]:
-    """Every photo at or below a directory of an outbox, by name; symlinks are not followed."""
+def walk(directory: Path) -> Iterator[Path]:
+    """Every file at or below a directory whose name is no temporary one; symlinks are not followed."""
     pending = [directory]
     while pending:
         current = pending.pop()
         try:
             with os.scandir(current) as entries:
                 for entry in entries:
+                    if is_ignored(entry.name):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
-                        if not is_ignored(entry.name):
-                            pending.append(Path(entry.path))
-                    elif (source := source_at(outbox, Path(entry.path))) is not None:
-                        yield source
+                        pending.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path)
         except OSError as exc:
             log.warning("cannot look into %s: %s", printable(current), explain(exc))
-
-
-def _identity(root: Path) -> _Identity | None:
-    try:
-        status = root.stat()
-    except OSError:
-        return None
-    return _Identity(status.st_dev, status.st_ino)

@@ -11,9 +11,9 @@ from daemon.files import look
 from daemon.history import History, Record, reading
 from daemon.locks import holder
 from daemon.model import Source, State
-from daemon.names import PHOTO_SUFFIXES, ignore_rule
+from daemon.names import PHOTO_SUFFIXES, Kind, ignored_by, kind_of
 from daemon.places import absolute, source_at, sync_folder_of
-from daemon.settings import Settings
+from daemon.settings import Settings, UserSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +53,24 @@ def _foreign(place: Path, user: str) -> Explanation:
 
 def _explain(settings: Settings, history: History, place: Path, source: Source) -> Explanation:
     records = history.of_source(source)
-    output = _output(settings, records)
-    rule = next(filter(None, map(ignore_rule, source.relative.parts)), None)
+    user = next((user for user in settings.users if user.name == source.outbox.user), None)
+    output = _output(user, records)
     return Explanation(
         path=place,
         user=source.outbox.user,
         source=source.path,
         records=tuple(records),
         output=output,
-        ignored_by=rule,
+        ignored_by=ignored_by(source.relative, user.ignore if user else ()),
         notes=tuple(_notes(settings, source, records, output)),
     )
 
 
-def _output(settings: Settings, records: Sequence[Record]) -> Path | None:
-    """Where the newest result is; older generations have it replaced or gone."""
+def _output(user: UserSettings | None, records: Sequence[Record]) -> Path | None:
+    """Where the result of a published photo is; None of a person who is no longer configured."""
     for record in records:
-        if record.photo.state is State.PUBLISHED and record.photo.output is not None:
-            user = record.photo.source.outbox.user
-            syncs = [known.sync for known in settings.users if known.name == user]
-            return syncs[0] / record.photo.output.relative if syncs else None
+        if user is not None and record.photo.state is State.PUBLISHED and record.photo.output is not None:
+            return user.sync / record.photo.output.relative
     return None
 
 
@@ -86,6 +84,8 @@ def _notes(
     found = look(source.path)
     if found is None:
         yield "there is no file any more" if not os.path.lexists(source.path) else "it is no regular file"
+    elif kind_of(source.relative) is Kind.CLIP:
+        yield "clips show the same faces and are never published"
     elif source.relative.suffix.lower() not in PHOTO_SUFFIXES:
         yield f"files named *{source.relative.suffix} are not photos and are left alone"
     elif not records or not records[0].photo.snapshot.same_content(found):

@@ -6,6 +6,7 @@ however that ends: the pipe closes, and the kernel sends SIGKILL.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import logging
@@ -25,6 +26,7 @@ from fawkes_engine import EngineSettings, Protected, Refusal, Request
 log = logging.getLogger(__name__)
 
 _BEAT_EVERY_S = 1.0
+_MEMORY_SHARE = 0.75  # of the machine's memory
 _PR_SET_PDEATHSIG = 1
 
 
@@ -83,8 +85,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The engine cannot go on; the process ends after this."""
+    """The engine cannot go on; the process ends after this. kind: the class of the error."""
 
+    kind: str
     reason: str
 
 
@@ -101,6 +104,7 @@ def make_engine(settings: EngineSettings, targets_dir: Path) -> EngineLike:
 def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:
     """Body of the engine process."""
     _end_with_supervisor(supervisor_pid)
+    _limit_memory()
     try:
         engine = _load(spec)
         connection.send(Ready(engine.fingerprint, engine.device_name))
@@ -110,7 +114,7 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
         return  # the supervisor is gone, or wants this process gone
     except Exception as exc:
         log.exception("the engine failed")
-        connection.send(Failed(f"{type(exc).__name__}: {exc}"))
+        connection.send(Failed(type(exc).__name__, f"{type(exc).__name__}: {exc}"))
         raise SystemExit(1) from exc
 
 
@@ -123,10 +127,31 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
             beat_at_s = time.monotonic()
             connection.send(Beat())
 
-    results = engine.protect(batch, on_step=on_step)
-    for index, result in enumerate(results):
+    for index, result in enumerate(_protect(engine, batch, on_step)):
         outcome = Refused(type(result).__name__, str(result)) if isinstance(result, Refusal) else result
         connection.send(Result(index, outcome))
+
+
+def _protect(
+    engine: EngineLike, batch: Sequence[Request], on_step: Callable[[], None]
+) -> Sequence[Protected | Refusal | Refused]:
+    """The engine's results; where its memory does not suffice for the batch, those of ever smaller ones."""
+    try:
+        return engine.protect(batch, on_step=on_step)
+    except Exception as exc:
+        if not _is_out_of_memory(exc):
+            raise
+        log.warning("%d photos at once need more memory than there is", len(batch))
+    # Out of the except block: the error holds the frames, and with them the memory.
+    if len(batch) == 1:
+        return [Refused("OutOfMemory", "the photo needs more memory than there is; export it smaller")]
+    half = len(batch) // 2
+    return [*_protect(engine, batch[:half], on_step), *_protect(engine, batch[half:], on_step)]
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    # torch's error by its name, since this module does not import torch.
+    return isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError"
 
 
 def _load(spec: EngineSpec) -> EngineLike:
@@ -134,6 +159,22 @@ def _load(spec: EngineSpec) -> EngineLike:
     engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.targets_dir)
     engine.warm_up()
     return engine
+
+
+def _limit_memory() -> None:
+    """A photo that unpacks to gigabytes ends in a refusal or in this process, not in a machine that swaps.
+
+    RLIMIT_DATA counts memory that can be written and is private. RLIMIT_AS would count the address space that
+    CUDA only reserves, hundreds of gigabytes; RLIMIT_RSS does nothing.
+    """
+    physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit_bytes = int(physical_bytes * _MEMORY_SHARE)
+    if hard == resource.RLIM_INFINITY or limit_bytes < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
+    # Should the kernel have to end a process after all, this one can be replaced.
+    with contextlib.suppress(OSError):  # some containers mount /proc read-only
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _end_with_supervisor(supervisor_pid: int) -> None:

@@ -25,13 +25,25 @@ from fawkes_engine.extractors import Extractor
 from fawkes_engine.faces import Similarity
 from fawkes_engine.types import Budget
 from fawkes_engine.views import jittered, sample_chips, view
-from fawkes_engine.visibility import COLOUR_BLUR, SsimReference, Visibility, blur_matrix, colour_metric
+from fawkes_engine.visibility import (
+    COLOUR_BLUR,
+    SSIM_C2,
+    SSIM_SIGMA,
+    SsimReference,
+    Visibility,
+    blur_matrix,
+    colour_metric,
+    gaussian_blur,
+)
 
 TARGET_WEIGHT = 0.3
 OWN_WEIGHT = 2.0
-DSSIM_WEIGHT = 0.5
+DSSIM_WEIGHT = 0.15
 LARGEST_CHANGE = 32 / 255  # of a channel, at any pixel
-_FIRST_STEP, _LAST_STEP = 6 / 255, 1 / 255  # Adam's step, falling along a cosine
+_FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step length as a share of the cloak's own, falling along a cosine
+_MOMENTUM = 0.9
+_TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against a cloak of this size
+_COLOUR_AIM = 0.6  # share of the colour limits the loop uses: skin shows less than the limits still would
 _CHECK_EVERY = 5
 # A face is done when, as published, it is this near its target and this far from itself (cosines).
 _NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
@@ -156,8 +168,8 @@ class _State:
     canvas: Tensor
     mask: Tensor
     delta: Tensor
-    first_moment: Tensor
-    second_moment: Tensor
+    momentum: Tensor
+    freedom: Tensor  # (N, 3, S, S), how much a pixel may change at equal DSSIM, 1 on average
     generators: list[torch.Generator]
     reference: SsimReference
     window_weight: Tensor  # (N, 1, R-10, R-10), sums to 1 / 3 over the windows of a region
@@ -176,6 +188,7 @@ class _State:
     @classmethod
     def start(cls, subjects: Sequence[Subject], budget: Budget) -> _State:
         canvas = torch.stack([s.canvas for s in subjects])
+        mask = torch.stack([s.mask for s in subjects])
         count, device = len(subjects), canvas.device
         encoding = [s.look(torch.zeros_like(s.canvas)) for s in subjects]
         cut = _centre(canvas)
@@ -189,23 +202,24 @@ class _State:
         return cls(
             subjects=subjects,
             canvas=canvas,
-            mask=torch.stack([s.mask for s in subjects]),
+            mask=mask,
             delta=torch.zeros_like(canvas).requires_grad_(),
-            first_moment=torch.zeros_like(canvas),
-            second_moment=torch.zeros_like(canvas),
+            momentum=torch.zeros_like(canvas),
+            freedom=_freedom(canvas, mask),
             generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
             reference=SsimReference(cut),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
-            colour=colour_metric(blur @ cut @ blur.mT),
+            # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ cut @ blur.mT]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             encoding=encoding,
             dssim_limit=torch.tensor(
                 [max(budget.dssim - max(e.dssim, e.dssim_224), 0.1 * budget.dssim) for e in encoding],
                 device=device,
             ),
-            colour_mean_limit=torch.full((count,), 0.9 * budget.colour_mean, device=device),
-            colour_p99_limit=torch.full((count,), 0.9 * budget.colour_p99, device=device),
+            colour_mean_limit=torch.full((count,), _COLOUR_AIM * budget.colour_mean, device=device),
+            colour_p99_limit=torch.full((count,), _COLOUR_AIM * budget.colour_p99, device=device),
             best=torch.zeros_like(canvas),
             best_score=torch.full((count,), -math.inf, device=device),
             best_step=[0] * count,
@@ -215,17 +229,21 @@ class _State:
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
         after = _centre((self.canvas + self.delta).clamp(0, 1))
-        return (self.reference.dssim_map(after) * self.window_weight).sum(dim=(1, 2, 3))
+        return _total(self.reference.dssim_map(after) * self.window_weight)
 
     @torch.no_grad()
     def descend(self, gradient: Tensor, *, step: int, of: int) -> None:
-        """One step of Adam (Kingma and Ba 2015, their constants), then back into the budget."""
-        size = _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / of)) / 2
-        self.first_moment.lerp_(gradient, 0.1)
-        self.second_moment.lerp_(gradient**2, 0.001)
-        mean = self.first_moment / (1 - 0.9 ** (step + 1))
-        spread = (self.second_moment / (1 - 0.999 ** (step + 1))).sqrt()
-        self.delta -= size * mean / (spread + 1e-12)
+        """One step downhill with momentum, in the metric of DSSIM, then back into the budget.
+
+        For a small change d, DSSIM grows as the sum of d^2 / freedom. At equal cost the steepest way down is
+        freedom * gradient: the cloak goes where the picture is busy, and leaves smooth skin alone.
+        """
+        share = _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / of)) / 2
+        gradient = gradient * self.mask
+        self.momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2 * self.freedom))
+        typical = _TYPICAL_CHANGE * _length(self.mask.expand_as(self.delta))
+        size = share * torch.maximum(_length(self.delta**2 / self.freedom), typical)
+        self.delta -= size * self.freedom * self.momentum / _length(self.momentum**2 * self.freedom)
         self._project()
 
     def _project(self) -> None:
@@ -237,7 +255,7 @@ class _State:
         smooth = self.blur @ _centre(delta) @ self.blur.mT
         shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
-        mean = (shift * keep * self.region_weight).sum(dim=(1, 2, 3))
+        mean = _total(shift * keep * self.region_weight)
         keep *= (self.colour_mean_limit / mean.clamp(min=1e-6)).clamp(max=1).view(-1, 1, 1, 1)
         _centre(delta).sub_(smooth * (1 - keep)).mul_(_centre(self.mask))
         delta.copy_((self.canvas + delta).clamp(0, 1) - self.canvas)
@@ -257,7 +275,7 @@ class _State:
                 (self.colour_mean_limit, exact.colour_mean, budget.colour_mean),
                 (self.colour_p99_limit, exact.colour_p99, budget.colour_p99),
             ):
-                limit[i] *= min(max(0.97 * allowed / max(figure, 1e-6), 0.7), 1.1)
+                limit[i] *= min(max(_COLOUR_AIM * allowed / max(figure, 1e-6), 0.7), 1.1)
 
     @torch.no_grad()
     def keep_best(self, score: Tensor, done: Tensor, *, steps: int) -> None:
@@ -267,6 +285,24 @@ class _State:
         self.best_score[better] = score[better]
         self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
         self.done |= done
+
+
+def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
+    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window."""
+    variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
+    freedom = 1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA)
+    average = _total(freedom * mask) / (3 * _total(mask))
+    return freedom / average.view(-1, 1, 1, 1)
+
+
+def _length(squares: Tensor) -> Tensor:
+    """Root of the sum over each image: (N, C, S, S) -> (N, 1, 1, 1), never 0."""
+    return _total(squares).sqrt().clamp(min=1e-12).view(-1, 1, 1, 1)
+
+
+def _total(x: Tensor) -> Tensor:
+    """Sum over each image (N, C, H, W) -> (N,); axis by axis, so that the order does not depend on N."""
+    return x.sum(dim=3).sum(dim=2).sum(dim=1)
 
 
 def _centre(x: Tensor) -> Tensor:

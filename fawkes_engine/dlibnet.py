@@ -95,8 +95,9 @@ class DlibNet(nn.Module):
         x = F.max_pool2d(x, 3, stride=2)  # (N, 32, 35, 35)
         for block in self.blocks:
             x = block(x)
-        descriptor: Tensor = self.project(x.mean(dim=(2, 3)))
-        return descriptor
+        # one product per image: a common one adds in another order for another number of images
+        rows = x.mean(dim=(2, 3))[:, None]  # (N, 1, 256)
+        return torch.bmm(rows, self.project.weight.T.expand(len(rows), -1, -1))[:, 0]
 
     def _fill(self, tensors: _Tensors) -> None:
         convolutions = [m for m in self.modules() if isinstance(m, nn.Conv2d)]

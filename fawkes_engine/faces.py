@@ -15,6 +15,7 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
 
 SMALLEST_FACE_PX = 40
 # P-Net's own boxes scatter by a quarter, so the search starts below the smallest face that must be found.
@@ -22,6 +23,7 @@ _SEARCH_FROM_PX = 30
 # A copy of this long side is searched; a larger photo is halved at most, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
 _LARGEST_REDUCTION = 0.5
+_SURE = 0.99  # an upright face has more in all but a few cases; a lying one looks like half a face, with less
 _SHORTEST_SIDE_PX = 48  # MTCNN's image pyramid is empty below this
 
 
@@ -53,7 +55,7 @@ class Face:
     tip, left and right mouth corner as seen in the picture. confidence: 0..1.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     landmarks: npt.NDArray[np.float64]
     confidence: float
 
@@ -61,6 +63,14 @@ class Face:
     def height_px(self) -> int:
         """Height of the box in native pixels."""
         return round(self.box[3] - self.box[1])
+
+    def moved(self, transform: Similarity) -> Face:
+        """Return the same face where a transform by whole quarter turns puts it."""
+        points = np.concatenate([np.reshape(self.box, (2, 2)), self.landmarks])
+        moved = transform.turn * (points[:, 0] + 1j * points[:, 1]) + transform.shift
+        (x0, x1), (y0, y1) = np.sort(moved.real[:2]), np.sort(moved.imag[:2])
+        landmarks = np.stack([moved.real[2:], moved.imag[2:]], axis=1)
+        return Face((float(x0), float(y0), float(x1), float(y1)), landmarks, self.confidence)
 
     def overlaps(self, other: Face) -> bool:
         """Say whether both boxes show the same face: intersection over the smaller area above one half."""
@@ -76,10 +86,32 @@ class FaceDetector:
     def __init__(self, device: torch.device) -> None:
         self._mtcnn = MTCNN(keep_all=True, device=device, select_largest=False)
 
+    def search(self, pixels: Pixels) -> list[Face]:
+        """Find faces as `detect` does; where none is sure, look at full size too, and for faces lying on a side."""
+        found = self.detect(pixels)
+        if any(face.confidence >= _SURE for face in found):
+            return found
+        found += self._at_scale(pixels, 1.0)
+        found += [face for turns in (1, 2, 3) for face in self._turned(pixels, turns)]
+        distinct: list[Face] = []
+        for face in sorted(found, key=lambda face: face.confidence, reverse=True):
+            if not any(face.overlaps(other) for other in distinct):
+                distinct.append(face)
+        return sorted(distinct, key=lambda face: _area(face.box), reverse=True)
+
     def detect(self, pixels: Pixels) -> list[Face]:
-        """Find faces of 40 px and more in an upright photo (H, W, 3) uint8, largest first."""
-        height, width = pixels.shape[:2]
-        scale = min(1.0, max(_LARGEST_REDUCTION, _REDUCED_LONG_SIDE_PX / max(height, width)))
+        """Find upright faces of 40 px and more in a photo (H, W, 3) uint8, largest first."""
+        reduction = max(_LARGEST_REDUCTION, _REDUCED_LONG_SIDE_PX / max(pixels.shape[:2]))
+        return self._at_scale(pixels, min(1.0, reduction))
+
+    def _turned(self, pixels: Pixels, turns: int) -> list[Face]:
+        """Detect in the photo turned by quarter turns to the left; the faces are those of the unturned photo."""
+        turned = np.ascontiguousarray(np.rot90(pixels, turns))
+        here, there = (complex(p.shape[1] - 1, p.shape[0] - 1) / 2 for p in (pixels, turned))
+        back = Similarity(1j**turns, here - 1j**turns * there)
+        return [face.moved(back) for face in self.detect(turned)]
+
+    def _at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
         reduced = _reduced(pixels, scale)
         if min(reduced.size) < _SHORTEST_SIDE_PX:
             return []
@@ -89,7 +121,7 @@ class FaceDetector:
             return []
         found = [
             Face(
-                box=tuple(float(v) / scale for v in box),
+                box=_box(*(float(v) / scale for v in box)),
                 landmarks=np.asarray(points, np.float64) / scale,
                 confidence=float(confidence),
             )
@@ -102,9 +134,13 @@ def _reduced(pixels: Pixels, scale: float) -> Image.Image:
     image = Image.fromarray(pixels)
     if scale == 1.0:
         return image
-    size = (round(image.width * scale), round(image.height * scale))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _area(box: tuple[float, float, float, float]) -> float:
+def _box(x0: float, y0: float, x1: float, y1: float) -> Box:
+    return x0, y0, x1, y1
+
+
+def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])

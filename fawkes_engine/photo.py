@@ -18,6 +18,7 @@ from fawkes_engine.faces import Pixels
 from fawkes_engine.types import Unreadable, Unsupported
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
+_PLATFORM_SIDE_PX = 2048
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _MODES = {"L", "RGB", "RGBA", "P"}
 
@@ -91,7 +92,7 @@ def encode(photo: Photo, pixels: Pixels, jpeg_quality: int) -> bytes:
     if photo.format == "JPEG":
         options |= {"quality": jpeg_quality, "subsampling": 0, "optimize": True}
     elif photo.format == "WEBP":
-        options |= {"lossless": True}
+        options |= {"lossless": True, "exact": True}  # colours below full transparency too
     elif photo.format == "TIFF":
         options |= {"compression": "tiff_adobe_deflate"}
     out = io.BytesIO()
@@ -109,11 +110,21 @@ def as_written(photo: Photo, piece: Pixels, jpeg_quality: int) -> Pixels:
     return np.asarray(Image.open(out).convert("RGB"))
 
 
+def as_shared(pixels: Pixels) -> Pixels:
+    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=75, subsampling=2)
+    return np.asarray(Image.open(out).convert("RGB"))
+
+
 def _source_quality(image: Image.Image) -> int:
     tables = getattr(image, "quantization", None)
     if not tables:
         return 0
-    return next((q for q in range(50, 100) if _luma_steps(q) <= sum(tables[0])), 100)
+    finest = min(sum(table) for table in tables.values())  # luminance may have a table of any number
+    return next((q for q in range(50, 100) if _luma_steps(q) <= finest), 100)
 
 
 @lru_cache(maxsize=64)
@@ -154,13 +165,21 @@ def _as_photo(image: Image.Image, file_format: str, quality: int) -> Photo:
     if image.mode == "RGBA" or "transparency" in image.info:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
-    dpi = image.info.get("dpi")
     return Photo(
         pixels=np.asarray(image.convert("RGB")),
         alpha=alpha,
         grey=image.mode == "L" and alpha is None,
         format=file_format,
         icc=image.info.get("icc_profile"),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        dpi=_resolution(image),
         jpeg_quality=quality,
     )
+
+
+def _resolution(image: Image.Image) -> tuple[float, float] | None:
+    """Return dots per inch across and down, or None if the file says none or nonsense."""
+    try:
+        across, down = (float(value) for value in image.info.get("dpi", ()))
+    except (TypeError, ValueError):
+        return None
+    return (across, down) if 0 < across < 2**16 and 0 < down < 2**16 else None

@@ -20,8 +20,8 @@ PAPER_FACE_PX = 224  # the face size at which the paper states its budget (Shan 
 COLOUR_BLUR = (
     0.015  # standard deviation of the blur before colours are compared, as a share of the face height
 )
-_WINDOW, _SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
-_C1, _C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
+_WINDOW, SSIM_SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
+_C1, SSIM_C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class SsimReference:
         variance = _window_mean(after * after) - mean**2
         covariance = _window_mean(self._before * after) - self._mean * mean
         luminance = (2 * self._mean * mean + _C1) / (self._mean**2 + mean**2 + _C1)
-        structure = (2 * covariance + _C2) / (self._variance + variance + _C2)
+        structure = (2 * covariance + SSIM_C2) / (self._variance + variance + SSIM_C2)
         return (1 - luminance * structure) / 2
 
 
@@ -184,7 +184,7 @@ def _window_mean(x: Tensor) -> Tensor:
 # one-channel convolution does not, and their gradients need no special case.
 @lru_cache(maxsize=64)
 def _window_matrix(size: int) -> Tensor:
-    taps = torch.exp(-((torch.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * _SIGMA**2))
+    taps = torch.exp(-((torch.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
     matrix = torch.zeros(size - _WINDOW + 1, size)
     for row in range(len(matrix)):
         matrix[row, row : row + _WINDOW] = taps / taps.sum()

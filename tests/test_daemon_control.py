@@ -15,12 +15,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.control import SOCKET_NAME, Control, socket_address
 from daemon.errors import InputError
 from daemon.exits import Exit
+from daemon.ledger import Ledger
 from daemon.orders import (
     LINE_MAX_BYTES,
     AnyOrder,
@@ -31,6 +32,7 @@ from daemon.orders import (
     Resume,
     Retry,
     RetryAll,
+    apply,
     decode_order,
     decode_reply,
     encode,
@@ -126,6 +128,31 @@ def test_what_is_no_order_is_refused_and_the_next_one_is_heard(desk: Desk, line:
     assert desk.orders == [RetryAll()]
 
 
+WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
+    "aö/.~-\0\ud800\udcff", max_size=9
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {"order": st.sampled_from(["pause", "resume", "retry", "retry-all", "redo"])},
+        optional={"user": WORDS, "root": WORDS, "path": WORDS, "for_s": st.none() | st.floats() | WORDS},
+    )
+)
+def test_no_order_can_do_more_to_the_service_than_be_refused(values: dict[str, object]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        ledger = Ledger(Path(directory) / "ledger")
+        try:
+            order = decode_order(json.dumps(values).encode())
+            assert not isinstance(order, Reload)
+            apply(order, ledger, lambda _source: None)
+        except InputError as exc:
+            str(exc).encode()
+        finally:
+            ledger.close()
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_order_or_a_refusal(line: bytes) -> None:
     try:
@@ -188,7 +215,6 @@ def test_many_clients_at_once_are_served_in_turn(desk: Desk) -> None:
         assert len(desk.control.waitables) == 16
         desk.now = 100.0
         desk.control.step(desk.now)
-        desk.step()
         desk.step()
         assert b"done" in late.recv(4096)
     for client in silent:

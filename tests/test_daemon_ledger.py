@@ -21,7 +21,10 @@ DAY_S = 86400.0
 
 
 def settled(name: str = "a.jpg", content: int = 1) -> Settled:
-    return Settled(Source(BOX, Path(name)), Snapshot(dev=1, ino=content, size=content, mtime_ns=content))
+    return Settled(
+        Source(BOX, Path(name)),
+        Snapshot(dev=1, ino=content, size=content, mtime_ns=content, ctime_ns=content),
+    )
 
 
 def admitted(ledger: Ledger, name: str = "a.jpg", content: int = 1) -> Photo:
@@ -118,7 +121,10 @@ def test_ready_gives_the_newest_photos_whose_wait_is_over(tmp_path: Path) -> Non
     ledger.move(newest, State.READY, Change(not_before=now + 10))
 
     def names() -> list[str]:
-        return [p.source.relative.name for p in ledger.ready(["ada", "bob"], longest_s=3600, limit=2)]
+        return [
+            p.source.relative.name
+            for p in ledger.ready([BOX, Outbox("bob", BOX.root)], longest_s=3600, limit=2)
+        ]
 
     assert names() == ["3.jpg", "2.jpg"]
     now += 10
@@ -130,7 +136,7 @@ def test_ready_gives_the_newest_photos_whose_wait_is_over(tmp_path: Path) -> Non
 
 def test_a_remounted_drive_does_not_make_its_photos_new(ledger: Ledger) -> None:
     admitted(ledger)
-    remounted = Settled(settled().source, Snapshot(dev=2, ino=1, size=1, mtime_ns=1))
+    remounted = Settled(settled().source, Snapshot(dev=2, ino=1, size=1, mtime_ns=1, ctime_ns=1))
 
     assert ledger.admit([remounted]) == 0
 

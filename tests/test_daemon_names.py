@@ -10,19 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.names import candidates, is_photo, objection, output_name, printable, twin_key
+from daemon.names import Kind, candidates, kind_of, objection, output_name, printable, twin_key
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "trip/b.png", "IMG.HEIC", "c.dng", "d.gif"])
 def test_every_kind_of_photo_is_a_photo(name: str) -> None:
-    assert is_photo(PurePath(name))
+    assert kind_of(PurePath(name)) is Kind.PHOTO
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "notes.txt",
-        "clip.mov",
         "a.jpg.xmp",
         ".a.jpg",
         "._a.jpg",
@@ -42,7 +41,26 @@ def test_every_kind_of_photo_is_a_photo(name: str) -> None:
     ],
 )
 def test_sidecars_and_temporary_files_are_not_photos(name: str) -> None:
-    assert not is_photo(PurePath(name))
+    assert kind_of(PurePath(name)) is Kind.OTHER
+
+
+@pytest.mark.parametrize("name", ["IMG_1.MOV", "trip/IMG_1.mp4"])
+def test_clips_are_told_from_photos_and_from_the_rest(name: str) -> None:
+    assert kind_of(PurePath(name)) is Kind.CLIP
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("raw/a.jpg", Kind.OTHER),
+        ("deep/raw/a.jpg", Kind.OTHER),
+        ("a_draft.jpg", Kind.OTHER),
+        ("keep_draft.jpg", Kind.PHOTO),
+        ("raw.jpg", Kind.PHOTO),
+    ],
+)
+def test_a_persons_own_patterns_work_as_in_a_gitignore(name: str, kind: Kind) -> None:
+    assert kind_of(PurePath(name), ("raw/", "*_draft.jpg", "!keep_draft.jpg")) is kind
 
 
 @pytest.mark.parametrize("name", [b"bad\xff.jpg", b"line\nbreak.jpg", b"tab\t.jpg"])

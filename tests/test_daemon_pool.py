@@ -63,7 +63,7 @@ def photo(number: int) -> Photo:
         source=Source(Outbox("ada", Path("/out")), Path(f"{number}.jpg")),
         generation=1,
         state=State.WORKING,
-        snapshot=Snapshot(1, number, 1, 1),
+        snapshot=Snapshot(1, number, 1, 1, 1),
         attempts=0,
         alone=False,
         engine_deaths=0,

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from twins import make_photo
 
-from daemon.containers import file_is_complete, is_complete
+from daemon.containers import file_is_finished, is_complete
 from daemon.model import Outbox, Settled, Snapshot, Source
 from daemon.readiness import Readiness
 
 SOURCE = Source(Outbox("ada", Path("/out")), Path("a.jpg"))
 OTHER = Source(Outbox("ada", Path("/out")), Path("b.jpg"))
-V1 = Snapshot(1, 1, 100, 1)
-V2 = Snapshot(1, 1, 200, 2)
+V1 = Snapshot(1, 1, 100, 1, 1)
+V2 = Snapshot(1, 1, 200, 2, 2)
 
 
 class Disk:
@@ -35,7 +35,7 @@ class Disk:
             settle_s=3.0,
             give_up_s=600.0,
             look=self.files.get,
-            is_complete=lambda path: path not in self.incomplete,
+            is_finished=lambda path: path not in self.incomplete,
         )
 
 
@@ -116,7 +116,7 @@ def test_no_file_is_ready_before_its_own_quiet_time(steps: list[tuple[Source, fl
     for source, pause_s in steps:
         now += pause_s
         for settled in readiness.ready(now, 10):
-            assert now - last[settled.source] >= 3.0
+            assert now - last[settled.source] >= 3.0 - 1e-9
         readiness.event(source, now)
         last[source] = now
 
@@ -140,7 +140,7 @@ def encoded(file_format: str) -> bytes:
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_a_whole_file_is_complete(file_format: str) -> None:
+def test_a_whole_file_is_finished(file_format: str) -> None:
     data = encoded(file_format)
 
     assert is_complete(io.BytesIO(data), len(data))
@@ -177,4 +177,4 @@ def test_an_empty_file_is_incomplete() -> None:
 def test_a_file_that_cannot_be_opened_is_left_to_its_reader(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere")
 
-    assert file_is_complete(tmp_path / "link.jpg")
+    assert file_is_finished(tmp_path / "link.jpg")

@@ -8,16 +8,18 @@ from daemon.cli import run_command
 from daemon.model import HeldPhoto, Progress
 from daemon.service import OnceResult
 from daemon.settings import Settings
-from daemon.status import Status, UserStatus
+from daemon.status import PausedFolder, Status, UserStatus
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
+PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)
 STATUS = Status(
     running=True,
     pid=7,
     engine="dlib on cpu",
+    watching="natively",
     users=(
-        UserStatus("alice", 40, 3, 11, (), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
-        UserStatus("bob", 0, 0, 1, (HELD,), seconds_per_photo=None, eta_s=40.0, target=None),
+        UserStatus("alice", 40, 3, 11, (), (), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
+        UserStatus("bob", 0, 0, 1, (HELD,), (PAUSED,), seconds_per_photo=None, eta_s=40.0, target=None),
     ),
 )
 
@@ -33,9 +35,10 @@ def config(tmp_path: Path) -> Path:
 
 def test_the_first_line_sums_up_and_each_person_follows() -> None:
     assert list(show.status_lines(STATUS)) == [
-        "3 published today, 12 waiting (about 9 min), 1 held, engine: dlib on cpu",
+        "3 published today, 12 waiting (about 9 min), 1 held, watching: natively, engine: dlib on cpu",
         "alice: 40 published, 11 waiting (about 8 min), 0 held, target mix-7",
         "bob: 0 published, 1 waiting (about 40 s), 1 held, no target yet",
+        r"  paused: /in\n: paused by hand (1 waiting)",
         r"  held: /in/[red]a\x1b[2J\n.jpg: no face was found",
     ]
 

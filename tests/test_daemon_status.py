@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from conftest import DaemonProcess, Home
@@ -9,8 +10,11 @@ from test_daemon_service import FACTORY, Counter
 from test_daemon_targets import TARGET
 from twins import Deed, make_photo
 
+from daemon.ledger import LEDGER_NAME, Ledger
+from daemon.model import Outbox
 from daemon.service import once
 from daemon.status import read
+from daemon.syncfolder import MARKER_NAME
 from daemon.targets import FileTargetStore
 
 
@@ -38,6 +42,40 @@ def test_a_stopped_daemon_tells_what_it_has_done(home: Home) -> None:
     assert [(photo.path.name, photo.reason) for photo in user.held] == [("b.jpg", "no face was found")]
     assert user.seconds_per_photo == 0.01
     assert (user.eta_s, user.target) == (0.0, "mix-17")
+
+
+def test_paused_folders_are_told_with_what_waits_for_them(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    for for_s in (math.inf, 3600.0):
+        ledger = Ledger(home.state_dir / LEDGER_NAME)
+        ledger.pauses.add(Outbox("ada", home.outbox), for_s)
+        ledger.close()
+        (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))
+        once(home.settings, Counter(), FACTORY)
+
+        (user,) = read(home.settings).users
+
+        (folder,) = user.paused
+        assert (folder.path, folder.reason, folder.waiting) == (home.outbox, "paused by hand", 1)
+        assert (folder.until is None) == math.isinf(for_s)
+        assert (user.waiting, user.eta_s) == (1, 0.0)
+
+
+def test_a_sync_folder_that_cannot_be_used_is_told_until_it_can(
+    home: Home, start: Callable[..., DaemonProcess], eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    daemon = start(home.settings)
+    eventually(lambda: "engine ready" in daemon.log)
+    (home.sync / MARKER_NAME).rename(home.sync.with_name("marker"))
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+
+    eventually(lambda: read(home.settings).users[0].paused)
+    (folder,) = read(home.settings).users[0].paused
+    assert (folder.path, folder.waiting) == (home.sync, 1)
+    assert "is its drive mounted" in folder.reason
+    home.sync.with_name("marker").rename(home.sync / MARKER_NAME)
+    eventually(lambda: not read(home.settings).users[0].paused)
 
 
 def test_a_running_daemon_tells_its_process_and_device(

@@ -12,7 +12,11 @@ from test_daemon_service import FACTORY, Counter
 from twins import Deed, make_photo
 
 from daemon.cli import run_command
+from daemon.history import Record
+from daemon.model import Outbox, Photo, Snapshot, Source, State
 from daemon.service import once
+from daemon.showphoto import why_lines
+from daemon.why import Explanation
 
 
 def why(home: Home, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -35,7 +39,7 @@ def test_a_published_photo_tells_its_report_from_both_of_its_places(
 
     assert (found["state"], found["user"], found["generation"]) == ("published", "ada", 1)
     assert found["output"] == str(home.sync / "trip" / "a.jpg")
-    assert found["report"] == {"faces": [], "target": "nobody", "seconds": 0.01, "fingerprint": "tiny-1"}
+    assert found["report"] == {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1"}
     assert found["notes"] == []
     assert {**why(home, home.sync / "trip" / "a.jpg", capsys), "path": found["path"]} == found
 
@@ -156,9 +160,39 @@ def test_a_running_daemon_is_not_disturbed(
     eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "published")
 
 
-def test_the_text_shows_each_face_and_no_control_character(
-    home: Home, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_text_shows_every_figure_of_a_face() -> None:
+    face = {"box": [10.2, 20, 110, 140], "height_px": 120, "person": "ada", "target": "mix-7", "steps": 42}
+    figures = {"dssim": 0.0061, "dssim_224": 0.0065, "colour_mean": 0.41, "colour_p99": 1.2}
+    cosines = {"cosine_own": {"dlib": -0.12}, "cosine_target": {"dlib": 0.66}}
+    report = {"faces": [{**face, **figures, **cosines}], "seconds": 2.14, "fingerprint": "dlib-1"}
+    photo = Photo(
+        id=1,
+        source=Source(Outbox("ada", Path("/out")), Path("a.jpg")),
+        generation=2,
+        state=State.PUBLISHED,
+        snapshot=Snapshot.of(Path(__file__).stat()),
+        attempts=0,
+        alone=False,
+        engine_deaths=0,
+        input_sha256=None,
+        output=None,
+        reason=None,
+    )
+    record = Record(photo, created=0.0, updated=0.0, not_before=0.0, report=report)
+    found = Explanation(
+        Path("/out/a.jpg"), "ada", Path("/out/a.jpg"), (record,), Path("/sync/a.jpg"), None, ()
+    )
+
+    assert list(why_lines(found))[2:] == [
+        "  published as /sync/a.jpg",
+        "  1 face(s), 2.1 s, engine dlib-1",
+        "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
+        "colour 0.41 mean 1.20 p99, 42 steps",
+        "    dlib: cosine -0.12 to oneself, +0.66 to the target",
+    ]
+
+
+def test_the_text_shows_no_control_character(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     (home.outbox / "two\nlines.jpg").write_bytes(make_photo())
     once(home.settings, Counter(), FACTORY)
     capsys.readouterr()

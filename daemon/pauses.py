@@ -1,0 +1,43 @@
+"""Which outboxes nothing is begun for: the part of the ledger that a person steers."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from daemon.model import Outbox, PauseReason
+
+
+class Pauses:
+    """Pauses outlast a restart. clock: seconds since 1970."""
+
+    def __init__(self, database: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self._db = database
+        self._clock = clock
+
+    def add(self, outbox: Outbox, for_s: float = math.inf) -> None:
+        """Begin no work on an outbox's photos for so long; what is in work is finished."""
+        self._put(outbox, self._clock() + for_s, PauseReason.BY_HAND)
+
+    def remove(self, outbox: Outbox) -> bool:
+        """Take up work on an outbox again; returns whether it was paused by hand until now."""
+        cursor = self._db.execute(
+            "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
+            (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
+        )
+        return any(was_paused for (was_paused,) in cursor.fetchall())
+
+    def configure(self, outboxes: Iterable[Outbox]) -> None:
+        """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""
+        rows = self._db.execute("SELECT DISTINCT user, root FROM photos").fetchall()
+        known = {Outbox(user, Path(os.fsdecode(root))) for user, root in rows}
+        self._db.execute("DELETE FROM pauses WHERE reason = ?", (PauseReason.REMOVED.value,))
+        for outbox in known - set(outboxes):
+            self._put(outbox, math.inf, PauseReason.REMOVED)
+
+    def _put(self, outbox: Outbox, until: float, reason: PauseReason) -> None:
+        row = (outbox.user, os.fsencode(outbox.root), until, reason.value)
+        self._db.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)", row)

@@ -1,0 +1,255 @@
+"""`fawkesd doctor` on real folders, each with one thing wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import DaemonProcess, Home
+from test_daemon_service import FACTORY, Counter
+from twins import make_photo
+
+from daemon import service
+from daemon.cli import run_command
+from daemon.doctor import examine
+from daemon.doctorfolders import limits
+from daemon.findings import Finding, Level
+from daemon.ledger import LEDGER_NAME
+from daemon.locks import DirectoryLock
+from daemon.service import once
+from daemon.syncfolder import MARKER_NAME
+
+SHM = Path("/dev/shm")
+
+
+def bad(home: Home, *, deep: bool = False, factory: str = FACTORY) -> list[Finding]:
+    """The findings that are not fine."""
+    found = examine(home.settings, home.write_config(), factory, deep=deep)
+    return [finding for finding in found if finding.level is not Level.FINE]
+
+
+def published(home: Home, *names: str) -> None:
+    for seed, name in enumerate(names):
+        (home.outbox / name).write_bytes(make_photo(seed=seed))
+    once(home.settings, Counter(), FACTORY)
+    assert home.published() == sorted(names)
+
+
+def with_staging(home: Home, staging: Path) -> Home:
+    (user,) = home.settings.users
+    users = (user.model_copy(update={"staging": staging}),)
+    return replace(home, settings=home.settings.model_copy(update={"users": users}))
+
+
+def test_a_machine_where_all_is_well_has_no_finding_and_stays_as_it_was(home: Home) -> None:
+    assert bad(home, deep=True) == []
+    assert list(home.sync.iterdir()) == list(home.outbox.iterdir()) == []
+    assert not home.state_dir.exists()
+    published(home, "a.jpg")
+    assert bad(home, deep=True) == []
+
+
+def test_the_command_tells_all_as_text_and_as_json(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "DEFAULT_FACTORY", FACTORY)
+    config = str(home.write_config())
+
+    assert run_command(["doctor", "-c", config]) == 0
+    assert "ok       engine: is ready on abacus" in capsys.readouterr().out
+    assert run_command(["doctor", "--json", "-c", config]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert {"level", "subject", "message", "advice"} == set(found["findings"][0])
+
+
+def test_a_fault_is_told_by_the_exit_code(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "DEFAULT_FACTORY", FACTORY)
+    published(home, "a.jpg")
+    (home.sync / MARKER_NAME).unlink()
+
+    assert run_command(["doctor", "-c", str(home.write_config())]) == 1
+    assert "fault" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "another\n"])
+def test_a_sync_folder_that_is_not_the_one_used_before_is_a_fault(home: Home, text: str) -> None:
+    published(home, "a.jpg")
+    (home.sync / MARKER_NAME).write_text(text)
+
+    (finding,) = bad(home)
+
+    assert (finding.level, finding.subject) == (Level.FAULT, str(home.sync))
+    assert MARKER_NAME in finding.message
+
+
+@pytest.mark.skipif(
+    not SHM.is_dir() or SHM.stat().st_dev == Path("/tmp").stat().st_dev, reason="there is no second mount"
+)
+def test_a_staging_folder_on_another_mount_is_a_fault(home: Home) -> None:
+    (finding,) = bad(with_staging(home, SHM / "nothing-of-this-name"))
+
+    assert finding.level is Level.FAULT
+    assert "cannot come in from /dev/shm" in finding.message
+    assert "staging" in finding.advice
+
+
+def test_a_staging_folder_that_another_service_uses_is_a_fault(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    lock = DirectoryLock(tmp_path / "taken")
+
+    (finding,) = bad(with_staging(home, tmp_path / "taken"))
+
+    assert finding.message == f"is used by process {os.getpid()}"
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("mark", "ignore_file"),
+    [(".stfolder", ".stignore"), (".sync_0f3a.db", ".sync-exclude.lst"), (".maestral.cache", ".mignore")],
+)
+def test_a_sync_tool_that_uploads_the_staging_folder_gets_its_line(
+    home: Home, mark: str, ignore_file: str
+) -> None:
+    top = home.sync.parent
+    (top / mark).touch()
+
+    (finding,) = bad(home)
+
+    line = f"/{home.settings.users[0].staging_dir.name}"
+    assert f"add the line {line} to {top / ignore_file}" in finding.advice
+    (top / ignore_file).write_text(f"{line}\n")
+    assert bad(home) == []
+
+
+def test_a_sync_tool_that_uploads_the_sync_folder_alone_is_fine(home: Home) -> None:
+    (home.sync / ".stfolder").mkdir()
+
+    assert bad(home) == []
+
+
+def test_low_limits_of_the_kernel_get_their_sysctl_line(tmp_path: Path) -> None:
+    (tmp_path / "max_user_watches").write_text("8192\n")
+    (tmp_path / "max_queued_events").write_text("64\n")
+
+    watches, queue = limits(5000, tmp_path, used_up=False)
+
+    assert watches.advice.startswith("sudo sysctl -w fs.inotify.max_user_watches=16384;")
+    assert queue.advice.startswith("sudo sysctl -w fs.inotify.max_queued_events=16384;")
+
+
+def test_a_limit_that_others_have_used_up_is_told(tmp_path: Path) -> None:
+    (tmp_path / "max_user_watches").write_text("8192\n")
+    (tmp_path / "max_queued_events").write_text("16384\n")
+
+    watches, queue = limits(5, tmp_path, used_up=True)
+
+    assert (watches.level, queue.level) == (Level.WARNING, Level.FINE)
+    assert "used up" in watches.message
+
+
+def test_a_state_folder_that_others_can_read_is_told(home: Home) -> None:
+    home.state_dir.mkdir(mode=0o755)
+
+    (finding,) = bad(home)
+
+    assert finding.advice == f"chmod 700 '{home.state_dir}'"
+
+
+def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
+    published(home, "a.jpg")
+    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
+    with database:
+        database.execute("UPDATE photos SET updated = updated + 1000")
+    database.close()
+
+    (finding,) = bad(home)
+
+    assert finding.subject == "clock"
+
+
+def test_an_engine_that_cannot_be_started_is_a_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.pool._RESPAWN_FIRST_S", 0.01)
+
+    (finding,) = bad(home, factory="twins:make_broken_engine")
+
+    assert (finding.level, finding.subject) == (Level.FAULT, "engine")
+    assert "the weights are missing" in finding.message
+
+
+def test_the_engine_of_a_running_service_is_left_alone(
+    home: Home, start: Callable[..., DaemonProcess], eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    daemon = start(home.settings)
+    eventually(lambda: "engine ready" in daemon.log)
+
+    found = list(examine(home.settings, home.write_config(), "twins:make_broken_engine", deep=False))
+
+    assert found[0].message == f"runs as process {daemon.process.pid}"
+    assert (found[-1].subject, found[-1].message) == ("engine", "runs on abacus")
+    assert all(finding.level is Level.FINE for finding in found)
+
+
+def test_a_folder_named_by_a_symlink_is_told(home: Home) -> None:
+    link = home.outbox.with_name("link")
+    link.symlink_to(home.outbox)
+    config = home.write_config()
+    config.write_text(config.read_text().replace(f'"{home.outbox}"', '"link"'))
+
+    found = list(examine(home.settings, config, FACTORY, deep=False))
+
+    assert f"{link}: stands for {home.outbox}" in [
+        f"{one.subject}: {one.message}".split(",")[0] for one in found
+    ]
+
+
+def test_deep_finds_an_uncloaked_original_under_any_name(home: Home) -> None:
+    published(home, "a.jpg", "b.jpg")
+    (home.sync / "a.jpg").write_bytes((home.outbox / "a.jpg").read_bytes())
+    (home.sync / "trip").mkdir()
+    (home.sync / "trip" / "c.jpg").write_bytes((home.outbox / "b.jpg").read_bytes())
+
+    (finding,) = bad(home, deep=True)
+
+    assert finding.level is Level.FAULT
+    assert finding.message == "2 file(s) are uncloaked originals: a.jpg, trip/c.jpg"
+    assert bad(home) == []
+
+
+def test_deep_tells_changed_foreign_and_removed_files_apart(home: Home) -> None:
+    published(home, "a.jpg", "b.jpg", "c.jpg")
+    (home.sync / "a.jpg").write_bytes(b"edited")
+    (home.sync / "b.jpg").unlink()
+    for number in range(7):
+        (home.sync / f"z{number}.jpg").write_bytes(b"theirs")
+
+    changed, foreign = bad(home, deep=True)
+
+    assert changed.message == "1 file(s) changed after they were published: a.jpg"
+    assert foreign.message == (
+        "7 file(s) did not come from fawkesd: z0.jpg, z1.jpg, z2.jpg, z3.jpg, z4.jpg, ..."
+    )
+    last = [one.message for one in examine(home.settings, home.write_config(), FACTORY, deep=True)]
+    assert "2 published, 1 removed by their owner" in last
+
+
+def test_deep_finds_a_damaged_ledger(home: Home) -> None:
+    published(home, "a.jpg")
+    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
+    with database:
+        database.execute("PRAGMA writable_schema = ON")
+        other = "CREATE INDEX photos_by_state ON photos (size, user, mtime_ns)"
+        database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'photos_by_state'", (other,))
+    database.close()
+
+    (finding,) = bad(home, deep=True)
+
+    assert (finding.level, finding.subject) == (Level.FAULT, "ledger")
+    assert "put back a backup" in finding.advice
