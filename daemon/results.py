@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from daemon.model import Photo
@@ -18,6 +19,7 @@ from fawkes_engine import Protected
 
 log = logging.getLogger(__name__)
 
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _LEFT_FOR_THE_LEDGER_BYTES = 256 << 20
 
 
@@ -33,7 +35,8 @@ class Results:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             space = os.statvfs(self._directory)
             if space.f_bavail * space.f_frsize >= len(protected.data) + _LEFT_FOR_THE_LEDGER_BYTES:
-                self._path(user, input_sha256).write_bytes(pickle.dumps(protected))
+                data = pickle.dumps(protected)
+                self._path(user, input_sha256).write_bytes(hashlib.sha256(data).digest() + data)
         except OSError as exc:
             log.info("a result is not kept: %s", exc.strerror)
             self.drop(user, input_sha256)
@@ -41,21 +44,18 @@ class Results:
     def find(self, user: str, input_sha256: str, fingerprint: str) -> Protected | None:
         """The result of this engine for this content, whole and with the hash that was verified."""
         try:
-            found = pickle.loads(self._path(user, input_sha256).read_bytes())
-        except (
-            OSError,
-            EOFError,
-            LookupError,
-            ValueError,
-            AttributeError,
-            ImportError,
-            TypeError,
-            pickle.PickleError,
-        ):
-            return None  # none, cut short by a crash, or written by another version
-        if not isinstance(found, Protected) or found.report.fingerprint != fingerprint:
+            stored = self._path(user, input_sha256).read_bytes()
+        except OSError:
             return None
-        return found if hashlib.sha256(found.data).hexdigest() == found.sha256 else None
+        digest, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
+            return None  # cut short by a crash
+        try:
+            found = pickle.loads(data)
+            is_ours = isinstance(found, Protected) and asdict(found.report)["fingerprint"] == fingerprint
+        except (AttributeError, ImportError, LookupError, TypeError, ValueError):
+            return None  # written by another version
+        return found if is_ours else None
 
     def drop(self, user: str, input_sha256: str) -> None:
         """Remove a result that has been published, or will not be."""

@@ -16,8 +16,8 @@ import numpy as np
 from fawkes_engine.targets import Pool, Vectors, choose, known_by
 from fawkes_engine.types import STRANGER, Target, TargetStore
 
-# Two faces are taken for one person from this cosine on (mean-centred): on LFW photos of one person are above it in
-# 98 %, strangers in less than 1 % (measured by tests/benchmarks/protection.py).
+# Two faces are taken for one person from this cosine on: on LFW two photos of one person are above it in 95 % of
+# pairs, two of strangers in less than 1 % (measured by tests/benchmarks/protection.py).
 SAME_PERSON_COSINE = 0.5
 _REMEMBERED_FACES = 16  # per person: more views would not tell more
 

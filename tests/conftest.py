@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def home(tmp_path: Path) -> Home:
     settings = Settings(
         state_dir=tmp_path / "state",
         users=(UserSettings(name="ada", outboxes=(outbox,), sync=sync),),
-        watch=WatchSettings(settle_s=0.1, rescan_s=60.0),
+        watch=WatchSettings(settle_s=0.1, rescan_s=60.0, poll_s=0.5),
         engine=EngineConfig(photo_timeout_s=20.0),
         retry=RetrySettings(first_s=0.1, longest_s=1.0, attempts=3),
     )
@@ -87,9 +87,11 @@ def eventually() -> Callable[..., None]:
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
 import pathlib, sys
-import daemon.lanes, daemon.pool, daemon.service
+import daemon.intake, daemon.lanes, daemon.pool, daemon.service
 from daemon.settings import Settings, load
+daemon.intake._CHECK_ROOTS_S = 0.2
 daemon.lanes._REPROBE_S = 0.2
+daemon.service._LEDGER_PAUSE_S = 0.2
 daemon.pool._RESPAWN_FIRST_S = 0.05
 daemon.service._FINISH_S = float(sys.argv[2])
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
@@ -100,13 +102,17 @@ sys.exit(daemon.service.run(settings, lambda: load(config), "twins:make_engine")
 class DaemonProcess:
     """`run` with the tiny engine. log: everything it has written so far."""
 
-    def __init__(self, settings: Settings, log_path: Path, finish_s: float) -> None:
+    def __init__(
+        self, settings: Settings, log_path: Path, *, finish_s: float = 20.0, under: Sequence[str] = ()
+    ) -> None:
+        """under: the command that runs the daemon's, such as strace."""
         self.log_path = log_path
         tests = Path(__file__).parent
         config = settings.state_dir.with_name(CONFIG_NAME)
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *under,
                     sys.executable,
                     "-c",
                     DAEMON_PROGRAM,
@@ -146,8 +152,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Start daemons; what is left of them is killed."""
     started: list[DaemonProcess] = []
 
-    def start_one(settings: Settings, finish_s: float = 20.0) -> DaemonProcess:
-        started.append(DaemonProcess(settings, tmp_path / f"log-{len(started)}", finish_s))
+    def start_one(settings: Settings, *, finish_s: float = 20.0, under: Sequence[str] = ()) -> DaemonProcess:
+        log_path = tmp_path / f"log-{len(started)}"
+        started.append(DaemonProcess(settings, log_path, finish_s=finish_s, under=under))
         return started[-1]
 
     yield start_one

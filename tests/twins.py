@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import signal
 import time
@@ -18,7 +19,19 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from fawkes_engine import EngineSettings, NoFace, Protected, Refusal, Report, Request, Unreadable
+from fawkes_engine import (
+    EngineSettings,
+    NoFace,
+    NotProtected,
+    Protected,
+    Refusal,
+    Report,
+    Request,
+    Unreadable,
+    WeightsError,
+)
+
+log = logging.getLogger(__name__)
 
 
 class Deed(Enum):
@@ -30,6 +43,9 @@ class Deed(Enum):
     HANG = (230, 120, 60)
     RAISE = (60, 230, 120)
     TAKE_A_SECOND = (230, 60, 120)
+    CLOAK_TOO_WEAKLY = (120, 60, 230)
+    NEED_ALL_MEMORY = (60, 120, 230)
+    NEED_TOO_MUCH = (120, 230, 60)
 
 
 class TinyEngine:
@@ -44,7 +60,39 @@ class TinyEngine:
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
     ) -> list[Protected | Refusal]:
+        log.warning("the tiny engine works on %d", len(requests))
+        self._check_memory([_deed(request.data) for request in requests])
         return [_protect(request, on_step) for request in requests]
+
+    def _check_memory(self, deeds: Sequence[Deed | None]) -> None:
+        if Deed.NEED_TOO_MUCH in deeds or (Deed.NEED_ALL_MEMORY in deeds and len(deeds) > 1):
+            raise OutOfMemoryError("CUDA out of memory")
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+class EngineWithoutDevice(TinyEngine):
+    """What is left after a suspend: every call fails until the process is a new one."""
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> list[Protected | Refusal]:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+def make_engine_that_loses_its_device(settings: EngineSettings, targets_dir: Path) -> TinyEngine:
+    """The first one fails at its work; the one after it is well."""
+    lost = targets_dir.with_name("lost")
+    if lost.exists():
+        return make_engine(settings, targets_dir)
+    lost.touch()
+    return EngineWithoutDevice()
+
+
+def make_engine_without_weights(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
+    raise WeightsError("the weights of dlib are missing")
 
 
 def make_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
@@ -86,13 +134,26 @@ def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected 
     except OSError:
         return Unreadable("the file is damaged")
     file_format = source.format or "JPEG"
-    deed = next((deed for deed in Deed if _is_near(_top_left(image), deed.value)), Deed.REFUSE)
+    deed = _deed_of(image) or Deed.REFUSE
     if deed is Deed.REFUSE:
         return NoFace("no face was found")
+    if deed is Deed.CLOAK_TOO_WEAKLY:
+        return NotProtected("the face still looks like its owner to a recogniser")
     _misbehave(deed)
     stream = io.BytesIO()
     ImageOps.invert(image).save(stream, file_format, quality=95, subsampling=0)
     return protected(stream.getvalue(), ".jpg" if file_format == "JPEG" else f".{file_format.lower()}")
+
+
+def _deed(data: bytes) -> Deed | None:
+    try:
+        return _deed_of(Image.open(io.BytesIO(data)).convert("RGB"))
+    except OSError:
+        return None
+
+
+def _deed_of(image: Image.Image) -> Deed | None:
+    return next((deed for deed in Deed if _is_near(_top_left(image), deed.value)), None)
 
 
 def _misbehave(deed: Deed) -> None:

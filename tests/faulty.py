@@ -1,0 +1,114 @@
+"""What the tests of faults share: a look into the ledger, disks that fail, and strace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import DaemonProcess, Home
+
+from daemon.ledger import LEDGER_NAME
+from daemon.settings import Settings
+
+Start = Callable[..., DaemonProcess]
+Wait = Callable[..., None]
+FACTORY = "twins:make_engine"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and set kernel limits")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@dataclass(slots=True)
+class Counter:
+    """A Progress that counts."""
+
+    totals: list[int] = field(default_factory=list)
+    advanced: int = 0
+
+    def total(self, n: int) -> None:
+        self.totals.append(n)
+
+    def advance(self, n: int = 1) -> None:
+        self.advanced += n
+
+
+def column(home: Home, name: str, where: str = "1") -> list[str]:
+    """One column of all rows, oldest first."""
+    if not (home.state_dir / LEDGER_NAME).exists():
+        return []
+    with contextlib.closing(sqlite3.connect(home.state_dir / LEDGER_NAME)) as database:
+        try:
+            return [v for (v,) in database.execute(f"SELECT {name} FROM photos WHERE {where} ORDER BY id")]
+        except sqlite3.OperationalError:
+            return []  # the tables are being made
+
+
+def states(home: Home) -> list[str]:
+    """The states of all rows, oldest first."""
+    return column(home, "state")
+
+
+def reasons(home: Home) -> list[str]:
+    """Why photos are held."""
+    return column(home, "reason", "state = 'held'")
+
+
+def fact(home: Home, key: str) -> str | None:
+    """A fact of the running service."""
+    with contextlib.closing(sqlite3.connect(home.state_dir / LEDGER_NAME)) as database:
+        row = database.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def engine_works(daemon: DaemonProcess) -> int:
+    """How often the tiny engine was asked."""
+    return daemon.log.count("the tiny engine works")
+
+
+def having(home: Home, **watch: float) -> Settings:
+    """The settings with other values in their group `watch`."""
+    return home.settings.model_copy(update={"watch": home.settings.watch.model_copy(update=watch)})
+
+
+def mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
+
+
+def unmount(place: Path) -> None:
+    subprocess.run(["umount", "-l", str(place)], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A file system of its own at a new directory."""
+    place.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={size}", "none", place)
+    try:
+        yield place
+    finally:
+        unmount(place)
+
+
+@contextlib.contextmanager
+def drive(place: Path) -> Iterator[Path]:
+    """A file system that keeps its files while it is not plugged in at `place` (by a bind mount)."""
+    with small_disk(place.with_name(f"drive of {place.name}"), "8m") as content:
+        yield content
+        with contextlib.suppress(subprocess.CalledProcessError):
+            unmount(place)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free; removing the returned file frees all of it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler
