@@ -66,10 +66,8 @@ class Held:
     reason: str
 
 
-def setup(config: Path | None, user: str | None) -> Setup:
+def setup(config: Path | None, user: str) -> Setup:
     """Take engine and state folder from the configuration, or their defaults where no file was ever written.
-
-    user: who must be in the file, None for nobody in particular.
 
     Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
     the name would cloak toward another identity.
@@ -79,11 +77,19 @@ def setup(config: Path | None, user: str | None) -> Setup:
         return Setup(EngineConfig(), default_state_dir() / "targets", partial(Request, user=user))
     settings = load(path)
     known = [person.name for person in settings.users]
-    if user is not None and user not in known:
+    if user not in known:
         close = get_close_matches(user, known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
         raise ConfigError(f"{path}: has no user {user}; {advice}")
     return Setup(settings.engine, settings.targets_dir, partial(settings.request, user))
+
+
+def targets_dir(config: Path | None) -> Path:
+    """Return the folder of everyone's fixed identities. Raises ConfigError as `setup` does."""
+    path = config or default_config_path()
+    if config is None and not path.exists():
+        return default_state_dir() / "targets"
+    return load(path).targets_dir
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:

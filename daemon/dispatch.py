@@ -64,7 +64,7 @@ class Dispatcher:
         for event in self._pool.poll(now):
             self._handle(event, now)
         due: list[float | None] = []
-        if feed and self._pool.is_idle:
+        if feed and self._pool.is_idle and self._open_outboxes:
             self._feed(now)
             due.append(self._next_ready_s(now))
         due += [self._lanes.due_s, self._pool.due_s]  # last: feeding may have paused a user

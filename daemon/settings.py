@@ -106,6 +106,14 @@ class UserSettings(_Keys):
     disk. null is a folder beside the sync folder, which fits unless your sync tool uploads that place
     too."""
 
+    faces: Literal["all", "mine"] = "all"
+    """all or mine: whose faces are cloaked. all is safer: a face of yours that is not known as yours, seen from
+    the side for instance, is cloaked too. mine leaves everyone else as they are."""
+
+    no_face: Literal["hold", "publish"] = "hold"
+    """hold or publish: what becomes of a photo in which no face is found. hold is safer, since a face may have
+    been missed; publish writes it anew without the metadata that is never kept."""
+
     metadata: MetadataSettings = MetadataSettings()
     """What a published photo says about itself. Rights, caption, dates and rating are kept. Thumbnails, serial
     numbers, owner names, face regions, persons, keywords and maker notes never are."""
@@ -268,13 +276,20 @@ class Settings(_Keys):
     retry: RetrySettings = RetrySettings()
     """What happens when a photo fails for a reason that may pass, such as a full disk."""
 
+    hooks: HookSettings = HookSettings()
+    """Programs that are told what happens."""
+
     def request(self, user: str, data: bytes) -> Request:
         """Return what the engine shall do with a photo of one of the users."""
         theirs = next(person for person in self.users if person.name == user)
-        return Request(data, user, metadata=theirs.metadata.to_engine(), heic=HeicAs(theirs.heic))
-
-    hooks: HookSettings = HookSettings()
-    """Programs that are told what happens."""
+        return Request(
+            data,
+            user,
+            only_mine=theirs.faces == "mine",
+            publish_faceless=theirs.no_face == "publish",
+            metadata=theirs.metadata.to_engine(),
+            heic=HeicAs(theirs.heic),
+        )
 
     @property
     def targets_dir(self) -> Path:

@@ -111,7 +111,7 @@ class Engine:
     def _open(self, request: Request) -> Work:
         photo = decode(request.data, request.metadata, request.heic)
         faces = self._detector.search(photo.pixels)
-        if not faces:
+        if not faces and not request.publish_faceless:
             raise NoFace("no face was found, so nothing was cloaked")
         return self._work(request, photo, faces)
 
@@ -123,7 +123,7 @@ class Engine:
     def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
         """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         embedded = {}
-        for extractor in self._extractors:
+        for extractor in self._extractors if faces else ():
             chips = []
             for face in faces:
                 canvas = Canvas.around(face, pixels, colour)
@@ -136,7 +136,8 @@ class Engine:
         """Give every user of these photos who has no target one, from the face most of the user's photos show."""
         by_user = defaultdict(list)
         for work in works:
-            by_user[work.request.user].append(work)
+            if work.faces:
+                by_user[work.request.user].append(work)
         for user, theirs in by_user.items():
             if self._people.target(user) is None:
                 self._meet(user, theirs)
@@ -160,7 +161,7 @@ class Engine:
         if not work.request.only_mine:
             return work
         mine = [i for i, person in enumerate(people) if person == work.request.user]
-        if not mine:
+        if not mine and not work.request.publish_faceless:
             raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
         return work.only(mine)
 

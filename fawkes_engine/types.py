@@ -108,12 +108,14 @@ class Request:
 
     data: the file's bytes as exported. user: whose outbox it came from.
     only_mine: leave the faces of other people as they are.
+    publish_faceless: a photo in which no face is found is written anew instead of refused.
     metadata, heic: how it is written, as above.
     """
 
     data: bytes
     user: str
     only_mine: bool = False
+    publish_faceless: bool = False
     metadata: MetadataPolicy = MetadataPolicy()
     heic: HeicAs = HeicAs.JPEG
 

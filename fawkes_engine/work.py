@@ -95,7 +95,7 @@ class Work:
             data = encode(self.photo, self._cloaked(deltas), self.quality)
             published = decode(data, heic=self.request.heic).pixels
             shares = [seen.share_of(self.budget) for seen in self.seen(published)]
-            if max(shares) <= 1:
+            if max(shares, default=0.0) <= 1:
                 break
             # each cloak fits by itself: these faces overlap, and their cloaks add up
             deltas = [d * (1 if share <= 1 else 0.85) for d, share in zip(deltas, shares, strict=True)]

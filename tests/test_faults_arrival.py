@@ -224,7 +224,7 @@ def test_fault_06_a_photo_removed_at_any_stage_is_gone_without_noise(
     if stage == "settling":
         (home.outbox / "last.jpg").write_bytes(make_photo(seed=2))
         eventually(lambda: home.published() == ["last.jpg"])
-        assert states(home) == ["published"]
+        eventually(lambda: states(home) == ["published"])
     else:
         eventually(lambda: column(home, "state", "path = CAST('a.jpg' AS BLOB)") == ["gone"])
     assert not (home.sync / "a.jpg").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import FACTORY, Counter, Start, Wait, having, needs_strace, states
+from faulty import FACTORY, Counter, Start, Wait, column, having, needs_strace, states
 from twins import is_cloaked, make_photo
 
 from daemon.service import once
@@ -178,19 +178,23 @@ def processor_s(pid: int) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_fault_27_a_backlog_of_50000_photos_needs_little_memory_and_no_processor_when_idle(
-    home: Home, start: Start, eventually: Wait
+    home: Home, start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
+    photo = make_photo()
+    (home.outbox / ".backlog").mkdir()
     for number in range(50_000):
-        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
-    home.sync.rmdir()  # nobody can publish: all of them wait
+        (home.outbox / ".backlog" / f"{number}.jpg").write_bytes(photo + str(number).encode())
     daemon = start(having(home, rescan_s=3600.0))
+    eventually(lambda: "engine ready" in daemon.log)
+    away = home.sync.rename(tmp_path / "away")  # nobody can publish: all of them wait
     begun_s = time.monotonic()
-    eventually(lambda: states(home).count("ready") == 50_000, within_s=300)
+    (home.outbox / ".backlog").rename(home.outbox / "backlog")
+    eventually(lambda: column(home, "CAST(count(*) AS TEXT)", "state = 'ready'") == ["50000"], within_s=300)
     took_s = time.monotonic() - begun_s
     before_s = processor_s(daemon.process.pid)
     time.sleep(10.0)  # the subject of the test is what happens while nothing does
     idle = (processor_s(daemon.process.pid) - before_s) / 10
-    home.sync.mkdir()
+    away.rename(home.sync)
     eventually(lambda: len(home.published()) >= 500, within_s=120)
     memory_mib = memory_kib(daemon.process.pid) / 1024
     print(f"admitted in {took_s:.0f} s, {memory_mib:.0f} MiB, {100 * idle:.1f} % of a core when idle")

@@ -35,7 +35,7 @@ from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings,
 
 BAD_DEEDS = (Deed.REFUSE, Deed.DIE, Deed.RAISE, Deed.HANG, Deed.NEED_TOO_MUCH, Deed.TAKE_A_SECOND)
 LATEST = "SELECT max(id) FROM photos GROUP BY path"
-CALM_S = 180.0
+CALM_S = 120.0
 
 
 class Reader(threading.Thread):
@@ -110,10 +110,10 @@ class Soak:
             self.daemon = DaemonProcess(self.settings(), self.root / "log")
 
     def arrive(self) -> None:
-        """New photos, one in eight of them a bad one; each in one of four ways."""
+        """New photos, one in thirty of them a bad one."""
         for _ in range(self.random.randint(1, 6)):
             self.serial += 1
-            deed = self.random.choice(BAD_DEEDS) if self.random.random() < 0.12 else Deed.PROTECT
+            deed = self.random.choice(BAD_DEEDS) if self.random.random() < 0.03 else Deed.PROTECT
             folder = self.random.choice(["", "trip/", f"day {self.serial % 7}/"])
             self.put(f"{folder}{self.serial}.jpg", make_photo(deed, seed=self.serial))
 
@@ -218,6 +218,14 @@ class Soak:
         rows = self.latest()
         return [name for name in self.contents if not self.has_ended(rows.get(name), self.contents[name])]
 
+    def calm_down(self) -> None:
+        """Let the daemon finish what waits; give up when nothing has come to an end for long."""
+        left, end_s = len(self.lost()), time.monotonic() + CALM_S
+        while left and time.monotonic() < end_s:
+            time.sleep(0.5)
+            if len(self.lost()) < left:
+                left, end_s = len(self.lost()), time.monotonic() + CALM_S
+
     def has_ended(self, row: sqlite3.Row | None, content: str) -> bool:
         """Whether a photo's newest row is its right end."""
         if row is None or row["state"] not in {"published", "held"}:
@@ -252,9 +260,7 @@ def soak(minutes: float, seed: int) -> int:
             end_s = time.monotonic() + 60 * minutes
             while time.monotonic() < end_s:
                 one.act()
-            end_s = time.monotonic() + CALM_S
-            while one.lost() and time.monotonic() < end_s:
-                time.sleep(0.5)
+            one.calm_down()
             reader.stop.set()
             reader.join()
             reader.look()
