@@ -92,10 +92,7 @@ class Work:
         """Encode the photo with every cloak inside the budget: the file, and its pixels as decoded again."""
         deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
         for _ in range(_FIT_ROUNDS):
-            pixels = self.photo.pixels.copy()
-            for canvas, delta in zip(self.canvases, deltas, strict=True):
-                canvas.add(delta, pixels)
-            data = encode(self.photo, pixels, self.quality)
+            data = encode(self.photo, self._cloaked(deltas), self.quality)
             published = decode(data, heic=self.request.heic).pixels
             shares = [seen.share_of(self.budget) for seen in self.seen(published)]
             if max(shares, default=0.0) <= 1:
@@ -103,6 +100,12 @@ class Work:
             # each cloak fits by itself: these faces overlap, and their cloaks add up
             deltas = [d * (1 if share <= 1 else 0.85) for d, share in zip(deltas, shares, strict=True)]
         return data, published
+
+    def _cloaked(self, deltas: Sequence[Tensor]) -> Pixels:
+        pixels = self.photo.pixels.copy()
+        for canvas, delta in zip(self.canvases, deltas, strict=True):
+            canvas.add(delta, pixels)
+        return pixels
 
     def seen(self, published: Pixels) -> list[Visibility]:
         """Measure every face of the published photo against the original."""
