@@ -14,6 +14,8 @@
     results   what could not be published yet, so that the engine need not repeat it
     kernel    writers, kinds of file systems, limits
     bell, control, orders, caller   signals, the control socket, what it carries, a command's side of it
+    system, notify, journal         what systemd hears; hooks, notices: what the user's programs and desktop hear
+    unit, fit, installer            the systemd units: their text, whether they would work, where they go
     cli*, init, cloak, settings     what a person types and writes
     history, status, why, places, show*, doctor*   what a person asks, read beside the running service
     model, facts, errors, names, files, locks, targets, schema   values and leaves

@@ -7,6 +7,7 @@ one photo twice, and nested sync folders would mix two people's photos.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from daemon.yamltext import Fault, KeyPath, dotted
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
+
+NOTIFY_SEND = "notify-send"
 
 
 class Role(Enum):
@@ -56,6 +59,20 @@ def possible_folder(path: Path) -> Path:
     if taken:
         raise ValueError(f"{path} is not a folder; name the folder, not a file")
     return path
+
+
+def runnable(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command itself if it is empty or its program is there. Raises ValueError saying why not."""
+    if command and shutil.which(command[0]) is None:
+        raise ValueError(f"{command[0]} is no program that can be run; give its full path")
+    return command
+
+
+def showable(desktop: bool) -> bool:
+    """Return the value itself if it is False or messages can be shown. Raises ValueError saying why not."""
+    if desktop and shutil.which(NOTIFY_SEND) is None:
+        raise ValueError(f"{NOTIFY_SEND} is not installed; in Debian it is in the package libnotify-bin")
+    return desktop
 
 
 def ignore_pattern(line: str) -> str:

@@ -61,8 +61,10 @@ class Held:
     reason: str
 
 
-def setup(config: Path | None, user: str) -> Setup:
+def setup(config: Path | None, user: str | None) -> Setup:
     """Take engine and state folder from the configuration, or their defaults where no file was ever written.
+
+    user: who must be in the file, None for nobody in particular.
 
     Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
     the name would cloak toward another identity.
@@ -72,7 +74,7 @@ def setup(config: Path | None, user: str) -> Setup:
         return Setup(EngineConfig(), default_state_dir() / "targets")
     settings = load(path)
     known = [person.name for person in settings.users]
-    if user not in known:
+    if user is not None and user not in known:
         close = get_close_matches(user, known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
         raise ConfigError(f"{path}: has no user {user}; {advice}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from daemon import facts
 from daemon.endings import Endings
+from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
 from daemon.model import Order, Outbox, Photo, State
@@ -118,7 +119,7 @@ class Dispatcher:
         match event:
             case Ready():
                 self._ledger.note(facts.ENGINE, event.device_name)
-                log.info("engine ready on %s", event.device_name)
+                log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
                 self._endings.answered(event.photo, event.outcome, now)
             case Died():

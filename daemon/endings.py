@@ -29,6 +29,7 @@ from daemon.errors import (
     SyncUnavailable,
 )
 from daemon.files import look, read_source
+from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
 from daemon.model import Change, Made, Photo, Settled, Source, State
@@ -156,7 +157,14 @@ class Endings:
             self._keep(photo, protected)
             self._later(photo, str(exc))
         else:
-            log.info("published: %s as %s", printable(photo.source.path), printable(output.relative))
+            log.info(
+                "published: %s as %s",
+                printable(photo.source.path),
+                printable(output.relative),
+                extra=about(
+                    Outcome.PUBLISHED, photo, stage=State.PUBLISHING, seconds=protected.report.seconds
+                ),
+            )
             self._done(photo, State.PUBLISHED)
 
     def _source_gone(self, photo: Photo) -> None:
@@ -180,7 +188,13 @@ class Endings:
                 return
             attempts = photo.attempts
         delay_s = min(self._retry.first_s * 2**photo.attempts, self._retry.longest_s)
-        log.warning("again in %.0f s: %s: %s", delay_s, printable(photo.source.path), printable(reason))
+        log.warning(
+            "again in %.0f s: %s: %s",
+            delay_s,
+            printable(photo.source.path),
+            printable(reason),
+            extra=about(Outcome.LATER, photo, stage=self._ledger.get(photo.id).state),
+        )
         change = Change(
             reason=reason,
             attempts=attempts,
@@ -194,8 +208,15 @@ class Endings:
             self._results.keep(photo.source.outbox.user, photo.input_sha256, protected)
 
     def _end(self, photo: Photo, state: State, reason: str) -> None:
+        stage = self._ledger.get(photo.id).state
         self._ledger.move(photo, state, Change(reason=reason))
-        log.info("%s: %s: %s", state.value, printable(photo.source.path), printable(reason))
+        log.info(
+            "%s: %s: %s",
+            state.value,
+            printable(photo.source.path),
+            printable(reason),
+            extra=about(Outcome[state.name], photo, stage=stage),
+        )
         self._done(photo, state)
 
     def _done(self, photo: Photo, state: State) -> None:

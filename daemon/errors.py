@@ -4,6 +4,7 @@
     |-- ConfigError             the configuration cannot be used
     |-- InputError              a photo named on the command line cannot be read
     |-- OutputError             a command's result cannot be written, or would replace a file
+    |-- ServiceError            the system service cannot be installed or asked
     |-- AlreadyRunning          another fawkesd holds this directory
     |-- NotAnswering            the running service does not answer a command, or there is none
     |-- LedgerError             the ledger cannot be read by this version
@@ -42,6 +43,10 @@ class InputError(DaemonError):
 
 class OutputError(DaemonError):
     """A command's result cannot be written, or would replace a file that is already there."""
+
+
+class ServiceError(DaemonError):
+    """The service would not start as it would be installed, or systemd cannot be asked; the message says why."""
 
 
 class AlreadyRunning(DaemonError):

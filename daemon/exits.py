@@ -12,6 +12,7 @@ from daemon.errors import (
     LedgerUnavailable,
     NotAnswering,
     OutputError,
+    ServiceError,
 )
 from fawkes_engine import EngineError, WeightsError
 
@@ -35,6 +36,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (AlreadyRunning, Exit.TEMP_FAIL),
     (LedgerUnavailable, Exit.TEMP_FAIL),
+    (ServiceError, Exit.UNAVAILABLE),
     (NotAnswering, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from daemon import facts
 from daemon.errors import AlreadyRunning, PublishError
+from daemon.journal import Outcome, about
 from daemon.ledger import Ledger
 from daemon.model import Photo, State
 from daemon.names import printable
@@ -53,6 +54,11 @@ class Lanes:
         return next((lane.paused for lane in self._lanes.values() if lane.paused), None)
 
     @property
+    def paused_users(self) -> dict[str, str]:
+        """Each paused user and the reason."""
+        return {lane.user: lane.paused for lane in self._lanes.values() if lane.paused}
+
+    @property
     def due_s(self) -> float | None:
         """When `reopen` has something to try."""
         return min((lane.retry_at_s for lane in self._lanes.values() if lane.paused), default=None)
@@ -80,7 +86,7 @@ class Lanes:
         """Publish nothing for this user until the folder is proven again."""
         lane = self._lanes[user]
         if reason != lane.paused:
-            log.error("user %s: paused: %s", user, printable(reason))
+            log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
             self._ledger.note(facts.PAUSED + user, reason)
         lane.paused = reason
         lane.retry_at_s = now + _REPROBE_S
@@ -113,6 +119,6 @@ class Lanes:
             self.pause(lane.user, str(exc), now)
         else:
             if lane.retry_at_s:
-                log.info("user %s: publishing again", lane.user)
+                log.info("user %s: publishing again", lane.user, extra=about(Outcome.RESUMED, user=lane.user))
                 self._ledger.forget(facts.PAUSED + lane.user)
             lane.paused = None

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from daemon.child import Child
 from daemon.errors import EngineStartError
+from daemon.journal import Outcome, about
 from daemon.model import Photo
 from daemon.names import printable
 from daemon.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
@@ -60,6 +61,7 @@ class EnginePool:
         self._start_at_s: float | None = None
         self._failures = 0
         self._was_ever_ready = False
+        self._signs_of_life = 0
 
     @property
     def connection(self) -> Connection | None:
@@ -75,6 +77,16 @@ class EnginePool:
     def is_idle(self) -> bool:
         """Whether a batch can be submitted."""
         return self._ready is not None and not self._batch
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine with its models loaded is there."""
+        return self._ready is not None
+
+    @property
+    def signs_of_life(self) -> int:
+        """How often an engine has said anything; grows while one gets on with a batch."""
+        return self._signs_of_life
 
     @property
     def fingerprint(self) -> str:
@@ -119,6 +131,7 @@ class EnginePool:
         failed: Failed | None = None
         for message in self._child.receive():
             self._sign_of_life_s = now
+            self._signs_of_life += 1
             if isinstance(message, Failed):
                 failed = message
             else:
@@ -173,5 +186,10 @@ class EnginePool:
             raise EngineStartError(f"the engine cannot be started: {reason}")
         delay_s = min(_RESPAWN_FIRST_S * 2 ** (self._failures - 1), _RESPAWN_LONGEST_S)
         self._start_at_s = now + delay_s
-        log.warning("engine stopped: %s; next start in %.0f s", printable(reason), delay_s)
+        log.warning(
+            "engine stopped: %s; next start in %.0f s",
+            printable(reason),
+            delay_s,
+            extra=about(Outcome.ENGINE_STOPPED),
+        )
         return died

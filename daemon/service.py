@@ -7,6 +7,7 @@ Watchdog's own threads only append to a queue.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from daemon import facts
+from daemon import facts, journal, show, status
 from daemon.bell import Bell, bell
 from daemon.containers import file_is_finished
 from daemon.control import Control
@@ -26,17 +27,21 @@ from daemon.errors import (
     DaemonError,
     EngineStartError,
     InputError,
+    LedgerError,
     LedgerUnavailable,
     SyncUnavailable,
 )
 from daemon.exits import Exit, code_of
 from daemon.files import explain, look
+from daemon.hooks import Hooks
 from daemon.intake import Intake
 from daemon.lanes import Lane, Lanes
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.locks import DirectoryLock, make_private
 from daemon.model import HeldPhoto, Outbox, Photo, Progress, State
 from daemon.names import printable
+from daemon.notices import Notices, Situation
+from daemon.notify import Health, Notifier
 from daemon.orders import AnyOrder, Reload, apply
 from daemon.pool import EnginePool
 from daemon.publisher import Publisher
@@ -72,7 +77,8 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
 
     reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    journal.set_up()
+    faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
     try:
         with bell() as signals:
             _run(settings, reread, factory, signals)
@@ -89,13 +95,14 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
     """
     following: Settings | None = settings
     proven: Settings | None = None
+    notifier = Notifier(lambda: _status_line(settings))
     has_served = is_waiting = False
     while following is not None and not (has_served and signals.stopping):
         settings = following
         try:
             with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
                 has_served, is_waiting = True, False
-                supervisor.serve()
+                supervisor.serve(notifier)
             following, proven = supervisor.following, settings
         except LedgerUnavailable as exc:
             if not has_served:
@@ -103,12 +110,20 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
             if not is_waiting:
                 log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
             is_waiting = True
+            notifier.waits(str(exc))
             wait([signals.read_fd], _LEDGER_PAUSE_S)
         except (AlreadyRunning, EngineStartError) as exc:
             if proven is None:
                 raise
             log.warning("the new configuration cannot be used: %s; going on as before", printable(str(exc)))
             following, proven = proven, None
+
+
+def _status_line(settings: Settings) -> str:
+    try:
+        return next(show.status_lines(status.read(settings)))
+    except LedgerError as exc:
+        return printable(str(exc))
 
 
 def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
@@ -134,6 +149,7 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
         supervisor.finish()
+        supervisor.hooks.drain()
         paused = supervisor.lanes.paused
         held = supervisor.held()
     if paused:
@@ -162,6 +178,7 @@ class Supervisor:
         self._bell = signals
         self._reread = reread
         self._stack = contextlib.ExitStack()
+        self._watcher: Watcher | None = None
         self.following: Settings | None = None
 
     def __enter__(self) -> Supervisor:
@@ -183,6 +200,9 @@ class Supervisor:
         stack.callback(self.ledger.close)
         self.ledger.forget(facts.ENGINE)  # the engine of an earlier run is gone
         self.ledger.pauses.configure(outboxes)
+        self.hooks = Hooks(settings)
+        self.hooks.start()
+        stack.callback(self.hooks.stop)
         self.lanes = self._make_lanes()
         stack.callback(self.lanes.close)
         self.lanes.open(time.monotonic())
@@ -201,7 +221,7 @@ class Supervisor:
             results,
             settings.retry,
             settle_again=self._intake.settle_again,
-            on_end=self._on_end,
+            on_end=self._ended,
         )
         self._dispatcher = Dispatcher(
             roots,
@@ -213,18 +233,24 @@ class Supervisor:
             batch_photos=settings.engine.batch_photos,
             order=settings.watch.order,
         )
+        self._notices = Notices(self._situation, self.hooks.run) if settings.hooks.desktop else None
         self._control = Control(settings.state_dir, self._obey)
         stack.callback(self._control.close)
 
-    def serve(self) -> None:
+    def serve(self, notifier: Notifier) -> None:
         """Listen for photos, keep the engine loaded, and work until a signal or a reload."""
         self._watch()
         while not self.is_done:
-            self.sleep_until(self.step())
+            due_s = self.step()
+            self.sleep_until(min(due_s, notifier.step(self._health(), time.monotonic())))
+        if self._bell.stopping:
+            notifier.stopping()
+        else:
+            notifier.reloading()
         self.finish()
 
     def _watch(self) -> None:
-        watcher = Watcher(self._arrive)
+        self._watcher = watcher = Watcher(self._arrive)
         watcher.start()
         self._stack.callback(watcher.stop)
         self._intake.watcher = watcher
@@ -258,7 +284,8 @@ class Supervisor:
         if self.is_done:
             return now
         # Asked last: the dispatcher may have sent a changed photo back to settle.
-        due = [self._intake.due_s, engine_due_s, self._control.due_s]
+        notices_due_s = self._notices.step(now) if self._notices else None
+        due = [self._intake.due_s, engine_due_s, self._control.due_s, notices_due_s]
         return min(due_s for due_s in due if due_s is not None)
 
     def sleep_until(self, due_s: float) -> None:
@@ -282,6 +309,22 @@ class Supervisor:
             HeldPhoto(photo.source.outbox.user, photo.source.path, photo.reason or "")
             for photo in self.ledger.in_state(State.HELD)
         )
+
+    def _health(self) -> Health:
+        return Health(
+            engine_ready=self.pool.is_ready,
+            watching=self._watcher is not None and self._watcher.is_alive,
+            working=bool(self.pool.in_work),
+            progress=self.pool.signs_of_life,
+        )
+
+    def _situation(self) -> Situation:
+        held = self.ledger.count(State.HELD)
+        return Situation(held, self._dispatcher.waiting, self.lanes.paused_users)
+
+    def _ended(self, photo: Photo, state: State) -> None:
+        self.hooks.on_end(self.ledger.get(photo.id))
+        self._on_end(photo, state)
 
     def _arrive(self, arrival: Arrival) -> None:
         self._intake.arrive(arrival)
@@ -323,7 +366,7 @@ class Supervisor:
         for user in self._settings.users:
             folder = SyncFolder(user.sync, user.staging_dir, self.ledger)
             lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
-        return Lanes(lanes, self.ledger, self._on_end)
+        return Lanes(lanes, self.ledger, self._ended)
 
     def _make_intake(self, roots: Roots) -> Intake:
         readiness = Readiness(

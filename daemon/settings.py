@@ -57,6 +57,7 @@ UserName = Annotated[
     str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+Command = Annotated[tuple[Text, ...], AfterValidator(checks.runnable)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
@@ -199,6 +200,24 @@ class RetrySettings(_Keys):
         return self
 
 
+class HookSettings(_Keys):
+    """Programs that are told what happens."""
+
+    on_published: Command = ()
+    """Program and arguments, as a list, run after each published photo; [] is none. No shell reads it. It
+    finds FAWKESD_EVENT, FAWKESD_USER, FAWKESD_PHOTO and FAWKESD_OUTPUT in its environment."""
+
+    on_held: Command = ()
+    """The same after each photo that is held; FAWKESD_REASON says why, and there is no FAWKESD_OUTPUT."""
+
+    limit_s: Annotated[Number, Field(le=3600)] = 30.0
+    """Seconds (above 0, at most 3600) after which such a program is ended. They run one at a time."""
+
+    desktop: Annotated[bool, Field(strict=True), AfterValidator(checks.showable)] = False
+    """Whether changes of the state are shown on the desktop (with notify-send, at most one a minute):
+    photos held, a user paused or publishing again, a backlog done. Only for a service of your own session."""
+
+
 class Settings(_Keys):
     """The whole configuration of fawkesd."""
 
@@ -223,6 +242,9 @@ class Settings(_Keys):
 
     retry: RetrySettings = RetrySettings()
     """What happens when a photo fails for a reason that may pass, such as a full disk."""
+
+    hooks: HookSettings = HookSettings()
+    """Programs that are told what happens."""
 
     @property
     def targets_dir(self) -> Path:

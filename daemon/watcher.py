@@ -74,6 +74,11 @@ class Watcher:
         self._observer.join()
         _WATCHDOG_LOG.removeHandler(self._losses)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that hands events over is there; those that read them end with their outbox."""
+        return self._observer.is_alive()
+
     def rearm(self, outbox: Outbox) -> None:
         """Watch an outbox, or watch it anew if it came back or was replaced.
 

@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from fawkes_engine.types import (
+    STRANGER,
     Budget,
     EngineError,
     EngineSettings,
@@ -32,6 +33,7 @@ from fawkes_engine.types import (
 )
 
 __all__ = [
+    "STRANGER",
     "Budget",
     "EngineError",
     "EngineSettings",

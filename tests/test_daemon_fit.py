@@ -1,0 +1,148 @@
+"""What `service install` refuses, on real folders, mounts and rights."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Home
+
+from daemon import fit
+from daemon.errors import ServiceError
+from daemon.fit import objections
+from daemon.installer import install
+from daemon.settings import Settings, UserSettings
+from daemon.unit import Scope, Service
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def service(home: Home, scope: Scope = Scope.SYSTEM, *, name: str = "daemon") -> Service:
+    return Service(home.settings, home.write_config(), pwd.getpwnam(name), scope, once=False)
+
+
+def told(one: Service) -> str:
+    return "\n".join(objections(one))
+
+
+@pytest.fixture
+def open_home(home: Home) -> Iterator[Home]:
+    """A home whose folders anybody may enter, since pytest's are private to root."""
+    home.settings.state_dir.mkdir()
+    folders = [
+        home.outbox,
+        home.sync,
+        home.state_dir,
+        *[p for p in home.outbox.parents if p.owner() == "root"],
+    ]
+    private = [folder for folder in folders if folder.stat().st_mode & 0o005 != 0o005]
+    modes = {folder: folder.stat().st_mode for folder in private}
+    for folder in private:
+        folder.chmod(0o755)
+    yield home
+    for folder, mode in modes.items():
+        folder.chmod(mode)
+
+
+@needs_root
+def test_rights_that_are_missing_are_named_with_the_folder(open_home: Home) -> None:
+    open_home.outbox.chmod(0o700)
+
+    said = told(service(open_home))
+
+    assert f"daemon may not read {open_home.outbox}" in said
+    assert f"daemon may not write to {open_home.sync}" in said
+
+
+@needs_root
+def test_a_user_with_every_right_is_not_complained_about(open_home: Home) -> None:
+    account = pwd.getpwnam("daemon")
+    for folder in (open_home.sync, open_home.state_dir, open_home.sync.parent):
+        os.chown(folder, account.pw_uid, account.pw_gid)
+
+    assert not [
+        line for line in told(service(open_home)).splitlines() if "Python" not in line and "run" not in line
+    ]
+
+
+@needs_root
+def test_a_service_of_root_is_refused(home: Home) -> None:
+    assert "the service would be root" in told(service(home, name="root"))
+    assert "installed by its user, not by root" in told(service(home, Scope.USER))
+
+
+@needs_root
+def test_staging_on_another_mount_of_the_same_disk_is_refused(home: Home, tmp_path: Path) -> None:
+    other = tmp_path / "bound"
+    other.mkdir()
+    subprocess.run(["mount", "--bind", tmp_path, other], check=True)
+    try:
+        (user,) = home.settings.users
+        moved = user.model_copy(update={"staging": other / "staging"})
+        settings = home.settings.model_copy(update={"users": (moved,)})
+        said = "\n".join(
+            objections(Service(settings, home.write_config(), pwd.getpwnam("daemon"), Scope.SYSTEM, False))
+        )
+    finally:
+        subprocess.run(["umount", other], check=True)
+
+    assert "two mounts" in said
+
+
+def test_a_common_folder_that_is_a_whole_home_is_refused(tmp_path: Path) -> None:
+    account = pwd.struct_passwd(("ada", "x", os.getuid(), os.getgid(), "", str(tmp_path), "/bin/sh"))
+    for name in ("outbox", "sync"):
+        (tmp_path / name).mkdir()
+    user = UserSettings(name="ada", outboxes=(tmp_path / "outbox",), sync=tmp_path / "sync")
+    settings = Settings(state_dir=tmp_path / "state", users=(user,))
+
+    said = told(Service(settings, tmp_path / "fawkesd.yaml", account, Scope.SYSTEM, once=False))
+
+    assert "all of which would be opened for writing" in said
+
+
+def test_a_place_of_fstab_that_is_not_mounted_is_refused(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(home.outbox).replace(" ", "\\040")
+    (tmp_path / "fstab").write_text(
+        f"# /dev/sda1 / ext4\nUUID=1 {place} ext4 defaults 0 2\nUUID=2 none swap sw 0 0\n"
+    )
+    monkeypatch.setattr(fit, "_FSTAB", tmp_path / "fstab")
+
+    assert f"{home.outbox} lies on {home.outbox}, which /etc/fstab mounts, and which is not mounted" in told(
+        service(home)
+    )
+
+
+def test_a_refused_install_writes_nothing_and_tells_every_reason(home: Home, tmp_path: Path) -> None:
+    scope = Scope.USER if os.geteuid() == 0 else Scope.SYSTEM
+
+    with pytest.raises(ServiceError, match="would not work"):
+        install(service(home, scope), enable=True)
+
+    assert not home.state_dir.exists()
+
+
+def test_without_systemd_the_command_says_so(home: Home, tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    units = tmp_path / "config" / "systemd" / "user"
+    units.mkdir(parents=True)
+    (units / "fawkesd.service").touch()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "service", "status"],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 69
+    assert "does not run systemd" in done.stderr

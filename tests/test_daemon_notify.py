@@ -1,0 +1,209 @@
+"""What the service manager hears, on real sockets and from the real daemon."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import DaemonProcess, Home
+from twins import Deed, make_photo
+
+from daemon import show, status, system
+from daemon.notify import Health, Notifier
+
+Start = Callable[..., DaemonProcess]
+Wait = Callable[..., None]
+LOADING = Health(engine_ready=False, watching=True, working=False, progress=0)
+IDLE = Health(engine_ready=True, watching=True, working=False, progress=1)
+
+
+class Manager:
+    """The service manager's end of the notify socket. heard: every assignment so far, in order."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._socket.setblocking(False)
+        self._heard: list[str] = []
+
+    @property
+    def heard(self) -> list[str]:
+        try:
+            while True:
+                self._heard += self._socket.recv(65536).decode().split("\n")
+        except BlockingIOError:
+            return self._heard
+
+    def count(self, assignment: str) -> int:
+        return self.heard.count(assignment)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return (
+        str(tmp_path / "notify")
+        if request.param == "path"
+        else f"@fawkesd-test-{os.getpid()}-{tmp_path.name}"
+    )
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    one = Manager(str(tmp_path / "notify"))
+    yield one
+    one.close()
+
+
+def test_both_kinds_of_address_are_spoken_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    manager = Manager(address)
+
+    system.notify("READY=1", "STATUS=here")
+
+    assert manager.heard == ["READY=1", "STATUS=here"]
+    manager.close()
+
+
+def test_the_same_is_said_with_systemd_python(manager: Manager) -> None:
+    packages = Path("/usr/lib/python3/dist-packages")
+    program = (
+        f"import sys; sys.path.append({str(packages)!r}); from daemon import system;"
+        "system.sd_daemon or sys.exit(3); system.notify('READY=1', 'STATUS=here')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.DEVNULL)
+    if done.returncode == 3:
+        pytest.skip("systemd-python is not installed for this version of Python")
+
+    assert manager.heard == ["READY=1", "STATUS=here"]
+
+
+@pytest.mark.parametrize("where", ["", "nowhere", "/no/such/socket"])
+def test_nobody_listening_is_no_fault(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", where)
+
+    system.notify("READY=1")
+
+
+def test_without_a_manager_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+    assert Notifier(lambda: "fine").step(IDLE, 0.0) == math.inf
+
+
+def test_a_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    assert system.watchdog_s() == 3.0
+
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert system.watchdog_s() is None
+
+
+def test_more_time_is_asked_for_until_the_engine_is_ready(manager: Manager) -> None:
+    notifier = Notifier(lambda: "fine")
+
+    assert notifier.step(LOADING, 0.0) == 10.0
+    assert notifier.step(LOADING, 5.0) == 10.0
+    notifier.step(LOADING, 10.0)
+    assert manager.heard == ["EXTEND_TIMEOUT_USEC=60000000", "STATUS=loading the models"] * 2
+    notifier.step(IDLE, 11.0)
+    assert manager.heard[4:] == ["READY=1", "STATUS=fine"]
+
+
+def test_a_status_is_told_when_it_changes_and_not_in_bursts(manager: Manager) -> None:
+    lines = itertools.chain(["one", "one", "two"], itertools.repeat("three"))
+    notifier = Notifier(lambda: next(lines))
+
+    due = [notifier.step(IDLE, now) for now in (0.0, 1.0, 2.0, 4.0, 4.5, 6.0, 9.0)]
+
+    assert manager.heard == ["READY=1", "STATUS=one", "STATUS=two", "STATUS=three"]
+    assert due == [2.0, 2.0, math.inf, 6.0, 6.0, 8.0, math.inf]
+
+
+def test_the_watchdog_is_fed_only_while_every_part_gets_on(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    notifier = Notifier(lambda: "fine")
+
+    def fed(now: float, *, watching: bool = True, working: bool = True, progress: int) -> bool:
+        before = manager.count("WATCHDOG=1")
+        notifier.step(Health(True, watching, working, progress), now)
+        return manager.count("WATCHDOG=1") > before
+
+    assert fed(0.0, progress=1)
+    assert not fed(5.0, progress=2), "it is not due"
+    assert fed(10.0, progress=3)
+    assert not fed(20.0, progress=3), "the engine made no step"
+    assert not fed(21.0, progress=3)
+    assert fed(22.0, progress=4)
+    assert not fed(32.0, watching=False, progress=5)
+    assert fed(33.0, working=False, progress=4), "an idle engine makes no steps"
+
+
+def test_the_daemon_is_ready_with_its_engine_and_tells_the_status_and_the_end(
+    manager: Manager, home: Home, start: Start, eventually: Wait
+) -> None:
+    daemon = start(home.settings)
+    eventually(lambda: "READY=1" in manager.heard)
+    assert manager.heard[0].startswith("EXTEND_TIMEOUT_USEC=")
+    assert "engine ready" in daemon.log
+
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    eventually(lambda: "published" in daemon.log)
+    line = next(iter(show.status_lines(status.read(home.settings))))
+    eventually(lambda: f"STATUS={line}" in manager.heard)
+    assert daemon.stop() == 0
+    assert manager.heard[-2] == "STOPPING=1"
+
+
+def test_an_engine_that_hangs_gets_the_watchdog_no_food(
+    manager: Manager, home: Home, start: Start, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "600000")
+    daemon = start(home.settings)
+    eventually(lambda: manager.count("WATCHDOG=1") >= 3)
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    eventually(lambda: status.read(home.settings).users[0].waiting == 1)
+    os.kill(daemon.engine_pid, signal.SIGSTOP)
+
+    def is_silent() -> bool:
+        before = manager.count("WATCHDOG=1")
+        time.sleep(1.0)  # five times its interval
+        return manager.count("WATCHDOG=1") == before
+
+    eventually(is_silent)
+    os.kill(daemon.engine_pid, signal.SIGCONT)
+    eventually(lambda: home.published() == ["a.jpg"])
+    fed = manager.count("WATCHDOG=1")
+    eventually(lambda: manager.count("WATCHDOG=1") > fed)
+
+
+def test_a_reload_is_told_with_its_time_and_ends_in_ready(
+    manager: Manager, home: Home, start: Start, eventually: Wait
+) -> None:
+    home.write_config()
+    daemon = start(home.settings)
+    eventually(lambda: manager.count("READY=1") == 1)
+    before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+    daemon.process.send_signal(signal.SIGHUP)
+
+    eventually(lambda: manager.count("READY=1") == 2)
+    heard = manager.heard
+    place = heard.index("RELOADING=1")
+    assert int(heard[place + 1].removeprefix("MONOTONIC_USEC=")) >= before_us
+    assert "READY=1" in heard[place:]

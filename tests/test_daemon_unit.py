@@ -1,0 +1,176 @@
+"""The units as text, judged by systemd's own tools."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Home
+
+from daemon.errors import ServiceError
+from daemon.settings import EngineConfig
+from daemon.unit import ALL_UNITS, Scope, Service, parent_of_both, text_of
+
+ROOT = Path(__file__).parents[1]
+WORST_SCORE = 1.3
+KINDS = [(scope, once) for scope in Scope for once in (False, True)]
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def account() -> pwd.struct_passwd:
+    """Some account that is neither root nor nobody, as a photographer's is."""
+    return pwd.getpwnam("daemon")
+
+
+def service(home: Home, scope: Scope = Scope.SYSTEM, *, once: bool = False, device: str = "cpu") -> Service:
+    settings = home.settings.model_copy(update={"engine": EngineConfig(device=device)})
+    return Service(settings, home.write_config(), account(), scope, once)
+
+
+def values(text: str, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("scope", "once"), KINDS)
+@needs_systemd
+def test_systemd_finds_no_fault_in_any_unit(home: Home, tmp_path: Path, scope: Scope, once: bool) -> None:
+    one = service(home, scope, once=once)
+    folder = tmp_path / "Units with a blank"
+    folder.mkdir()
+    for unit in one.units:
+        (folder / unit).write_text(text_of(one, unit))
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", f"--{scope.value}"]
+        + [str(folder / unit) for unit in one.units],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("once", [False, True])
+@needs_systemd
+def test_the_sandbox_of_a_system_service_scores_well(
+    home: Home, tmp_path: Path, device: str, once: bool
+) -> None:
+    one = service(home, once=once, device=device)
+    file = tmp_path / one.units[0]
+    file.write_text(text_of(one, one.units[0]))
+
+    done = subprocess.run(
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=true",
+            f"--threshold={round(10 * WORST_SCORE)}",
+            str(file),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+def test_one_writable_mount_holds_staging_and_sync(home: Home) -> None:
+    text = text_of(service(home), "fawkesd.service")
+
+    (user,) = home.settings.users
+    assert values(text, "BindPaths") == [f"-{home.sync.parent}"]
+    assert user.staging_dir.is_relative_to(parent_of_both(user))
+    assert user.sync.is_relative_to(parent_of_both(user))
+
+
+def test_outboxes_are_mounted_read_only_inside_a_writable_folder(home: Home) -> None:
+    (readable,) = values(text_of(service(home), "fawkesd.service"), "BindReadOnlyPaths")
+
+    assert f"-{home.outbox}" in readable.split()
+    assert f"-{home.sync.parent}" not in readable.split()
+
+
+def test_the_watchdog_waits_longer_than_the_service_does_for_its_engine(home: Home) -> None:
+    settings = home.settings.model_copy(update={"engine": EngineConfig(photo_timeout_s=600.0)})
+    slow = Service(settings, home.write_config(), account(), Scope.SYSTEM, once=False)
+
+    assert values(text_of(slow, "fawkesd.service"), "WatchdogSec") == ["660"]
+    assert values(text_of(service(home), "fawkesd.service"), "WatchdogSec") == ["960"]
+
+
+def test_an_nvidia_card_is_reached_and_a_cpu_service_has_no_devices(home: Home) -> None:
+    with_card = text_of(service(home, device="cuda:0"), "fawkesd.service")
+    without = text_of(service(home, device="cpu"), "fawkesd.service")
+
+    assert "char-nvidia-uvm rw" in values(with_card, "DeviceAllow")
+    assert values(with_card, "PrivateDevices") == ["no"]
+    assert values(without, "PrivateDevices") == ["yes"]
+    assert not values(without, "DeviceAllow")
+
+
+def test_nothing_is_left_to_fill_in_and_nothing_denies_pytorch_its_code(home: Home) -> None:
+    for scope, once in KINDS:
+        one = service(home, scope, once=once)
+        for unit in one.units:
+            text = text_of(one, unit)
+            assert not re.search(r"@[A-Z_]+@", text)
+            assert not values(text, "MemoryDenyWriteExecute")
+
+
+def test_blanks_and_percent_signs_in_paths_reach_systemd_as_they_are(home: Home, tmp_path: Path) -> None:
+    outbox = tmp_path / "100 % mine"
+    outbox.mkdir()
+    one = service(home.with_outbox(outbox))
+
+    (readable,) = values(text_of(one, "fawkesd.service"), "BindReadOnlyPaths")
+
+    assert f'"-{tmp_path}/100 %% mine"' in readable
+
+
+@pytest.mark.parametrize("name", ["a:b", 'say "a"', "back\\slash", "$HOME", "two\nlines"])
+def test_a_path_that_a_unit_cannot_hold_is_refused(home: Home, tmp_path: Path, name: str) -> None:
+    outbox = tmp_path / name
+    outbox.mkdir()
+
+    with pytest.raises(ServiceError, match="cannot hold"):
+        text_of(service(home.with_outbox(outbox)), "fawkesd.service")
+
+
+def test_every_template_and_the_catalogue_come_with_the_package() -> None:
+    names = {path.name for path in (ROOT / "service").iterdir()}
+
+    assert {f"{unit}.in" for unit in ALL_UNITS} <= names
+    assert (ROOT / "daemon" / "templates").resolve() == ROOT / "service"
+
+
+def test_service_show_prints_every_unit(home: Home) -> None:
+    for options, units in (([], ["fawkesd.service"]), (["--once"], [u for u in ALL_UNITS if "once" in u])):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "daemon",
+                "service",
+                "show",
+                *options,
+                "--config",
+                str(home.write_config()),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        assert re.findall(r"^# ---- (.*)$", done.stdout, re.MULTILINE) == units
