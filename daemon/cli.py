@@ -194,7 +194,7 @@ def cloak_photos(
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
     """
     setup = cloak.setup(config, user)
-    order = cloak.Order(tuple(photos), user, out, force)
+    order = cloak.Order(tuple(photos), setup.request, out, force)
     cloak.check(order)
     engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
     held = False

@@ -53,7 +53,7 @@ def list_people(config: Config = None, as_json: Json = False) -> None:
 
     Names that begin with ~ are other people who were in users' photos.
     """
-    store = FileTargetStore(cloak.setup(config, None).targets_dir)
+    store = FileTargetStore(cloak.targets_dir(config))
     targets = {person: target for person in store.people() if (target := store.get(person))}
     if as_json:
         found = {p: {"target": t.identity, "chosen_at": t.chosen_at} for p, t in targets.items()}
@@ -76,7 +76,7 @@ def forget_people(
     """
     if bool(people) == strangers:
         raise typer.BadParameter("name the people, or say --strangers")
-    store = FileTargetStore(cloak.setup(config, None).targets_dir)
+    store = FileTargetStore(cloak.targets_dir(config))
     known = store.people()
     wanted = [p for p in known if p.startswith(STRANGER)] if strangers else people or []
     for person in wanted:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,18 +29,22 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How to cloak. targets_dir: folder of the users' fixed identities."""
+    """How to cloak. targets_dir: folder of the users' fixed identities. request: as in `Order`."""
 
     engine: EngineConfig
     targets_dir: Path
+    request: Callable[[bytes], Request]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to cloak. user: whose identity. out: folder of the results. force: replace existing files."""
+    """What to cloak.
+
+    request: makes the engine's order from a photo. out: folder of the results. force: replace existing files.
+    """
 
     photos: tuple[Path, ...]
-    user: str
+    request: Callable[[bytes], Request]
     out: Path
     force: bool
 
@@ -61,24 +66,30 @@ class Held:
     reason: str
 
 
-def setup(config: Path | None, user: str | None) -> Setup:
+def setup(config: Path | None, user: str) -> Setup:
     """Take engine and state folder from the configuration, or their defaults where no file was ever written.
-
-    user: who must be in the file, None for nobody in particular.
 
     Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
     the name would cloak toward another identity.
     """
     path = config or default_config_path()
     if config is None and not path.exists():
-        return Setup(EngineConfig(), default_state_dir() / "targets")
+        return Setup(EngineConfig(), default_state_dir() / "targets", partial(Request, user=user))
     settings = load(path)
     known = [person.name for person in settings.users]
-    if user is not None and user not in known:
+    if user not in known:
         close = get_close_matches(user, known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
         raise ConfigError(f"{path}: has no user {user}; {advice}")
-    return Setup(settings.engine, settings.targets_dir)
+    return Setup(settings.engine, settings.targets_dir, partial(settings.request, user))
+
+
+def targets_dir(config: Path | None) -> Path:
+    """Return the folder of everyone's fixed identities. Raises ConfigError as `setup` does."""
+    path = config or default_config_path()
+    if config is None and not path.exists():
+        return default_state_dir() / "targets"
+    return load(path).targets_dir
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
@@ -110,7 +121,7 @@ def cloak(order: Order, engine: Engine, batch_photos: int) -> Iterator[Cloaked |
     shelf = _Shelf(order)
     for start in range(0, len(order.photos), batch_photos):
         group = order.photos[start : start + batch_photos]
-        requests = [Request(data=_read(photo), user=order.user) for photo in group]
+        requests = [order.request(_read(photo)) for photo in group]
         for photo, result in zip(group, engine.protect(requests), strict=True):
             yield shelf.store(photo, result)
 

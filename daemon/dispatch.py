@@ -12,12 +12,11 @@ from daemon.endings import Endings
 from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
-from daemon.model import Order, Outbox, Photo, State
+from daemon.model import Outbox, Photo, State
 from daemon.pool import Answer, Died, EnginePool, Event
 from daemon.roots import Roots
-from daemon.settings import RetrySettings
+from daemon.settings import Settings
 from daemon.worker import Ready
-from fawkes_engine import Request
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +33,17 @@ class Dispatcher:
         ledger: Ledger,
         pool: EnginePool,
         endings: Endings,
-        retry: RetrySettings,
-        *,
-        batch_photos: int,
-        order: Order,
+        settings: Settings,
     ) -> None:
         self._roots = roots
         self._lanes = lanes
         self._ledger = ledger
         self._pool = pool
         self._endings = endings
-        self._retry = retry
-        self._batch_photos = batch_photos
-        self._order = order
+        self._retry = settings.retry
+        self._batch_photos = settings.engine.batch_photos
+        self._order = settings.watch.order
+        self._request = settings.request
 
     @property
     def waiting(self) -> int:
@@ -92,7 +89,7 @@ class Dispatcher:
             read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
             if not self._endings.from_before(read, self._pool.fingerprint, now):
                 taken.append(read)
-                requests.append(Request(data, photo.source.outbox.user))
+                requests.append(self._request(photo.source.outbox.user, data))
         if taken:
             self._pool.submit(taken, requests, now)
 

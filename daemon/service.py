@@ -229,9 +229,7 @@ class Supervisor:
             self.ledger,
             self.pool,
             self._endings,
-            settings.retry,
-            batch_photos=settings.engine.batch_photos,
-            order=settings.watch.order,
+            settings,
         )
         self._notices = Notices(self._situation, self.hooks.run) if settings.hooks.desktop else None
         self._control = Control(settings.state_dir, self._obey)

@@ -24,7 +24,7 @@ from pydantic import (
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
 from daemon.model import Order
-from fawkes_engine import Budget, EngineSettings
+from fawkes_engine import Budget, EngineSettings, HeicAs, MetadataPolicy, Request
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -69,6 +69,23 @@ class _Keys(BaseModel):  # docstrings as documentation: one text for the code, t
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class MetadataSettings(_Keys):
+    """What a published photo says about itself."""
+
+    gps: Literal["strip", "keep"] = "strip"
+    """strip or keep the place where the photo was taken."""
+
+    camera: Literal["keep", "strip"] = "keep"
+    """keep or strip camera, lens and exposure."""
+
+    all: Literal["keep", "strip"] = "keep"
+    """strip leaves nothing but the colour profile and the resolution, whatever the two keys above say."""
+
+    def to_engine(self) -> MetadataPolicy:
+        """Return the same policy as the engine takes it."""
+        return MetadataPolicy(gps=self.gps == "keep", camera=self.camera == "keep", all=self.all == "keep")
+
+
 class UserSettings(_Keys):
     """One person: where their photos arrive and where the cloaked copies go."""
 
@@ -88,6 +105,22 @@ class UserSettings(_Keys):
     """Folder where copies are finished before they appear in the sync folder; it must be on the same
     disk. null is a folder beside the sync folder, which fits unless your sync tool uploads that place
     too."""
+
+    faces: Literal["all", "mine"] = "all"
+    """all or mine: whose faces are cloaked. all is safer: a face of yours that is not known as yours, seen from
+    the side for instance, is cloaked too. mine leaves everyone else as they are."""
+
+    no_face: Literal["hold", "publish"] = "hold"
+    """hold or publish: what becomes of a photo in which no face is found. hold is safer, since a face may have
+    been missed; publish writes it anew without the metadata that is never kept."""
+
+    metadata: MetadataSettings = MetadataSettings()
+    """What a published photo says about itself. Rights, caption, dates and rating are kept. Thumbnails, serial
+    numbers, owner names, face regions, persons, keywords and maker notes never are."""
+
+    heic: Literal["jpeg", "heic"] = "jpeg"
+    """jpeg or heic: the format in which HEIC and HEIF photos, as phones take them, are published. JPEG keeps a
+    cloak better and opens everywhere."""
 
     ignore: tuple[Pattern, ...] = ()
     """Files in the outboxes that are none of ours, as lines of a .gitignore: "raw/", "*_draft.jpg",
@@ -245,6 +278,18 @@ class Settings(_Keys):
 
     hooks: HookSettings = HookSettings()
     """Programs that are told what happens."""
+
+    def request(self, user: str, data: bytes) -> Request:
+        """Return what the engine shall do with a photo of one of the users."""
+        theirs = next(person for person in self.users if person.name == user)
+        return Request(
+            data,
+            user,
+            only_mine=theirs.faces == "mine",
+            publish_faceless=theirs.no_face == "publish",
+            metadata=theirs.metadata.to_engine(),
+            heic=HeicAs(theirs.heic),
+        )
 
     @property
     def targets_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""The square piece of a photo around one face, at the size it is worked on, and the way back.
+"""The square piece of a photo around one face, at the size it is worked on and in sRGB, and the way back.
 
 Faces are worked on at native size up to 224 px (the face region), larger ones are reduced to that: a tracker
 sees no more, and a delta found at 224 px stays smooth when it is enlarged. Axes: C channels, S side, H, W.
@@ -10,17 +10,20 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.cloak import CONTEXT_GROWTH, REGION_GROWTH
+from fawkes_engine.colour import ColourSpace
 from fawkes_engine.faces import Face, Pixels, Similarity
 from fawkes_engine.visibility import PAPER_FACE_PX
 
 _SIDE_STEP = 32  # canvases come in few sizes, so that faces share batches
 _FEATHER = 0.08  # of the region's side: the cloak fades out over this width, so no seam shows
 _BLOCK = 8  # JPEG's block side
+_BAND = 256  # rows that are converted at a time; bounds memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Canvas:
 
     left, top: of the square in the photo, px, may be negative. native_side: of the square in the photo.
     side: S, of the square as worked on. region: x0, y0, x1, y1 of the pixels a cloak may change, in the photo.
+    colour: the space of the photo's pixels, None for sRGB.
     """
 
     left: int
@@ -36,9 +40,10 @@ class Canvas:
     native_side: int
     side: int
     region: tuple[int, int, int, int]
+    colour: ColourSpace | None
 
     @classmethod
-    def around(cls, face: Face, pixels: Pixels) -> Canvas:
+    def around(cls, face: Face, pixels: Pixels, colour: ColourSpace | None = None) -> Canvas:
         """Place the canvas of a face in a photo (H, W, 3)."""
         height, width = pixels.shape[:2]
         x0, y0, x1, y1 = face.box
@@ -58,6 +63,7 @@ class Canvas:
                 min(width, math.ceil(x1 + grow * (x1 - x0))),
                 min(height, math.ceil(y1 + grow * (y1 - y0))),
             ),
+            colour=colour,
         )
 
     def seen_from(self, left: int, top: int) -> Canvas:
@@ -102,23 +108,40 @@ class Canvas:
         return (rows[:, None] * columns[None])[None]
 
     def cut(self, pixels: Pixels) -> Tensor:
-        """(3, S, S) float32 in [0, 1] out of a photo (H, W, 3) uint8; beyond its border the edge is repeated."""
+        """(3, S, S) float32 sRGB in [0, 1] out of a photo (H, W, 3) uint8; beyond its border the edge is repeated."""
         rows = np.clip(np.arange(self.top, self.top + self.native_side), 0, pixels.shape[0] - 1)
         columns = np.clip(np.arange(self.left, self.left + self.native_side), 0, pixels.shape[1] - 1)
-        native = to_tensor(pixels[rows[:, None], columns])
+        native = in_srgb(pixels[rows[:, None], columns], self.colour)
         if self.side == self.native_side:
-            return native
-        return F.interpolate(native[None], size=[self.side] * 2, mode="bilinear", antialias=True)[0]
+            return to_tensor(native)
+        # one channel at a time: a large face would need gigabytes otherwise
+        return torch.cat([self._reduced(native[..., c : c + 1]) for c in range(3)])
 
     def add(self, delta: Tensor, pixels: Pixels) -> None:
         """Add a delta (3, S, S) to a photo (H, W, 3) uint8 in place, rounded; only the region changes."""
-        if self.side != self.native_side:
-            delta = F.interpolate(delta[None], size=[self.native_side] * 2, mode="bicubic")[0]
         x0, y0, x1, y1 = self.region
-        part = delta[:, y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
-        before = pixels[y0:y1, x0:x1]
-        change = part.permute(1, 2, 0).cpu().numpy() * 255
-        pixels[y0:y1, x0:x1] = np.clip(np.rint(before + change), 0, 255).astype(np.uint8)
+        change = np.empty((y1 - y0, x1 - x0, 3), np.float32)
+        for channel in range(3):
+            native = self._enlarged(delta[channel].cpu())
+            change[..., channel] = native[y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
+        change *= 255
+        for start in range(0, y1 - y0, _BAND):
+            part = change[start : start + _BAND]
+            band = pixels[y0:y1, x0:x1][start : start + _BAND]
+            own = self.colour.change(band, part) if self.colour else part
+            band[:] = np.clip(np.rint(band + own), 0, 255).astype(np.uint8)
+
+    def _reduced(self, channel: Pixels) -> Tensor:
+        """(N, N, 1) uint8 of the photo -> (1, S, S) float32 in [0, 1]."""
+        native = to_tensor(channel)[None]
+        return F.interpolate(native, size=[self.side] * 2, mode="bilinear", antialias=True)[0]
+
+    def _enlarged(self, channel: Tensor) -> npt.NDArray[np.float32]:
+        """(S, S) -> (N, N), at the photo's own size."""
+        if self.side == self.native_side:
+            return channel.numpy()
+        native = F.interpolate(channel[None, None], size=[self.native_side] * 2, mode="bicubic")
+        return native[0, 0].numpy()
 
     def blocks(self, pixels: Pixels) -> tuple[slice, slice]:
         """Rows and columns of the smallest piece of whole JPEG blocks that holds the region."""
@@ -130,9 +153,14 @@ class Canvas:
         )
 
 
+def in_srgb(pixels: Pixels, colour: ColourSpace | None) -> Pixels:
+    """Return a piece of a photo (H, W, 3) uint8 in sRGB; colour: the space of its pixels, None for sRGB."""
+    return colour.to_srgb(pixels) if colour else pixels
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
-    return torch.tensor(pixels).permute(2, 0, 1).float() / 255
+    """(H, W, C) uint8 -> (C, H, W) float32 in [0, 1]."""
+    return torch.tensor(pixels).permute(2, 0, 1).float().div_(255)
 
 
 def _ramp(position: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from fawkes_engine import extractors as registry
 from fawkes_engine import verify
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
+from fawkes_engine.colour import ColourSpace
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode
@@ -108,24 +109,24 @@ class Engine:
         return self._meet(user, works)
 
     def _open(self, request: Request) -> Work:
-        photo = decode(request.data)
+        photo = decode(request.data, request.metadata, request.heic)
         faces = self._detector.search(photo.pixels)
-        if not faces:
+        if not faces and not request.publish_faceless:
             raise NoFace("no face was found, so nothing was cloaked")
         return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces)
+        own = self._embed(photo.pixels, faces, photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
 
     @torch.no_grad()
-    def _embed(self, pixels: Pixels, faces: Sequence[Face]) -> dict[str, Tensor]:
-        """Embed faces as they are in a photo: extractor -> (faces, D)."""
+    def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
+        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         embedded = {}
-        for extractor in self._extractors:
+        for extractor in self._extractors if faces else ():
             chips = []
             for face in faces:
-                canvas = Canvas.around(face, pixels)
+                canvas = Canvas.around(face, pixels, colour)
                 onto = canvas.onto_canvas(extractor.onto_photo(face))
                 chips.append(sample_chips(canvas.cut(pixels)[None], [onto], extractor.chip_px))
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
@@ -135,7 +136,8 @@ class Engine:
         """Give every user of these photos who has no target one, from the face most of the user's photos show."""
         by_user = defaultdict(list)
         for work in works:
-            by_user[work.request.user].append(work)
+            if work.faces:
+                by_user[work.request.user].append(work)
         for user, theirs in by_user.items():
             if self._people.target(user) is None:
                 self._meet(user, theirs)
@@ -159,7 +161,7 @@ class Engine:
         if not work.request.only_mine:
             return work
         mine = [i for i, person in enumerate(people) if person == work.request.user]
-        if not mine:
+        if not mine and not work.request.publish_faceless:
             raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
         return work.only(mine)
 
@@ -238,7 +240,7 @@ class Engine:
 
     def _verified(self, work: Work, published: Pixels) -> tuple[FaceReport, ...]:
         found = self._detector.detect(published)
-        measured = verify.measure(work, published, found, self._embed)
+        measured = verify.measure(work, published, found, partial(self._embed, colour=work.photo.colour))
         return tuple(
             FaceReport(
                 box=face.box,

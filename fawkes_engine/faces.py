@@ -6,6 +6,7 @@ A similarity transform of the plane is a pair of complex numbers: it maps z = x 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ _SEARCH_FROM_PX = 30
 _REDUCED_LONG_SIDE_PX = 1600
 _LARGEST_REDUCTION = 0.5
 _SURE = 0.99  # an upright face has more in all but a few cases; a lying one looks like half a face, with less
+# A larger copy would need gigabytes, so it is searched in tiles. What is larger than their overlap is found on a
+# copy of half the size.
+_TILE_PX, _OVERLAP_PX = 2048, 256
 _SHORTEST_SIDE_PX = 48  # MTCNN's image pyramid is empty below this
 
 
@@ -93,11 +97,7 @@ class FaceDetector:
             return found
         found += self._at_scale(pixels, 1.0)
         found += [face for turns in (1, 2, 3) for face in self._turned(pixels, turns)]
-        distinct: list[Face] = []
-        for face in sorted(found, key=lambda face: face.confidence, reverse=True):
-            if not any(face.overlaps(other) for other in distinct):
-                distinct.append(face)
-        return sorted(distinct, key=lambda face: _area(face.box), reverse=True)
+        return _distinct(found)
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Find upright faces of 40 px and more in a photo (H, W, 3) uint8, largest first."""
@@ -112,6 +112,17 @@ class FaceDetector:
         return [face.moved(back) for face in self.detect(turned)]
 
     def _at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
+        """Detect on a reduced copy; a large one in tiles, and on half the scale what is too large for a tile."""
+        if pixels.shape[0] * pixels.shape[1] * scale**2 <= _TILE_PX**2:
+            return self._on_copy(pixels, scale)
+        found = self._at_scale(pixels, scale / 2)
+        for rows in _tiles(pixels.shape[0], scale):
+            for columns in _tiles(pixels.shape[1], scale):
+                place = Similarity(1, complex(columns.start, rows.start))
+                found += [face.moved(place) for face in self._on_copy(pixels[rows, columns], scale)]
+        return _distinct(found)
+
+    def _on_copy(self, pixels: Pixels, scale: float) -> list[Face]:
         reduced = _reduced(pixels, scale)
         if min(reduced.size) < _SHORTEST_SIDE_PX:
             return []
@@ -128,6 +139,24 @@ class FaceDetector:
             for box, confidence, points in zip(boxes, confidences, landmarks, strict=True)
         ]
         return sorted(found, key=lambda face: _area(face.box), reverse=True)
+
+
+def _distinct(found: Sequence[Face]) -> list[Face]:
+    """Return each face once, as it was found with the highest confidence; largest first."""
+    distinct: list[Face] = []
+    for face in sorted(found, key=lambda face: face.confidence, reverse=True):
+        if not any(face.overlaps(other) for other in distinct):
+            distinct.append(face)
+    return sorted(distinct, key=lambda face: _area(face.box), reverse=True)
+
+
+def _tiles(length: int, scale: float) -> Iterator[slice]:
+    """Cut a photo's side, px, into tiles that overlap."""
+    side, step = round(_TILE_PX / scale), round((_TILE_PX - _OVERLAP_PX) / scale)
+    return (
+        slice(start, min(start + side, length))
+        for start in range(0, max(1, length - round(_OVERLAP_PX / scale)), step)
+    )
 
 
 def _reduced(pixels: Pixels, scale: float) -> Image.Image:

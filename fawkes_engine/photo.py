@@ -1,8 +1,4 @@
-"""Bytes to pixels and back: the only place that knows file formats, orientation and 8-bit colour.
-
-A new file is built from pixels and an allow-list; nothing else of the source file is copied, so no thumbnail,
-preview or trailing data can carry an uncloaked face.
-"""
+"""From a photo's bytes to its upright pixels, and what of the rest will be written again (see encoder.py)."""
 
 from __future__ import annotations
 
@@ -10,27 +6,31 @@ import io
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fawkes_engine.faces import Pixels
-from fawkes_engine.types import Unreadable, Unsupported
+from fawkes_engine import formats, metadata
+from fawkes_engine.colour import ColourSpace, Pixels, colour_space
+from fawkes_engine.metadata import Metadata
+from fawkes_engine.types import HeicAs, MetadataPolicy, Unreadable, Unsupported
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
-_PLATFORM_SIDE_PX = 2048
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
-_MODES = {"L", "RGB", "RGBA", "P"}
+_HIGHEST_DPI = 65_535  # of a JPEG header
+_OPAQUE = 255
+_BY_DEFAULT = MetadataPolicy()
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
     """A decoded photo, orientation applied.
 
-    pixels: (H, W, 3) uint8 RGB; a grey photo has three equal channels. alpha: (H, W) uint8 or None.
-    grey: the file has one channel and must keep one. format: Pillow's name of the file format.
-    icc: the colour profile's bytes, unchanged, or None. dpi: horizontal and vertical, or None.
-    jpeg_quality: Pillow's quality that is at least as fine as the source's, 0 if it was no JPEG.
+    pixels: (H, W, 3) uint8 RGB in the photo's own colour space; a grey photo has three equal channels.
+    alpha: (H, W) uint8 or None. grey: the file has one channel and must keep one.
+    format: Pillow's name of the format to write. icc: the colour profile's bytes, unchanged, or None.
+    dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
+    source's, 0 if it was no JPEG. metadata: to be written.
     """
 
     pixels: Pixels
@@ -40,83 +40,48 @@ class Photo:
     icc: bytes | None
     dpi: tuple[float, float] | None
     jpeg_quality: int
+    metadata: Metadata
 
     @property
     def suffix(self) -> str:
         """File extension that fits the format."""
-        return _SUFFIXES[self.format]
+        return formats.SUFFIXES[self.format]
+
+    @property
+    def colour(self) -> ColourSpace | None:
+        """The space of the pixels, None if it is sRGB."""
+        return colour_space(self.icc, grey=self.grey)
 
 
-def decode(data: bytes) -> Photo:
-    """Read a photo.
+def decode(
+    data: bytes,
+    policy: MetadataPolicy = _BY_DEFAULT,
+    heic: HeicAs = HeicAs.JPEG,
+) -> Photo:
+    """Read a photo. policy: what of its metadata it will be written with. heic: what a HEIC photo becomes.
 
     Raises:
         Unreadable: damaged, cut short, or no picture. Unsupported: a kind that cannot be written back faithfully.
     """
     Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow raises at twice this
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged EXIF blocks warn; they are not copied anyway
+        warnings.simplefilter("ignore")  # damaged metadata warns; it is left out
         try:
-            file = Image.open(io.BytesIO(data))
-            _check_kind(file)
-            file.load()
-            image = ImageOps.exif_transpose(file)
-        except (Unsupported, Unreadable):
+            with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
+                formats.check(file, data)
+                file.load()
+                return _as_photo(file, policy, heic)
+        except (Unsupported, Unreadable, MemoryError):
             raise
         except Image.DecompressionBombError as error:
-            raise Unsupported(f"larger than {LARGEST_PIXELS // 1_000_000} megapixels") from error
-        except UnidentifiedImageError as error:
-            raise Unreadable(
-                "not a picture this version can read; export it as JPEG, PNG, WebP or TIFF"
+            raise Unsupported(
+                f"larger than {LARGEST_PIXELS // 1_000_000} megapixels; export it smaller"
             ) from error
+        except UnidentifiedImageError as error:
+            raise formats.foreign(data) from error
         # Pillow's decoders raise many kinds of error on damaged bytes, and each means the same thing here.
         except Exception as error:
             raise Unreadable(f"the file is damaged or incomplete ({error})") from error
-    file_format = "JPEG" if file.format == "MPO" else str(file.format)
-    return _as_photo(image, file_format, _source_quality(file))
-
-
-def encode(photo: Photo, pixels: Pixels, jpeg_quality: int) -> bytes:
-    """Write pixels (H, W, 3) uint8 in the photo's format, with its profile and resolution and nothing else.
-
-    jpeg_quality: Pillow's scale, written 4:4:4. The other formats are written without loss.
-    """
-    image = Image.fromarray(pixels)
-    if photo.grey:
-        image = image.getchannel(0)
-    elif photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha))
-    options: dict[str, object] = {"icc_profile": photo.icc} if photo.icc else {}
-    if photo.dpi:
-        options["dpi"] = photo.dpi
-    if photo.format == "JPEG":
-        options |= {"quality": jpeg_quality, "subsampling": 0, "optimize": True}
-    elif photo.format == "WEBP":
-        options |= {"lossless": True, "exact": True}  # colours below full transparency too
-    elif photo.format == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
-    out = io.BytesIO()
-    image.save(out, photo.format, **options)
-    return out.getvalue()
-
-
-def as_written(photo: Photo, piece: Pixels, jpeg_quality: int) -> Pixels:
-    """Return a piece of the photo as it reads back from the encoded file; JPEG pieces must be whole blocks."""
-    if photo.format != "JPEG":
-        return piece
-    image = Image.fromarray(piece).convert("L" if photo.grey else "RGB")
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=jpeg_quality, subsampling=0)
-    return np.asarray(Image.open(out).convert("RGB"))
-
-
-def as_shared(pixels: Pixels) -> Pixels:
-    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=75, subsampling=2)
-    return np.asarray(Image.open(out).convert("RGB"))
 
 
 def _source_quality(image: Image.Image) -> int:
@@ -136,50 +101,48 @@ def _luma_steps(quality: int) -> int:
         return sum(getattr(image, "quantization")[0])  # noqa: B009 - not in Pillow's base class
 
 
-def _check_kind(image: ImageFile.ImageFile) -> None:
-    """Refuse, from the header, what cannot be written back faithfully."""
-    if image.format == "MPO":
-        return  # a JPEG with further pictures behind it; only the first is written
-    if image.format not in _SUFFIXES:
-        raise Unsupported(f"{image.format} files are not supported yet; export as JPEG, PNG, WebP or TIFF")
-    if getattr(image, "n_frames", 1) > 1:
-        raise Unsupported("more than one picture in the file (animation or pages); export a single picture")
-    if image.mode not in _MODES:
-        raise Unsupported(f"colour mode {image.mode} is not supported yet; export as 8-bit RGB or grey")
-    if _deeper_than_8_bits(image):
-        raise Unsupported("more than 8 bits per channel would be lost; export as 8-bit")
-
-
-def _deeper_than_8_bits(image: ImageFile.ImageFile) -> bool:
-    """Pillow opens 16-bit RGB PNG and TIFF as 8-bit without a word, so the header is asked."""
-    if image.format == "PNG":
-        return any(str(tile[3]).startswith(("I;16", "RGB;16", "RGBA;16", "LA;16")) for tile in image.tile)
-    if image.format == "TIFF":
-        depths = np.atleast_1d(getattr(image, "tag_v2", {}).get(258, 8))
-        return bool(depths.max() > 8)
-    return False
-
-
-def _as_photo(image: Image.Image, file_format: str, quality: int) -> Photo:
+def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -> Photo:
+    lies = metadata.orientation(file)
+    file_format = "JPEG" if file.format == "MPO" else str(file.format)
+    if file_format == "HEIF" and heic is HeicAs.JPEG:
+        file_format = "JPEG"
+    grey = file.mode in {"L", "LA"}
+    image: Image.Image = file
     alpha = None
-    if image.mode == "RGBA" or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
+    if file.has_transparency_data:
+        image = file.convert("LA" if grey else "RGBA")
+        alpha = _upright(np.asarray(image.getchannel("A")), lies)
+    if alpha is not None and file_format == "JPEG":
+        if alpha.min() < _OPAQUE:
+            raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
+        alpha = None
     return Photo(
-        pixels=np.asarray(image.convert("RGB")),
+        pixels=_upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
         alpha=alpha,
-        grey=image.mode == "L" and alpha is None,
+        grey=grey,
         format=file_format,
-        icc=image.info.get("icc_profile"),
-        dpi=_resolution(image),
-        jpeg_quality=quality,
+        icc=file.info.get("icc_profile") or None,
+        dpi=_dpi(file.info.get("dpi")),
+        jpeg_quality=_source_quality(file),
+        metadata=metadata.read(file, policy),
     )
 
 
-def _resolution(image: Image.Image) -> tuple[float, float] | None:
-    """Return dots per inch across and down, or None if the file says none or nonsense."""
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn (H, W, ...) as EXIF's orientation 1..8 says: flip columns, rows or both, and from 5 on swap axes."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - whatever Pillow read
     try:
-        across, down = (float(value) for value in image.info.get("dpi", ()))
-    except (TypeError, ValueError):
+        horizontal, vertical = (float(number) for number in value)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (across, down) if 0 < across < 2**16 and 0 < down < 2**16 else None
+    sensible = all(1 <= number <= _HIGHEST_DPI for number in (horizontal, vertical))
+    return (horizontal, vertical) if sensible else None

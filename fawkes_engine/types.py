@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 
@@ -82,16 +83,41 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataPolicy:
+    """What is kept of a photo's allow-listed metadata; what is not on the list never is.
+
+    gps: where it was taken. camera: camera, lens and exposure. all: anything besides the colour profile and the
+    resolution; False overrules the others.
+    """
+
+    gps: bool = False
+    camera: bool = True
+    all: bool = True
+
+
+class HeicAs(Enum):
+    """The format a HEIC or HEIF photo is published in."""
+
+    JPEG = "jpeg"
+    HEIC = "heic"
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One photo to protect.
 
     data: the file's bytes as exported. user: whose outbox it came from.
     only_mine: leave the faces of other people as they are.
+    publish_faceless: a photo in which no face is found is written anew instead of refused.
+    metadata, heic: how it is written, as above.
     """
 
     data: bytes
     user: str
     only_mine: bool = False
+    publish_faceless: bool = False
+    metadata: MetadataPolicy = MetadataPolicy()
+    heic: HeicAs = HeicAs.JPEG
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fawkes_engine.encoder import as_shared
 from fawkes_engine.faces import Face, Pixels, Similarity
-from fawkes_engine.photo import as_shared
 from fawkes_engine.types import NotProtected
 from fawkes_engine.visibility import Visibility
 from fawkes_engine.work import Work

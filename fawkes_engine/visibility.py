@@ -21,6 +21,7 @@ COLOUR_BLUR = (
     0.015  # standard deviation of the blur before colours are compared, as a share of the face height
 )
 _WINDOW, SSIM_SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
+_TILE = 512  # windows on a side that are compared at once
 _C1, SSIM_C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
 
 
@@ -56,8 +57,8 @@ def measure(before: Tensor, after: Tensor, face_height_px: float) -> Visibility:
         lab(gaussian_blur(small_before, sigma)).flatten(2), lab(gaussian_blur(small_after, sigma)).flatten(2)
     )
     return Visibility(
-        dssim=float(dssim_map(before, after).mean()),
-        dssim_224=float(dssim_map(small_before, small_after).mean()),
+        dssim=_mean_dssim(before, after),
+        dssim_224=_mean_dssim(small_before, small_after),
         colour_mean=float(shift.mean()),
         colour_p99=float(torch.quantile(shift.flatten()[:: 1 + shift.numel() // 1_000_000], 0.99)),
     )
@@ -66,6 +67,18 @@ def measure(before: Tensor, after: Tensor, face_height_px: float) -> Visibility:
 def dssim_map(before: Tensor, after: Tensor) -> Tensor:
     """(1 - SSIM) / 2 per window (N, 3, H-10, W-10), fully covered windows only, as scikit-image averages it."""
     return SsimReference(before).dssim_map(after)
+
+
+def _mean_dssim(before: Tensor, after: Tensor) -> float:
+    """Mean of `dssim_map`, tile by tile: a large face would need gigabytes at once."""
+    windows = [side - _WINDOW + 1 for side in before.shape[2:]]
+    total = 0.0
+    for top in range(0, windows[0], _TILE):
+        for left in range(0, windows[1], _TILE):
+            reach = _TILE + _WINDOW - 1
+            piece = (..., slice(top, top + reach), slice(left, left + reach))
+            total += float(dssim_map(before[piece], after[piece]).sum(dtype=torch.float64))
+    return total / (before.shape[1] * windows[0] * windows[1])
 
 
 class SsimReference:

@@ -9,9 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fawkes_engine.canvas import Canvas, to_tensor
+from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
+from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
-from fawkes_engine.photo import Photo, as_written, decode, encode
+from fawkes_engine.photo import Photo, decode
 from fawkes_engine.types import Budget, Request
 from fawkes_engine.visibility import Visibility, measure
 
@@ -59,7 +60,7 @@ class Work:
     @cached_property
     def canvases(self) -> list[Canvas]:
         """The working square of each face."""
-        return [Canvas.around(face, self.photo.pixels) for face in self.faces]
+        return [Canvas.around(face, self.photo.pixels, self.photo.colour) for face in self.faces]
 
     @cached_property
     def quality(self) -> int:
@@ -91,17 +92,20 @@ class Work:
         """Encode the photo with every cloak inside the budget: the file, and its pixels as decoded again."""
         deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
         for _ in range(_FIT_ROUNDS):
-            pixels = self.photo.pixels.copy()
-            for canvas, delta in zip(self.canvases, deltas, strict=True):
-                canvas.add(delta, pixels)
-            data = encode(self.photo, pixels, self.quality)
-            published = decode(data).pixels
+            data = encode(self.photo, self._cloaked(deltas), self.quality)
+            published = decode(data, heic=self.request.heic).pixels
             shares = [seen.share_of(self.budget) for seen in self.seen(published)]
-            if max(shares) <= 1:
+            if max(shares, default=0.0) <= 1:
                 break
             # each cloak fits by itself: these faces overlap, and their cloaks add up
             deltas = [d * (1 if share <= 1 else 0.85) for d, share in zip(deltas, shares, strict=True)]
         return data, published
+
+    def _cloaked(self, deltas: Sequence[Tensor]) -> Pixels:
+        pixels = self.photo.pixels.copy()
+        for canvas, delta in zip(self.canvases, deltas, strict=True):
+            canvas.add(delta, pixels)
+        return pixels
 
     def seen(self, published: Pixels) -> list[Visibility]:
         """Measure every face of the published photo against the original."""
@@ -122,5 +126,7 @@ class Work:
 
 def _compare(before: Pixels, after: Pixels, canvas: Canvas, face: Face) -> Visibility:
     x0, y0, x1, y1 = canvas.region
-    clean, cloaked = (to_tensor(pixels[y0:y1, x0:x1])[None] for pixels in (before, after))
+    clean, cloaked = (
+        to_tensor(in_srgb(pixels[y0:y1, x0:x1], canvas.colour))[None] for pixels in (before, after)
+    )
     return measure(clean, cloaked, face.height_px)

@@ -2,6 +2,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -63,7 +64,7 @@ def photo(path: Path, data: bytes = b"photo") -> Path:
 
 
 def order(out: Path, *photos: Path) -> Order:
-    return Order(photos=photos, user="alice", out=out, force=False)
+    return Order(photos=photos, request=partial(Request, user="alice"), out=out, force=False)
 
 
 def run(wanted: Order, engine: ReversingEngine, batch_photos: int = 16) -> list[Cloaked | Held]:

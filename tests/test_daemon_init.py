@@ -10,7 +10,7 @@ from daemon import init
 from daemon.cli import run_command
 from daemon.errors import ConfigError, OutputError
 from daemon.init import Answers
-from daemon.settings import load
+from daemon.settings import Settings, load
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def test_every_key_is_written_with_a_comment(tmp_path: Path, answers: Answers) -
     init.create_folders(answers)
     init.write(path, answers, force=False)
     lines = path.read_text().splitlines()
-    assert {"version", "state_dir", "users", "watch", "engine", "retry"} == set(
-        yaml.safe_load(path.read_text())
-    )
+    assert set(yaml.safe_load(path.read_text())) == set(Settings.model_fields)
     keys = [n for n, line in enumerate(lines) if ":" in line and "#" not in line]
     assert all("#" in lines[n - 1] for n in keys)
 

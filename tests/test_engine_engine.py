@@ -530,3 +530,24 @@ def test_unusable_settings_are_an_engine_error(unusable: EngineSettings) -> None
 
 def test_the_device_has_a_name_for_people(engine: Engine) -> None:
     assert engine.device_name == "cpu"
+
+
+def test_a_photo_without_a_face_is_written_anew_where_that_is_wanted(engine: Engine) -> None:
+    source = landscape()
+
+    (result,) = engine.protect([Request(source, "ada", publish_faceless=True)])
+
+    assert isinstance(result, Protected)
+    assert result.report.faces == ()
+    assert opened(result.data).size == opened(source).size
+
+
+def test_only_the_users_face_is_cloaked_where_that_is_wanted(engine: Engine) -> None:
+    source = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+
+    (result,) = engine.protect([Request(source, "ada", only_mine=True)])
+
+    assert isinstance(result, Protected)
+    assert [face.person for face in result.report.faces] == ["ada"]
+    other = np.s_[:, portrait().shape[1] + 20 :]
+    assert np.array_equal(np.asarray(opened(result.data))[other], np.asarray(opened(source))[other])

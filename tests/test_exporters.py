@@ -1,4 +1,4 @@
-"""How each exporter of docs/recipes.md writes its files: the finished photo is published, once, and nothing else."""
+"""How each exporter of service/recipes.md writes its files: the finished photo is published, once, and nothing else."""
 
 from __future__ import annotations
 

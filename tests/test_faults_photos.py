@@ -19,7 +19,8 @@ from daemon import status
 from daemon.exits import Exit
 from daemon.service import once, run
 from fawkes_engine import Unreadable, Unsupported, WeightsError
-from fawkes_engine.photo import decode, encode
+from fawkes_engine.encoder import encode
+from fawkes_engine.photo import decode
 
 
 @pytest.fixture(autouse=True)

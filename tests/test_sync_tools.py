@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md with the real tools: only complete, cloaked photos arrive at the other end.
+"""The recipes of service/recipes.md with the real tools: only complete, cloaked photos arrive at the other end.
 
 Everything talks on the loopback interface only.
 """
@@ -22,7 +22,7 @@ Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
 PHOTOS = 20
 ARRIVE_S = 120.0
-SYNC_IGNORES = Path(__file__).parents[1] / "docs" / "sync.stignore"
+SYNC_IGNORES = Path(__file__).parents[1] / "service" / "sync.stignore"
 
 
 @dataclass(frozen=True, slots=True)
