@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import DaemonProcess, Home
@@ -39,7 +40,7 @@ class Counter:
         self.advanced += n
 
 
-def column(home: Home, name: str, where: str = "1") -> list[str]:
+def column(home: Home, name: str, where: str = "1") -> list[Any]:
     """One column of all rows, oldest first."""
     if not (home.state_dir / LEDGER_NAME).exists():
         return []

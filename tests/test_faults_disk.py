@@ -237,6 +237,7 @@ def calls_of_a_publish(
 ) -> list[str]:
     strace = (
         "strace",
+        "-D",
         "-qq",
         "-y",
         "-o",
