@@ -39,8 +39,8 @@ EXTRACTOR = "dlib"
 class Cost:
     """One call of the engine.
 
-    asked, published: photos. reading_s: wall time until the first step begins (decode, detect, embed, target).
-    optimising_s: of all steps. finishing_s: from the last step on (fit, encode, detect again, verify).
+    asked, published: photos. reading_s: wall time until the first pass (decode, detect, embed, target).
+    optimising_s: until the last pass. finishing_s: from there on (fit, encode, detect again, verify).
     face_steps: forward and backward passes of one face. reference_s: wall time of the bare network for them.
     """
 
@@ -93,27 +93,27 @@ def main() -> None:
 def measure(engine: Engine, extractor: Extractor, photos: Sequence[Path]) -> Cost:
     """Protect photos in one call, then run the reference.
 
-    The time is split at the optimiser's steps; a face that only verification finds blurs the split.
+    The time is split at the optimiser's first and last pass; a photo that is tried twice blurs the split.
     """
     requests = [request(photo) for photo in photos]
-    ticks: list[float] = []
+    ticks: list[float] = []  # when each pass began
     passes: list[int] = []  # faces in each pass through the network that gradients went through
 
     def note_pass(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if type(module) is type(extractor.network) and inputs[0].requires_grad:
+            ticks.append(time.perf_counter())
             passes.append(len(inputs[0]))
 
     hook = register_module_forward_pre_hook(note_pass)
     begun = time.perf_counter()
-    results = engine.protect(requests, on_step=lambda: ticks.append(time.perf_counter()))
+    results = engine.protect(requests)
     ended = time.perf_counter()
     hook.remove()
-    step_s = (ticks[-1] - ticks[0]) / (len(ticks) - 1)  # the first step's beginning makes no tick
     return Cost(
         asked=len(photos),
         published=sum(isinstance(r, Protected) for r in results),
-        reading_s=ticks[0] - step_s - begun,
-        optimising_s=ticks[-1] - ticks[0] + step_s,
+        reading_s=ticks[0] - begun,
+        optimising_s=ticks[-1] - ticks[0],
         finishing_s=ended - ticks[-1],
         face_steps=sum(passes),
         reference_s=_reference_s(extractor, passes),
