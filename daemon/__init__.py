@@ -8,7 +8,7 @@
                  containers            |           v ^
                                      status      pool, child == pipe ==> worker -> fawkes_engine.engine
 
-    service   wires the parts; owns the loop, the signals and the order of stopping
+    service, supervisor   a run, and its parts: the loop, and the order of starting and stopping
     lanes     which users can publish now; a full disk or a missing drive pauses one user
     roots     which outboxes are there; an unplugged drive is no deletion
     results   what could not be published yet, so that the engine need not repeat it

@@ -1,7 +1,10 @@
 """fawkes_engine: photo bytes in, a `Protected` photo or a typed refusal out.
 
-    decode -> detect -> embed -> (target) -> optimise -> encode -> verify
-    photo.py  detect.py extractors targets.py  cloak.py   photo.py  engine.py
+    decode --> detect -> embed ------> whose, target -> optimise -> write -----> verify
+    photo.py   faces.py  extractors.py people.py        cloak.py    work.py      verify.py
+    formats.py           dlibnet.py    targets.py       views.py    encoder.py
+    metadata.py                                         visibility.py
+    engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space
 
 The library knows no folder, no configuration file, no database and no service. The names below import no
 torch; `fawkes_engine.engine.Engine` does.

@@ -22,7 +22,7 @@ LAYERS = (
     {"showphoto", "doctor"},
     {"doctorfolders", "doctordeep"},
     {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},
-    {"places", "installer"},
+    {"places", "installer", "supervisor"},
     {"fit"},
     {"unit"},
     {"history", "caller", "notices", "notify"},
