@@ -194,7 +194,9 @@ def _packed(value: Any, kind: Kind) -> bytes:  # noqa: ANN401 - whatever Pillow 
     """Return the value in the type its tag must have, or nothing if it does not fit."""
     try:
         if kind is Kind.ASCII:
-            text = str(value).rstrip("\0 ").encode("latin-1")  # Pillow reads bytes as Latin-1: they come back
+            # Text ends at its first NUL: what a damaged block may hold behind it is no text. Pillow reads bytes as
+            # Latin-1, so they come back.
+            text = str(value).partition("\0")[0].rstrip().encode("latin-1")
             return text[:LONGEST_TEXT] + b"\0" if text else b""
         values = value if isinstance(value, tuple | bytes) else (value,)
         if len(values) > _MOST_VALUES:

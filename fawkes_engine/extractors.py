@@ -19,8 +19,8 @@ from fawkes_engine import dlibnet
 from fawkes_engine.faces import Face, Similarity
 from fawkes_engine.types import EngineError
 
-# oneDNN's convolutions add in the same order for any number of images from four on, but not below (measured).
-_SMALLEST_BATCH = 4
+# oneDNN's convolutions add in the same order for any number of images from two on, but not for one (measured).
+_SMALLEST_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
