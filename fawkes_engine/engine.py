@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -24,7 +24,7 @@ from fawkes_engine.cloak import Subject, optimise
 from fawkes_engine.colour import ColourSpace
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
-from fawkes_engine.photo import Photo, decode
+from fawkes_engine.photo import Photo, decode, pixel_count
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
     EngineError,
@@ -42,6 +42,7 @@ from fawkes_engine.views import sample_chips
 from fawkes_engine.work import Work
 
 VERSION = "1"  # of the cloak: changes whenever the same photo would get another cloak
+_PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
 Item = TypeVar("Item")
@@ -85,7 +86,14 @@ class Engine:
         not depend on the others, except that the first photos of a user choose the user's target together.
         on_step is called many times, as a sign of life.
         """
-        alive = on_step or _ignore
+        results: list[Protected | Refusal] = []
+        for group in _groups(requests):
+            results += self._protect_together(group, on_step or _ignore)
+        return results
+
+    def _protect_together(
+        self, requests: Sequence[Request], alive: Callable[[], None]
+    ) -> list[Protected | Refusal]:
         started = time.perf_counter()
         opened: list[Work | Refusal] = []
         for request in requests:
@@ -259,6 +267,21 @@ class Engine:
                 zip(work.faces, work.people, measured.seen, measured.embedded, work.steps, strict=True)
             )
         )
+
+
+def _groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Cut requests into runs that fit in memory together; a larger photo is alone."""
+    group: list[Request] = []
+    pixels = 0
+    for request in requests:
+        size = pixel_count(request.data)
+        if group and pixels + size > _PIXELS_TOGETHER:
+            yield group
+            group, pixels = [], 0
+        group.append(request)
+        pixels += size
+    if group:
+        yield group
 
 
 def _or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:

@@ -84,6 +84,17 @@ def decode(
             raise Unreadable(f"the file is damaged or incomplete ({error})") from error
 
 
+def pixel_count(data: bytes) -> int:
+    """Width times height as the header says, 0 for what `decode` refuses anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
+                return file.width * file.height
+        except Exception:  # noqa: BLE001 - as above: damaged bytes raise anything; decode says what is wrong
+            return 0
+
+
 def _source_quality(image: Image.Image) -> int:
     tables = getattr(image, "quantization", None)
     if not tables:
