@@ -12,9 +12,10 @@ torch; `fawkes_engine.engine.Engine` does.
 
 import os
 
-# Idle arithmetic threads sleep instead of spinning. On a machine that does something else as well, spinning made
-# the network ten times slower (94 instead of 9 ms per face, 2 cores under load); it must be said before torch loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# An arithmetic thread that waits for another spins a little, then sleeps; it must be said before torch loads. Per face
+# of the network, 2 cores: on a quiet machine 6 ms (8 if it never spins), beside three busy programs 17 ms (42 if it
+# spins as long as GNU OpenMP does by default).
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from fawkes_engine.types import (
     STRANGER,
