@@ -62,7 +62,7 @@ class Subject:
     region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
     onto_canvas: extractor -> transform from its chip. target, own: extractor -> unit embedding (D,).
     grey: the cloak must have no colour. seed: of every random choice for this face.
-    look: exact visibility of a delta (3, S, S), as it will be published.
+    encoding: what a person can see of the encoding alone. look: the same of a delta (3, S, S), once published.
     """
 
     canvas: Tensor
@@ -74,6 +74,7 @@ class Subject:
     own: Mapping[str, Tensor]
     grey: bool
     seed: int
+    encoding: Visibility
     look: Callable[[Tensor], Visibility]
 
 
@@ -118,12 +119,12 @@ def optimise(
     return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
 
 
-def cosines(canvases: Tensor, subjects: Sequence[Subject], extractor: Extractor) -> tuple[Tensor, Tensor]:
-    """Cosines (N,) of canvases (N, 3, S, S) to each face's own clean embedding and to its target."""
-    transforms = [s.onto_canvas[extractor.name] for s in subjects]
+def _cosines(
+    state: _State, extractor: Extractor, canvases: Tensor, transforms: Sequence[Similarity]
+) -> tuple[Tensor, Tensor]:
+    """Cosines (N,) of faces on canvases (N, 3, S, S) to each one's own clean embedding and to its target."""
     embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
-    own = torch.stack([s.own[extractor.name] for s in subjects])
-    target = torch.stack([s.target[extractor.name] for s in subjects])
+    own, target = state.own[extractor.name], state.target[extractor.name]
     return (embedding * own).sum(dim=1), (embedding * target).sum(dim=1)
 
 
@@ -136,14 +137,8 @@ def _loss(state: _State, extractors: Sequence[Extractor], step: int) -> Tensor:
             jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
             for s, g in zip(state.subjects, state.generators, strict=True)
         ]
-        embedding = extractor.embed(sample_chips(seen, transforms, extractor.chip_px))
-        own = torch.stack([s.own[extractor.name] for s in state.subjects])
-        target = torch.stack([s.target[extractor.name] for s in state.subjects])
-        attack = (
-            attack
-            + OWN_WEIGHT * (embedding * own).sum(dim=1)
-            - TARGET_WEIGHT * (embedding * target).sum(dim=1)
-        )
+        own, target = _cosines(state, extractor, seen, transforms)
+        attack = attack + OWN_WEIGHT * own - TARGET_WEIGHT * target
     return (attack / len(extractors) + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
 
 
@@ -154,7 +149,8 @@ def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Te
     done = torch.ones(len(state.subjects), dtype=torch.bool, device=rounded.device)
     with torch.no_grad():
         for extractor in extractors:
-            own, target = cosines(rounded, state.subjects, extractor)
+            transforms = [s.onto_canvas[extractor.name] for s in state.subjects]
+            own, target = _cosines(state, extractor, rounded, transforms)
             score += TARGET_WEIGHT * target - OWN_WEIGHT * own
             done &= (target >= _NEAR_TARGET) & (own <= _AWAY_FROM_SELF)
     return score, done
@@ -165,6 +161,8 @@ class _State:
     """The optimiser's state for a batch of faces; every tensor's first axis is N."""
 
     subjects: Sequence[Subject]
+    own: Mapping[str, Tensor]  # extractor -> (N, D)
+    target: Mapping[str, Tensor]  # extractor -> (N, D)
     canvas: Tensor
     mask: Tensor
     delta: Tensor
@@ -176,7 +174,6 @@ class _State:
     blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
-    encoding: list[Visibility]  # what the encoder alone costs
     dssim_limit: Tensor
     colour_mean_limit: Tensor
     colour_p99_limit: Tensor
@@ -190,17 +187,16 @@ class _State:
         canvas = torch.stack([s.canvas for s in subjects])
         mask = torch.stack([s.mask for s in subjects])
         count, device = len(subjects), canvas.device
-        encoding = [s.look(torch.zeros_like(s.canvas)) for s in subjects]
         cut = _centre(canvas)
-        blur = torch.stack([blur_matrix(cut.shape[3], COLOUR_BLUR * s.height_px) for s in subjects]).to(cut)[
-            :, None
-        ]
+        sigmas = [COLOUR_BLUR * s.height_px for s in subjects]
+        blur = torch.stack([blur_matrix(cut.shape[3], sigma) for sigma in sigmas]).to(cut)[:, None]
         weight = _region_weights(subjects, canvas.shape[3], device)
-        window = weight[
-            :, :, 5:-5, 5:-5
-        ]  # a window counts where its centre does, less the region's own border
+        # a window counts where its centre does, less the region's own border
+        window = weight[:, :, 5:-5, 5:-5]
         return cls(
             subjects=subjects,
+            own={name: torch.stack([s.own[name] for s in subjects]) for name in subjects[0].own},
+            target={name: torch.stack([s.target[name] for s in subjects]) for name in subjects[0].target},
             canvas=canvas,
             mask=mask,
             delta=torch.zeros_like(canvas).requires_grad_(),
@@ -213,10 +209,8 @@ class _State:
             # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
             colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ cut @ blur.mT]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
-            encoding=encoding,
             dssim_limit=torch.tensor(
-                [max(budget.dssim - max(e.dssim, e.dssim_224), 0.1 * budget.dssim) for e in encoding],
-                device=device,
+                [_left(budget, max(s.encoding.dssim, s.encoding.dssim_224)) for s in subjects], device=device
             ),
             colour_mean_limit=torch.full((count,), _COLOUR_AIM * budget.colour_mean, device=device),
             colour_p99_limit=torch.full((count,), _COLOUR_AIM * budget.colour_p99, device=device),
@@ -264,10 +258,10 @@ class _State:
     @torch.no_grad()
     def calibrate(self, budget: Budget) -> None:
         """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
-        for i, (now, alone) in enumerate(zip(self.dssim().tolist(), self.encoding, strict=True)):
-            exact = self.subjects[i].look(self.delta[i])
+        for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.subjects, strict=True)):
+            exact, alone = subject.look(self.delta[i]), subject.encoding
             limits = [
-                now * max(budget.dssim - fixed, 0.1 * budget.dssim) / max(figure - fixed, 1e-6)
+                now * _left(budget, fixed) / max(figure - fixed, 1e-6)
                 for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))
             ]
             self.dssim_limit[i] = min(limits)
@@ -285,6 +279,11 @@ class _State:
         self.best_score[better] = score[better]
         self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
         self.done |= done
+
+
+def _left(budget: Budget, encoding_dssim: float) -> float:
+    """What the encoding leaves of the DSSIM budget, and a tenth of it where that is almost nothing."""
+    return max(budget.dssim - encoding_dssim, 0.1 * budget.dssim)
 
 
 def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:

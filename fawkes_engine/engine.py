@@ -39,7 +39,7 @@ from fawkes_engine.types import (
     TargetStore,
 )
 from fawkes_engine.views import sample_chips
-from fawkes_engine.work import Work
+from fawkes_engine.work import Work, Written
 
 VERSION = "1"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
@@ -130,13 +130,14 @@ class Engine:
     @torch.no_grad()
     def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
         """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
+        if not faces:
+            return {}
+        canvases = [Canvas.around(face, pixels, colour) for face in faces]
+        cuts = [canvas.cut(pixels)[None] for canvas in canvases]
         embedded = {}
-        for extractor in self._extractors if faces else ():
-            chips = []
-            for face in faces:
-                canvas = Canvas.around(face, pixels, colour)
-                onto = canvas.onto_canvas(extractor.onto_photo(face))
-                chips.append(sample_chips(canvas.cut(pixels)[None], [onto], extractor.chip_px))
+        for extractor in self._extractors:
+            onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
+            chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
         return embedded
 
@@ -217,6 +218,7 @@ class Engine:
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
+            encoding=work.encoding.alone[index],
             look=partial(work.look, index),
         )
 
@@ -224,20 +226,21 @@ class Engine:
         """Encode, verify, and try once more and harder where that fails."""
         started = time.perf_counter()
         on_step()
-        data, published = work.write()
+        written = work.write()
+        found = self._detector.detect(written.pixels)
         try:
-            faces = self._verified(work, published)
+            faces = self._verified(work, written, found)
         except NotProtected:
-            missed = work.not_known(self._detector.detect(published))
+            missed = work.not_known(found)
             if missed:  # faces that only the second look finds are cloaked too
                 every = [*work.faces, *work.left, *missed]
                 work = self._identified(self._work(work.request, work.photo, every))
             self._cloak([work], _SECOND_TRY * self._settings.steps, on_step)
-            data, published = work.write()
-            faces = self._verified(work, published)
+            written = work.write()
+            faces = self._verified(work, written, self._detector.detect(written.pixels))
         return Protected(
-            data=data,
-            sha256=hashlib.sha256(data).hexdigest(),
+            data=written.data,
+            sha256=hashlib.sha256(written.data).hexdigest(),
             suffix=work.photo.suffix,
             report=Report(
                 faces=faces,
@@ -246,9 +249,8 @@ class Engine:
             ),
         )
 
-    def _verified(self, work: Work, published: Pixels) -> tuple[FaceReport, ...]:
-        found = self._detector.detect(published)
-        measured = verify.measure(work, published, found, partial(self._embed, colour=work.photo.colour))
+    def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
+        embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
         return tuple(
             FaceReport(
                 box=face.box,
@@ -259,12 +261,12 @@ class Engine:
                 dssim_224=seen.dssim_224,
                 colour_mean=seen.colour_mean,
                 colour_p99=seen.colour_p99,
-                cosine_own={n: float(e @ work.own[n][i]) for n, e in embedded.items()},
-                cosine_target={n: float(e @ self._vectors(person)[n]) for n, e in embedded.items()},
+                cosine_own={n: float(e[i] @ work.own[n][i]) for n, e in embedded.items()},
+                cosine_target={n: float(e[i] @ self._vectors(person)[n]) for n, e in embedded.items()},
                 steps=steps,
             )
-            for i, (face, person, seen, embedded, steps) in enumerate(
-                zip(work.faces, work.people, measured.seen, measured.embedded, work.steps, strict=True)
+            for i, (face, person, seen, steps) in enumerate(
+                zip(work.faces, work.people, written.seen, work.steps, strict=True)
             )
         )
 

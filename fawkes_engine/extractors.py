@@ -66,11 +66,6 @@ def load(name: str, mean: npt.NDArray[np.float32], device: torch.device) -> Extr
     return _REGISTRY[name](torch.from_numpy(mean).to(device), device)
 
 
-def names() -> tuple[str, ...]:
-    """Names of the registered extractors."""
-    return tuple(sorted(_REGISTRY))
-
-
 def _dlib(mean: Tensor, device: torch.device) -> Extractor:
     network = dlibnet.DlibNet.load().to(device).to(memory_format=torch.channels_last)
     return Extractor("dlib", dlibnet.CHIP_PX, _DLIB_TEMPLATE, network, mean)

@@ -18,8 +18,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-SMALLEST_FACE_PX = 40
-# P-Net's own boxes scatter by a quarter, so the search starts below the smallest face that must be found.
+# Faces of 40 px must be found. P-Net's own boxes scatter by a quarter, so the search starts below that.
 _SEARCH_FROM_PX = 30
 # A copy of this long side is searched; a larger photo is halved at most, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
@@ -69,7 +68,7 @@ class Face:
         return round(self.box[3] - self.box[1])
 
     def moved(self, transform: Similarity) -> Face:
-        """Return the same face where a transform by whole quarter turns puts it."""
+        """Return the same face where a transform puts it that turns by whole quarters, scales and shifts."""
         points = np.concatenate([np.reshape(self.box, (2, 2)), self.landmarks])
         moved = transform.turn * (points[:, 0] + 1j * points[:, 1]) + transform.shift
         (x0, x1), (y0, y1) = np.sort(moved.real[:2]), np.sort(moved.imag[:2])

@@ -17,6 +17,7 @@ from fawkes_engine.metadata import Metadata
 from fawkes_engine.types import HeicAs, MetadataPolicy, Unreadable, Unsupported
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow raises at twice this
 _HIGHEST_DPI = 65_535  # of a JPEG header
 _OPAQUE = 255
 _BY_DEFAULT = MetadataPolicy()
@@ -63,7 +64,6 @@ def decode(
     Raises:
         Unreadable: damaged, cut short, or no picture. Unsupported: a kind that cannot be written back faithfully.
     """
-    Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow raises at twice this
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata warns; it is left out
         try:

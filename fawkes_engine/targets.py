@@ -126,9 +126,8 @@ def choose(pool: Pool, own: Mapping[str, Vectors], photos: Sequence[bytes], take
     free = [m for m in mixtures if pool.name(m) not in taken][:MATCHING_CANDIDATES]
     if not free:
         raise EngineError("the target pool is used up; forget the strangers of old photos to free theirs")
-    chosen = min(
-        free, key=lambda m: _nearest_cosine(pool, m, own)
-    )  # the smallest cosine: the largest distance
+    # the smallest cosine is the largest distance
+    chosen = min(free, key=lambda m: _nearest_cosine(pool, m, own))
     return Target(
         identity=pool.name(chosen),
         pool=pool.version,

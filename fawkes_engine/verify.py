@@ -6,15 +6,13 @@ Twice: as it is, and after what a photo platform does to it (shrunk, recompresse
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from fawkes_engine.encoder import as_shared
 from fawkes_engine.faces import Face, Pixels, Similarity
 from fawkes_engine.types import NotProtected
-from fawkes_engine.visibility import Visibility
-from fawkes_engine.work import Work
+from fawkes_engine.work import Work, Written
 
 # A face is protected when, newly found, its cosine to its own clean embedding is at most this on every extractor.
 # Two clean photos of one person are above it in 95 % of pairs, two of strangers below in 99 % (LFW, measured by
@@ -24,18 +22,10 @@ OWN_COSINE_LIMIT = 0.5
 Embed = Callable[[Pixels, Sequence[Face]], Mapping[str, Tensor]]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured on each cloaked face of the published picture; embedded: extractor -> (D,)."""
-
-    seen: Sequence[Visibility]
-    embedded: Sequence[Mapping[str, Tensor]]
-
-
-def measure(work: Work, published: Pixels, found: Sequence[Face], embed: Embed) -> Measured:
+def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -> Mapping[str, Tensor]:
     """Measure every cloaked face in the decoded file; found: what a detector finds in it.
 
-    Raises:
+    Returns the cloaked faces as published: extractor -> (faces, D). Raises:
         NotProtected: there is a face that was not cloaked, or one still looks like its owner, or its cloak is too
             visible.
     """
@@ -43,16 +33,15 @@ def measure(work: Work, published: Pixels, found: Sequence[Face], embed: Embed) 
     if missed:
         raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
     again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-    as_published = embed(published, again)
-    shared = as_shared(published)
-    scale = Similarity(complex(shared.shape[1] / published.shape[1]), 0j)
+    as_published = embed(written.pixels, again)
+    shared = as_shared(written.pixels)
+    scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
     for embedded in (as_published, embed(shared, [face.moved(scale) for face in again])):
         _check_owners(work, embedded)
-    seen = work.seen(published)
-    for face, figures in zip(work.faces, seen, strict=True):
+    for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
             raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
-    return Measured(seen, [{n: e[i] for n, e in as_published.items()} for i in range(len(again))])
+    return as_published
 
 
 def _check_owners(work: Work, embedded: Mapping[str, Tensor]) -> None:

@@ -22,6 +22,23 @@ _QUALITIES = (97, 99, 100)
 _FIT_ROUNDS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """quality: Pillow's, of JPEG output. alone: what a person can see of it on each face without a cloak."""
+
+    quality: int
+    alone: Sequence[Visibility]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An encoded photo. pixels: (H, W, 3) as decoded again. seen: each face in them, against the original."""
+
+    data: bytes
+    pixels: Pixels
+    seen: Sequence[Visibility]
+
+
 @dataclass(frozen=True)
 class Work:
     """A decoded photo with its detected faces.
@@ -63,20 +80,20 @@ class Work:
         return [Canvas.around(face, self.photo.pixels, self.photo.colour) for face in self.faces]
 
     @cached_property
-    def quality(self) -> int:
-        """JPEG quality: the lowest allowed, or more where encoding alone would eat the cloak's budget."""
+    def encoding(self) -> Encoding:
+        """How the photo is encoded: the lowest quality allowed, or more where that alone would eat the budget."""
         lowest = max(self.lowest_quality, self.photo.jpeg_quality)
         for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
-            clean = (
+            clean = [
                 self._look(i, torch.zeros(3, c.side, c.side), quality) for i, c in enumerate(self.canvases)
-            )
+            ]
             if all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean):
                 break
-        return quality
+        return Encoding(quality, clean)
 
     def look(self, index: int, delta: Tensor) -> Visibility:
         """Return what a person can see of one face's delta (3, S, S) in the file as it will be published."""
-        return self._look(index, delta, self.quality)
+        return self._look(index, delta, self.encoding.quality)
 
     def _look(self, index: int, delta: Tensor, quality: int) -> Visibility:
         # Only the blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself.
@@ -88,31 +105,28 @@ class Work:
         here.add(delta.cpu(), after)
         return _compare(before, as_written(self.photo, after, quality), here, self.faces[index])
 
-    def write(self) -> tuple[bytes, Pixels]:
-        """Encode the photo with every cloak inside the budget: the file, and its pixels as decoded again."""
+    def write(self) -> Written:
+        """Encode the photo with every cloak inside the budget."""
         deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
         for _ in range(_FIT_ROUNDS):
-            data = encode(self.photo, self._cloaked(deltas), self.quality)
+            data = encode(self.photo, self._cloaked(deltas), self.encoding.quality)
             published = decode(data, heic=self.request.heic).pixels
-            shares = [seen.share_of(self.budget) for seen in self.seen(published)]
+            seen = [
+                _compare(self.photo.pixels, published, canvas, face)
+                for canvas, face in zip(self.canvases, self.faces, strict=True)
+            ]
+            shares = [figures.share_of(self.budget) for figures in seen]
             if max(shares, default=0.0) <= 1:
                 break
             # each cloak fits by itself: these faces overlap, and their cloaks add up
             deltas = [d * (1 if share <= 1 else 0.85) for d, share in zip(deltas, shares, strict=True)]
-        return data, published
+        return Written(data, published, seen)
 
     def _cloaked(self, deltas: Sequence[Tensor]) -> Pixels:
         pixels = self.photo.pixels.copy()
         for canvas, delta in zip(self.canvases, deltas, strict=True):
             canvas.add(delta, pixels)
         return pixels
-
-    def seen(self, published: Pixels) -> list[Visibility]:
-        """Measure every face of the published photo against the original."""
-        return [
-            _compare(self.photo.pixels, published, canvas, face)
-            for canvas, face in zip(self.canvases, self.faces, strict=True)
-        ]
 
     def _fitted(self, index: int, delta: Tensor) -> Tensor:
         delta = delta.cpu()
