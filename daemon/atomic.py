@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from daemon.errors import OutputError
+from daemon.errors import OutputError, OutputExists
 
 # what file systems without hard links (FAT, some network and FUSE mounts) answer to link()
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -16,19 +16,30 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 def write(path: Path, data: bytes, *, replace: bool, mode: int = 0o666) -> None:
     """Write a complete, durable file; mode is subject to the umask.
 
-    Raises OutputError if the file cannot be written, or exists and replace is False.
+    Raises OutputExists if the file exists and replace is False, OutputError if it cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         _write_durably(temporary, data, mode)
-        _publish(temporary, path, replace=replace)
-        _sync_folder(path.parent)
+        try:
+            _publish(temporary, path, replace=replace)
+        finally:
+            _sync_folder(path.parent)  # also if another writer was first: then the other's file is durable
     except FileExistsError as exc:
-        raise OutputError(f"{path} exists already; move it away or use --force") from exc
+        raise OutputExists(f"{path} exists already; move it away or use --force") from exc
     except OSError as exc:
         raise OutputError(f"{path} cannot be written ({exc.strerror})") from exc
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file durably, if it is there. Raises OutputError."""
+    try:
+        path.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be removed ({exc.strerror})") from exc
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:

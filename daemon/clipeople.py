@@ -40,9 +40,7 @@ def enroll_user(
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
         raise InputError(f"{printable(missing[0])} is no file that can be read; check the path")
-    from fawkes_engine.engine import Engine
-
-    engine = Engine(setup.engine.to_engine(), FileTargetStore(setup.targets_dir))
+    engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
     shown = engine.enroll(user, [photo.read_bytes() for photo in photos])
     typer.echo(f"{user} is known from {shown} of {len(photos)} photos.")
 

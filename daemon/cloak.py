@@ -9,13 +9,16 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
 from daemon.errors import ConfigError, InputError, OutputError
 from daemon.names import candidates, output_name, printable, twin_key
-from daemon.settings import EngineConfig, default_config_path, default_state_dir, load
+from daemon.settings import EngineConfig, Settings, default_config_path, default_state_dir, load
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
+
+if TYPE_CHECKING:
+    from fawkes_engine.engine import Engine as RealEngine
 
 
 class Engine(Protocol):
@@ -72,32 +75,35 @@ def setup(config: Path | None, user: str) -> Setup:
     Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
     the name would cloak toward another identity.
     """
-    path = config or default_config_path()
-    if config is None and not path.exists():
-        return Setup(EngineConfig(), default_state_dir() / "targets", partial(Request, user=user))
-    settings = load(path)
+    settings = _settings(config)
+    if settings is None:
+        return Setup(EngineConfig(), targets_dir(config), partial(Request, user=user))
     known = [person.name for person in settings.users]
     if user not in known:
         close = get_close_matches(user, known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
-        raise ConfigError(f"{path}: has no user {user}; {advice}")
+        raise ConfigError(f"{config or default_config_path()}: has no user {user}; {advice}")
     return Setup(settings.engine, settings.targets_dir, partial(settings.request, user))
 
 
 def targets_dir(config: Path | None) -> Path:
     """Return the folder of everyone's fixed identities. Raises ConfigError as `setup` does."""
-    path = config or default_config_path()
-    if config is None and not path.exists():
-        return default_state_dir() / "targets"
-    return load(path).targets_dir
+    settings = _settings(config)
+    return settings.targets_dir if settings else default_state_dir() / "targets"
 
 
-def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
+def _settings(config: Path | None) -> Settings | None:
+    """Return the settings; None if no file is named and none was ever written in the usual place."""
+    if config is None and not default_config_path().exists():
+        return None
+    return load(config or default_config_path())
+
+
+def load_engine(settings: EngineSettings, targets_dir: Path) -> RealEngine:
     """Return the real engine; imports torch, so this waits until the order is known to be sound."""
-    from daemon.targets import FileTargetStore
-    from fawkes_engine.engine import Engine as RealEngine
+    from daemon.worker import make_engine
 
-    return RealEngine(settings, FileTargetStore(targets_dir))
+    return make_engine(settings, targets_dir)
 
 
 def check(order: Order) -> None:

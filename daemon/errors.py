@@ -3,7 +3,8 @@
     DaemonError
     |-- ConfigError             the configuration cannot be used
     |-- InputError              a photo named on the command line cannot be read
-    |-- OutputError             a command's result cannot be written, or would replace a file
+    |-- OutputError             a result cannot be written
+    |   `-- OutputExists        ... since it would replace a file
     |-- ServiceError            the system service cannot be installed or asked
     |-- AlreadyRunning          another fawkesd holds this directory
     |-- NotAnswering            the running service does not answer a command, or there is none
@@ -42,7 +43,11 @@ class InputError(DaemonError):
 
 
 class OutputError(DaemonError):
-    """A command's result cannot be written, or would replace a file that is already there."""
+    """A result cannot be written."""
+
+
+class OutputExists(OutputError):
+    """A result would replace a file that is already there."""
 
 
 class ServiceError(DaemonError):

@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.errors import TargetError
-from daemon.files import DIRECTORY, opened
+from daemon import atomic
+from daemon.errors import OutputExists, TargetError
 from fawkes_engine import Target
 
 
@@ -44,8 +42,8 @@ class FileTargetStore:
 
     def add(self, person: str, target: Target) -> Target:
         """Store a person's first target durably; return the one already there if another was first."""
-        with self._written(target) as temporary, contextlib.suppress(FileExistsError):
-            os.link(temporary, self._path(person))
+        with contextlib.suppress(OutputExists):
+            self._write(person, target, replace=False)
         stored = self.get(person)
         assert stored is not None, "the file was just linked, or was there"
         return stored
@@ -55,40 +53,19 @@ class FileTargetStore:
         stored = self.get(person)
         if stored is None or stored.identity != target.identity:
             raise TargetError(f"the target of {person} would change; it is kept as it is")
-        with self._written(target) as temporary:
-            temporary.replace(self._path(person))
+        self._write(person, target, replace=True)
 
     def forget(self, person: str) -> None:
         """Erase durably what is known of a person; the person is new when seen again."""
-        self._path(person).unlink(missing_ok=True)
-        self._sync_directory()
+        atomic.remove(self._path(person))
 
     def _path(self, person: str) -> Path:
         return self._directory / f"{person}.json"
 
-    @contextlib.contextmanager
-    def _written(self, target: Target) -> Iterator[Path]:
-        """A complete temporary file with the target; the directory is synced when the block ends."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._directory / f".{secrets.token_hex(8)}"
-        try:
-            self._write(temporary, target)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-        self._sync_directory()
-
-    def _write(self, path: Path, target: Target) -> None:
+    def _write(self, person: str, target: Target, *, replace: bool) -> None:
         fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(fields, file)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _sync_directory(self) -> None:
-        with opened(self._directory, DIRECTORY) as fd:
-            os.fsync(fd)
+        atomic.make_folder(self._directory, 0o700)
+        atomic.write(self._path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
 
 
 def _parse(text: str) -> Target:

@@ -18,10 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daemon.targets import FileTargetStore
 from fawkes_engine import EngineSettings, Protected, Refusal, Request
+
+if TYPE_CHECKING:
+    from fawkes_engine.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +97,11 @@ class Failed:
 Message = Ready | Beat | Result | Failed
 
 
-def make_engine(settings: EngineSettings, targets_dir: Path) -> EngineLike:
-    """The real engine with the users' targets."""
-    from fawkes_engine.engine import Engine
+def make_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
+    """The real engine with everyone's targets; only now torch is imported."""
+    from fawkes_engine.engine import Engine as RealEngine
 
-    return Engine(settings, FileTargetStore(targets_dir))
+    return RealEngine(settings, FileTargetStore(targets_dir))
 
 
 def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from test_daemon_service import FACTORY, Counter
+from faulty import FACTORY, Counter
 from twins import make_photo
 
 from daemon import service

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
+from faulty import FACTORY, Counter
 from twins import Deed, make_photo
 
 from daemon.hooks import Call, Hooks
@@ -21,14 +22,6 @@ Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
 # Appends its environment to the file it is called with.
 RECORD = "import json, os, sys; print(json.dumps(dict(os.environ)), file=open(sys.argv[1], 'a'))"
-
-
-class NoProgress:
-    def total(self, n: int) -> None:
-        pass
-
-    def advance(self, n: int = 1) -> None:
-        pass
 
 
 def recorder(file: Path) -> tuple[str, ...]:
@@ -65,7 +58,7 @@ def test_once_runs_the_programs_before_it_ends(home: Home, tmp_path: Path) -> No
     (home.outbox / "good; touch x.jpg").write_bytes(make_photo())
     (home.outbox / "bad.jpg").write_bytes(make_photo(Deed.REFUSE))
 
-    once(settings, NoProgress(), "twins:make_engine")
+    once(settings, Counter(), FACTORY)
 
     calls = {call["FAWKESD_EVENT"]: call for call in recorded(file)}
     published, held = calls["published"], calls["held"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from test_daemon_service import FACTORY, Counter, states
+from faulty import FACTORY, Counter, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.cli import run_command

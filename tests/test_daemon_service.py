@@ -7,11 +7,11 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
+from faulty import FACTORY, Counter, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.errors import AlreadyRunning, SyncUnavailable
@@ -22,42 +22,6 @@ from daemon.syncfolder import MARKER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
-FACTORY = "twins:make_engine"
-
-
-@dataclass(slots=True)
-class Counter:
-    """A Progress that counts."""
-
-    totals: list[int] = field(default_factory=list)
-    advanced: int = 0
-
-    def total(self, n: int) -> None:
-        self.totals.append(n)
-
-    def advance(self, n: int = 1) -> None:
-        self.advanced += n
-
-
-def states(home: Home) -> list[str]:
-    """The states of all rows, oldest first."""
-    if not (home.state_dir / LEDGER_NAME).exists():
-        return []
-    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
-    try:
-        return [state for (state,) in database.execute("SELECT state FROM photos ORDER BY id")]
-    except sqlite3.OperationalError:
-        return []  # the tables are being made
-    finally:
-        database.close()
-
-
-def reasons(home: Home) -> list[str]:
-    database = sqlite3.connect(home.state_dir / LEDGER_NAME)
-    try:
-        return [reason for (reason,) in database.execute("SELECT reason FROM photos WHERE state = 'held'")]
-    finally:
-        database.close()
 
 
 def test_once_publishes_what_waits_and_holds_what_the_engine_refuses(home: Home) -> None:

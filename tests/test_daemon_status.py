@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from conftest import DaemonProcess, Home
-from test_daemon_service import FACTORY, Counter
+from faulty import FACTORY, Counter
 from test_daemon_targets import TARGET
 from twins import Deed, make_photo
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from test_daemon_service import FACTORY, Counter
+from faulty import FACTORY, Counter
 from twins import Deed, make_photo
 
 from daemon.cli import run_command
