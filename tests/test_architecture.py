@@ -42,7 +42,7 @@ TORCH = {"torch", "torchvision", "facenet_pytorch"}
 
 
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).glob("*.py"))
+    return sorted((ROOT / package).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fawkes_engine import extractors
 from fawkes_engine.canvas import Canvas, to_tensor
-from fawkes_engine.dlibnet import DlibNet, weights_path
+from fawkes_engine.extractors.dlib import DlibNet, weights_path
 from fawkes_engine.faces import FaceDetector, Similarity
 from fawkes_engine.targets import Pool
 from fawkes_engine.views import jittered, jpeg, sample_chips, view

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.types import WeightsError
 
 WEIGHTS_PACKAGE = "face_recognition_models"
@@ -40,6 +41,33 @@ _BLOCKS = (
     (256, True), *[(256, False)] * 2,
     (256, True),
 )  # fmt: skip
+
+
+# dlib's chip puts its mean face (dlib/image_transforms/interpolation.h, mean_face_shape_x/y) into the square
+# with a padding of 0.25 on each side. The five rows are what MTCNN marks: eye centres (mean of the six points
+# of each eye), nose tip, mouth corners.
+_DLIB_TEMPLATE = (
+    np.array(
+        [
+            [0.225492, 0.215990],
+            [0.754761, 0.215990],
+            [0.490127, 0.515625],
+            [0.254149, 0.780233],
+            [0.726104, 0.780233],
+        ]
+    )
+    + 0.25
+) * (CHIP_PX / 1.5)
+
+
+def load(mean: Tensor, device: torch.device) -> Extractor:
+    """Load the extractor; mean: (D,), the raw embedding of the average stranger.
+
+    Raises:
+        WeightsError: the weights are missing or not the pinned ones.
+    """
+    network = DlibNet.load().to(device).to(memory_format=torch.channels_last)
+    return Extractor("dlib", CHIP_PX, _DLIB_TEMPLATE, network, mean)
 
 
 def weights_path() -> Path:

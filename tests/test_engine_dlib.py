@@ -10,8 +10,9 @@ import pytest
 import torch
 from engine_pictures import astronaut
 
-from fawkes_engine import WeightsError, dlibnet
-from fawkes_engine.dlibnet import DlibNet, weights_path
+from fawkes_engine import WeightsError
+from fawkes_engine.extractors import dlib as dlibnet
+from fawkes_engine.extractors.dlib import DlibNet, weights_path
 
 
 @pytest.fixture(scope="module")
