@@ -60,7 +60,8 @@ class Subject:
 
     canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
     region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
-    onto_canvas: extractor -> transform from its chip. target, own: extractor -> unit embedding (D,).
+    onto_canvas: extractor -> transform from its chip. own: extractor -> unit embedding (D,). target: the same, for
+    the extractors that have one; from the others the face is only pushed away.
     grey: the cloak must have no colour. seed: of every random choice for this face.
     encoding: what a person can see of the encoding alone. look: the same of a delta (3, S, S), once published.
     """
@@ -121,11 +122,12 @@ def optimise(
 
 def _cosines(
     state: _State, extractor: Extractor, canvases: Tensor, transforms: Sequence[Similarity]
-) -> tuple[Tensor, Tensor]:
-    """Cosines (N,) of faces on canvases (N, 3, S, S) to each one's own clean embedding and to its target."""
+) -> tuple[Tensor, Tensor | None]:
+    """Cosines (N,) of faces on canvases (N, 3, S, S) to each one's own clean embedding, and to its target, if any."""
     embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
-    own, target = state.own[extractor.name], state.target[extractor.name]
-    return (embedding * own).sum(dim=1), (embedding * target).sum(dim=1)
+    own, target = state.own[extractor.name], state.target.get(extractor.name)
+    to_own = (embedding * own).sum(dim=1)
+    return to_own, (embedding * target).sum(dim=1) if target is not None else None
 
 
 def _loss(state: _State, extractors: Sequence[Extractor], step: int) -> Tensor:
@@ -138,7 +140,9 @@ def _loss(state: _State, extractors: Sequence[Extractor], step: int) -> Tensor:
             for s, g in zip(state.subjects, state.generators, strict=True)
         ]
         own, target = _cosines(state, extractor, seen, transforms)
-        attack = attack + OWN_WEIGHT * own - TARGET_WEIGHT * target
+        attack = attack + OWN_WEIGHT * own
+        if target is not None:
+            attack = attack - TARGET_WEIGHT * target
     return (attack / len(extractors) + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
 
 
@@ -151,8 +155,11 @@ def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Te
         for extractor in extractors:
             transforms = [s.onto_canvas[extractor.name] for s in state.subjects]
             own, target = _cosines(state, extractor, rounded, transforms)
-            score += TARGET_WEIGHT * target - OWN_WEIGHT * own
-            done &= (target >= _NEAR_TARGET) & (own <= _AWAY_FROM_SELF)
+            score -= OWN_WEIGHT * own
+            done &= own <= _AWAY_FROM_SELF
+            if target is not None:
+                score += TARGET_WEIGHT * target
+                done &= target >= _NEAR_TARGET
     return score, done
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -175,15 +175,9 @@ class Engine:
         return work.only(mine)
 
     def _vectors(self, person: str) -> dict[str, Tensor]:
-        """Return a person's target as unit vectors (D,) per extractor."""
-        target = self._people.target(person)
-        assert target is not None  # _identified ran first
-        missing = [e.name for e in self._extractors if e.name not in target.vectors]
-        if missing:
-            raise EngineError(
-                f"the target of {person} has no vector for {missing[0]}; choose other extractors"
-            )
-        return {e.name: torch.tensor(target.vectors[e.name], device=self._device) for e in self._extractors}
+        """Return a person's target as unit vectors (D,), for the extractors that have one."""
+        vectors = {e.name: self._people.vector(person, e.name) for e in self._extractors}
+        return {n: torch.from_numpy(v).to(self._device) for n, v in vectors.items() if v is not None}
 
     def _cloak(self, works: Sequence[Work], steps: int, on_step: Callable[[], None]) -> None:
         """Optimise the faces of all photos, those with canvases of one size together."""
@@ -251,23 +245,23 @@ class Engine:
 
     def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
         embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
-        return tuple(
-            FaceReport(
-                box=face.box,
-                height_px=face.height_px,
-                person=person,
-                target=self._people.identity(person),
-                dssim=seen.dssim,
-                dssim_224=seen.dssim_224,
-                colour_mean=seen.colour_mean,
-                colour_p99=seen.colour_p99,
-                cosine_own={n: float(e[i] @ work.own[n][i]) for n, e in embedded.items()},
-                cosine_target={n: float(e[i] @ self._vectors(person)[n]) for n, e in embedded.items()},
-                steps=steps,
-            )
-            for i, (face, person, seen, steps) in enumerate(
-                zip(work.faces, work.people, written.seen, work.steps, strict=True)
-            )
+        return tuple(self._report(work, written, embedded, i) for i in range(len(work.faces)))
+
+    def _report(self, work: Work, written: Written, embedded: Mapping[str, Tensor], index: int) -> FaceReport:
+        face, person, seen = work.faces[index], work.people[index], written.seen[index]
+        targets = self._vectors(person)
+        return FaceReport(
+            box=face.box,
+            height_px=face.height_px,
+            person=person,
+            target=self._people.identity(person),
+            dssim=seen.dssim,
+            dssim_224=seen.dssim_224,
+            colour_mean=seen.colour_mean,
+            colour_p99=seen.colour_p99,
+            cosine_own={n: float(e[index] @ work.own[n][index]) for n, e in embedded.items()},
+            cosine_target={n: float(e[index] @ targets[n]) for n, e in embedded.items() if n in targets},
+            steps=work.steps[index],
         )
 
 

@@ -40,6 +40,19 @@ class People:
                 self._targets[person] = stored
         return self._targets.get(person)
 
+    def vector(self, person: str, extractor: str) -> Vectors | None:
+        """Return a known person's target (D,) for an extractor, or None if the pool has none for it.
+
+        An extractor that came after the target was chosen gets the same identity's vector out of the pool.
+        """
+        target = self._targets[person]
+        if extractor in target.vectors:
+            return np.array(target.vectors[extractor], np.float32)
+        mixture = self._pool.mixture(target.identity)
+        if mixture is None or extractor not in self._pool.vectors:
+            return None
+        return self._pool.vector(extractor, mixture)
+
     def identity(self, person: str) -> str:
         """The id of a known person's target."""
         return self._targets[person].identity

@@ -79,20 +79,20 @@ class Pool:
         """Return the id of an identity or a mixture of several."""
         return "+".join(self.identities[i] for i in mixture)
 
+    def mixture(self, name: str) -> Mixture | None:
+        """Return the rows an id stands for, or None if the pool does not know it."""
+        parts = name.split("+")
+        known = all(part in self.identities for part in parts)
+        return tuple(self.identities.index(part) for part in parts) if known else None
+
     def vector(self, extractor: str, mixture: Mixture) -> Vectors:
         """Return the unit vector (D,) of an identity or a mixture of several."""
         mixed = self.vectors[extractor][list(mixture)].mean(axis=0)
         return np.asarray(mixed / np.linalg.norm(mixed), np.float32)
 
     def mean(self, extractor: str) -> Vectors:
-        """Return the (D,) mean embedding for an extractor.
-
-        Raises:
-            EngineError: the pool knows no such extractor.
-        """
-        if extractor not in self.means:
-            raise EngineError(f"unknown extractor {extractor!r}; known: {', '.join(sorted(self.means))}")
-        return self.means[extractor]
+        """Return the (D,) mean embedding for an extractor; zero, which has no influence, if the pool has none."""
+        return self.means.get(extractor, np.zeros(1, np.float32))
 
     def looks_of(self, own: Mapping[str, Vectors]) -> Looks:
         """Estimate the looks of one person from unit embeddings (n, D) per extractor."""
