@@ -31,7 +31,12 @@ class Role(Enum):
     OUTBOX = "outbox"
     SYNC = "sync folder"
     STAGING = "staging folder"
+    MODELS = "models folder"
     STATE = "state folder"
+
+
+# Pairs that may overlap: staging and models below the state folder, which is private to the service, are well placed.
+_GOOD_NEIGHBOURS = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ def folders(settings: Settings) -> list[Fault]:
         named.append(Folder((*where, "sync"), Role.SYNC, user.sync))
         staging = Folder((*where, "staging"), Role.STAGING, user.staging_dir)
         (implied if user.staging is None else named).append(staging)
+    if settings.engine.models_dir is not None:
+        named.append(Folder(("engine", "models_dir"), Role.MODELS, settings.engine.models_dir))
     named.append(Folder(("state_dir",), Role.STATE, settings.state_dir))
     # a staging folder nobody wrote follows its sync folder: its clashes are told only when they are news
     return _overlaps(named) or _overlaps([*named, *implied])
@@ -121,8 +128,8 @@ def _clash(first: Folder, later: Folder) -> Iterator[str]:
     other = f"the {first.role.value} {dotted(first.where)} ({first.path})"
     if inside and around:
         yield f"{later.path} is the same folder as {other}; give each a folder of its own"
-    elif {first.role, later.role} == {Role.STAGING, Role.STATE}:
-        return  # both are private to the service, and staging below the state folder is a good place
+    elif {first.role, later.role} in _GOOD_NEIGHBOURS:
+        return
     elif inside:
         yield f"{later.path} is inside {other}; choose a folder outside it"
     elif around:

@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import clicontrol, clipeople, cliphotos, cliservice, cloak, init, progress, reference, show
+from daemon import (
+    clicontrol,
+    climodels,
+    clipeople,
+    cliphotos,
+    cliservice,
+    cloak,
+    init,
+    progress,
+    reference,
+    show,
+)
 from daemon.clicommon import Config, Json, examples, load_settings
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
@@ -33,6 +44,7 @@ app = typer.Typer(
 app.add_typer(cliphotos.app)
 app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
+app.add_typer(climodels.app, name="models")
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h

@@ -92,7 +92,8 @@ def _service(config: Path | None, *, system: bool, once: bool) -> Service:
     if system and os.geteuid() == 0:
         # The service will read the file with its user's home and environment, not with root's.
         os.environ["HOME"] = account.pw_dir
-        os.environ.pop("XDG_STATE_HOME", None)
+        for variable in ("XDG_STATE_HOME", "XDG_DATA_HOME", "FAWKESD_MODELS"):
+            os.environ.pop(variable, None)
     settings = load_settings(path)
     if account.pw_uid == 0:
         account = account_of(settings.users[0].outboxes[0])

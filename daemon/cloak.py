@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from daemon import atomic
 from daemon.errors import ConfigError, InputError, OutputError
 from daemon.names import candidates, output_name, printable, twin_key
-from daemon.settings import EngineConfig, Settings, default_config_path, default_state_dir, load
+from daemon.settings import EngineConfig, default_config_path, default_state_dir, load_if_any
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def setup(config: Path | None, user: str) -> Setup:
     Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
     the name would cloak toward another identity.
     """
-    settings = _settings(config)
+    settings = load_if_any(config)
     if settings is None:
         return Setup(EngineConfig(), targets_dir(config), partial(Request, user=user))
     known = [person.name for person in settings.users]
@@ -88,15 +88,8 @@ def setup(config: Path | None, user: str) -> Setup:
 
 def targets_dir(config: Path | None) -> Path:
     """Return the folder of everyone's fixed identities. Raises ConfigError as `setup` does."""
-    settings = _settings(config)
+    settings = load_if_any(config)
     return settings.targets_dir if settings else default_state_dir() / "targets"
-
-
-def _settings(config: Path | None) -> Settings | None:
-    """Return the settings; None if no file is named and none was ever written in the usual place."""
-    if config is None and not default_config_path().exists():
-        return None
-    return load(config or default_config_path())
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> RealEngine:

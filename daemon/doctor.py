@@ -20,7 +20,7 @@ from daemon.pool import EnginePool
 from daemon.settings import Settings
 from daemon.worker import EngineSpec, Ready
 from daemon.yamltext import parse, read
-from fawkes_engine import EngineError
+from fawkes_engine import EngineError, models
 
 _CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
 _FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program
@@ -35,6 +35,7 @@ def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> It
     yield fine("service", f"runs as process {pid}" if pid else "does not run")
     yield from _links(settings, config)
     yield from _state(settings.state_dir)
+    yield _models(settings.engine.models_folder)
     yield from doctorfolders.outboxes(settings)
     with reading(settings.state_dir) as history:
         yield _clock(history, time.time())
@@ -65,6 +66,18 @@ def _state(state_dir: Path) -> Iterator[Finding]:
     if state_dir.stat().st_mode & 0o077:
         yield warning(state_dir, "others may look into it", f"chmod 700 '{state_dir}'")
     yield doctorfolders.space(state_dir)
+
+
+def _models(folder: Path) -> Finding:
+    names = models.on_disk(folder)
+    if names:
+        return fine(
+            folder, f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` reads them"
+        )
+    message = "holds no fetched face recogniser: cloaks can be computed against the one of the package only"
+    return warning(
+        folder, message, "get others with `fawkesd models fetch`: they protect against more trackers"
+    )
 
 
 def _clock(history: History, now: float) -> Finding:

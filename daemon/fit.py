@@ -15,6 +15,7 @@ from pathlib import Path
 from daemon.names import printable
 from daemon.settings import UserSettings
 from daemon.unit import Scope, Service, parent_of_both, program_folders
+from fawkes_engine import models
 
 # Too much to open for writing. The home of the service's account counts as well.
 _TOO_MUCH = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))
@@ -94,11 +95,13 @@ def _places_of_fstab() -> set[Path]:
 
 def _no_access(service: Service) -> Iterator[str]:
     name = service.account.pw_name
+    folder = service.settings.engine.models_folder
     wanted = [
         *((outbox, "rx", "read") for outbox in service.outboxes),
         *((user.sync, "rwx", "write to") for user in service.settings.users),
         *((folder, "rwx", "write to") for folder in service.writable if folder.exists()),
         *((folder, "rx", "use Python in") for folder in program_folders()),
+        *((models.path(model, folder), "r", "read") for model in models.on_disk(folder)),
         (service.config, "r", "read"),
         (Path(sys.executable), "x", "run"),
     ]

@@ -44,7 +44,7 @@ def install(service: Service, *, enable: bool) -> list[Path]:
         )
     if faults:
         raise ServiceError("the service would not work:\n" + "\n".join(f"- {fault}" for fault in faults))
-    _make_state(service)
+    _make_folders(service)
     folder = _folder(service.scope)
     atomic.make_folder(folder)
     for unit, text in texts.items():
@@ -98,16 +98,20 @@ def _folder(scope: Scope) -> Path:
     return _SYSTEM_UNITS if scope is Scope.SYSTEM else default_config_path().parents[1] / "systemd" / "user"
 
 
-def _make_state(service: Service) -> None:
+def _make_folders(service: Service) -> None:
     # A folder that is not there at the start cannot be opened for the service.
-    state = service.settings.state_dir
-    missing = [folder for folder in (state, *state.parents) if not folder.exists()]
+    state, models = service.settings.state_dir, service.settings.engine.models_folder
+    wanted = [state, models] if service.scope is Scope.SYSTEM else [state]
+    parts = [part for folder in wanted for part in (folder, *folder.parents)]
+    missing = [part for part in parts if not part.exists()]
     try:
         make_private(state)
-        for folder in missing:
-            os.chown(folder, service.account.pw_uid, service.account.pw_gid)
+        for folder in wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+        for part in missing:
+            os.chown(part, service.account.pw_uid, service.account.pw_gid)
     except OSError as exc:
-        raise OutputError(f"the state folder {state} cannot be made ({exc.strerror})") from exc
+        raise OutputError(f"the folder {exc.filename} cannot be made ({exc.strerror})") from exc
 
 
 def _install_catalog(scope: Scope) -> None:

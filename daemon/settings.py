@@ -24,7 +24,7 @@ from pydantic import (
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
 from daemon.model import Order
-from fawkes_engine import Budget, EngineSettings, HeicAs, MetadataPolicy, Request
+from fawkes_engine import Budget, EngineSettings, HeicAs, MetadataPolicy, Request, models
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -164,6 +164,11 @@ class EngineConfig(_Keys):
     """Face recognisers a cloak is computed against. dlib comes with the package; several different ones
     protect better against recognisers nobody tried, and each costs its own time."""
 
+    models_dir: Place | None = None
+    """Folder of the face recognisers that `fawkesd models fetch` brought. null is ~/.local/share/fawkesd/models, or
+    what $FAWKESD_MODELS or $XDG_DATA_HOME say; a service does not see the variables of your shell. It must not be,
+    hold or lie in an outbox, a sync or a staging folder."""
+
     dssim: Annotated[Number, Field(le=0.1)] = 0.007
     """How visible a cloak may be on each face: structural difference, 0 = identical, above 0, at most
     0.1. 0.007 is hard to see; a higher value protects better against recognisers nobody tried, and
@@ -211,7 +216,13 @@ class EngineConfig(_Keys):
             jpeg_quality=self.jpeg_quality,
             device=self.device,
             threads=self.threads,
+            models_dir=self.models_dir,
         )
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of fetched models in use."""
+        return self.models_dir or models.default_folder()
 
 
 class RetrySettings(_Keys):
@@ -300,6 +311,16 @@ class Settings(_Keys):
 def load(path: Path) -> Settings:
     """Return the settings in a file. Raises ConfigError that lists every fault with its line."""
     return parse(yamltext.read(path), path)
+
+
+def load_if_any(path: Path | None) -> Settings | None:
+    """Return the settings in a file, by default the usual one; None if none is named and none was ever written.
+
+    Raises ConfigError as load does.
+    """
+    if path is None and not default_config_path().exists():
+        return None
+    return load(path or default_config_path())
 
 
 def parse(text: str, path: Path) -> Settings:

@@ -72,7 +72,8 @@ class Service:
 def text_of(service: Service, unit: str) -> str:
     """The text of one unit file. Raises ServiceError for a path that no unit file can hold."""
     settings = service.settings
-    visible = {service.config.parent, *program_folders(), *service.outboxes}
+    models = settings.engine.models_folder
+    visible = {service.config.parent, models, *program_folders(), *service.outboxes}
     readable = sorted(visible.difference(service.writable))
     values = {
         "CONFIG": _words([service.config]),

@@ -6,8 +6,8 @@
     metadata.py                                         visibility.py
     engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space
 
-The library knows no folder, no configuration file, no database and no service. The names below import no
-torch; `fawkes_engine.engine.Engine` does.
+models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
+configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
 """
 
 import os
@@ -23,6 +23,7 @@ from fawkes_engine.types import (
     EngineError,
     EngineSettings,
     FaceReport,
+    FetchError,
     HeicAs,
     MetadataPolicy,
     NoFace,
@@ -44,6 +45,7 @@ __all__ = [
     "EngineError",
     "EngineSettings",
     "FaceReport",
+    "FetchError",
     "HeicAs",
     "MetadataPolicy",
     "NoFace",

@@ -4,6 +4,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
 
     EngineError
     |-- WeightsError          a model's weights are missing or not the pinned ones
+    |-- FetchError            a model's weights could not be brought here this time
     `-- Refusal               this photo is not published, and the message says why
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 
@@ -25,6 +27,10 @@ class EngineError(Exception):
 
 class WeightsError(EngineError):
     """A model's weights are missing or their sha256 is not the pinned one."""
+
+
+class FetchError(EngineError):
+    """A model's weights could not be downloaded or stored, for want of a network or of room; later they may."""
 
 
 class Refusal(EngineError):
@@ -71,6 +77,7 @@ class EngineSettings:
     batch_faces: faces optimised together at most; bounds memory.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores.
+    models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
     """
 
     extractors: tuple[str, ...] = ("dlib",)
@@ -80,6 +87,7 @@ class EngineSettings:
     batch_faces: int = 16
     device: str = "auto"
     threads: int = 0
+    models_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from web import Web
 
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
@@ -69,6 +70,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger(tmp_path / LEDGER_NAME)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A web server of this machine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Web() as server:
+        yield server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"clicontrol", "clipeople", "cliphotos", "cliservice"},
+    {"clicontrol", "climodels", "clipeople", "cliphotos", "cliservice"},
     {"showphoto", "doctor"},
     {"doctorfolders", "doctordeep"},
     {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},

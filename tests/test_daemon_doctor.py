@@ -23,8 +23,19 @@ from daemon.ledger import LEDGER_NAME
 from daemon.locks import DirectoryLock
 from daemon.service import once
 from daemon.syncfolder import MARKER_NAME
+from fawkes_engine import models
 
 SHM = Path("/dev/shm")
+
+
+@pytest.fixture(autouse=True)
+def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one fetched model, whose content nobody reads here."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    models.path("sface", folder).touch()
+    monkeypatch.setenv("FAWKESD_MODELS", str(folder))
+    return folder
 
 
 def bad(home: Home, *, deep: bool = False, factory: str = FACTORY) -> list[Finding]:
@@ -153,6 +164,15 @@ def test_a_limit_that_others_have_used_up_is_told(tmp_path: Path) -> None:
 
     assert (watches.level, queue.level) == (Level.WARNING, Level.FINE)
     assert "used up" in watches.message
+
+
+def test_a_machine_without_a_fetched_model_is_told_how_to_get_one(home: Home, models_dir: Path) -> None:
+    models.path("sface", models_dir).unlink()
+
+    (finding,) = bad(home)
+
+    assert (finding.level, finding.subject) == (Level.WARNING, str(models_dir))
+    assert "`fawkesd models fetch`" in finding.advice
 
 
 def test_a_state_folder_that_others_can_read_is_told(home: Home) -> None:

@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from conftest import Home
 from daemon import fit
 from daemon.errors import ServiceError
 from daemon.fit import objections
-from daemon.installer import install
+from daemon.installer import _make_folders, install
 from daemon.settings import Settings, UserSettings
 from daemon.unit import Scope, Service
+from fawkes_engine import models
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -57,6 +59,33 @@ def test_rights_that_are_missing_are_named_with_the_folder(open_home: Home) -> N
 
     assert f"daemon may not read {open_home.outbox}" in said
     assert f"daemon may not write to {open_home.sync}" in said
+
+
+@needs_root
+def test_a_model_that_the_service_may_not_read_is_named(open_home: Home) -> None:
+    folder = open_home.outbox.parent / "models"
+    folder.mkdir()
+    file = models.path("sface", folder)
+    file.touch(mode=0o600)
+    engine = open_home.settings.engine.model_copy(update={"models_dir": folder})
+    settings = open_home.settings.model_copy(update={"engine": engine})
+
+    assert f"daemon may not read {file}" in told(service(replace(open_home, settings=settings)))
+    file.chmod(0o644)
+    assert str(file) not in told(service(replace(open_home, settings=settings)))
+
+
+@needs_root
+def test_install_makes_the_folders_that_the_sandbox_opens(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "share" / "models"
+    engine = home.settings.engine.model_copy(update={"models_dir": folder})
+    settings = home.settings.model_copy(update={"engine": engine})
+
+    _make_folders(service(replace(home, settings=settings)))
+
+    owned = [home.state_dir, folder, folder.parent]
+    assert {path.owner() for path in owned} == {"daemon"}
+    assert tmp_path.owner() == "root"
 
 
 @needs_root

@@ -189,6 +189,16 @@ WRONG = {
         2,
         "users[0].staging: {home}/Pictures/.fawkesd-staging-sync contains the outbox users[0].outboxes[0]",
     ),
+    "models in the sync folder": Case(
+        GOOD + "engine:\n  models_dir: ~/Pictures/sync/models\n",
+        7,
+        "engine.models_dir: {home}/Pictures/sync/models is inside the sync folder",
+    ),
+    "models that are the outbox": Case(
+        GOOD + "engine:\n  models_dir: ~/Pictures/outbox\n",
+        7,
+        "engine.models_dir: {home}/Pictures/outbox is the same folder as the outbox",
+    ),
     "state in the outbox": Case(
         GOOD + "state_dir: ~/Pictures/outbox/state\n",
         6,
@@ -231,9 +241,17 @@ def test_a_circle_of_links_is_a_fault(home: Path) -> None:
     assert "cannot be resolved" in faults(GOOD.replace("~/Pictures/sync", "~/loop"), home)[0]
 
 
-def test_staging_may_lie_in_the_state_folder(home: Path) -> None:
-    text = GOOD + "    staging: ~/state/staging\nstate_dir: ~/state\n"
-    assert parse(text, home / "f.yaml").users[0].staging_dir == home / "state/staging"
+def test_staging_and_models_may_lie_in_the_state_folder(home: Path) -> None:
+    text = GOOD + "    staging: ~/state/staging\nstate_dir: ~/state\nengine: {models_dir: ~/state/models}\n"
+    settings = parse(text, home / "f.yaml")
+    assert settings.users[0].staging_dir == home / "state/staging"
+    assert settings.engine.models_folder == settings.engine.to_engine().models_dir == home / "state/models"
+
+
+def test_the_usual_folder_of_models_is_the_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAWKESD_MODELS", "/srv/models")
+    assert EngineConfig().models_folder == Path("/srv/models")
+    assert EngineConfig().to_engine().models_dir is None
 
 
 def test_folders_are_stored_absolute_and_relative_ones_begin_at_the_file(home: Path) -> None:

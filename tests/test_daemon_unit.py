@@ -102,6 +102,15 @@ def test_outboxes_are_mounted_read_only_inside_a_writable_folder(home: Home) -> 
     assert f"-{home.sync.parent}" not in readable.split()
 
 
+def test_fetched_models_can_be_read_in_the_sandbox(home: Home, tmp_path: Path) -> None:
+    settings = home.settings.model_copy(update={"engine": EngineConfig(models_dir=tmp_path / "models")})
+    one = Service(settings, home.write_config(), account(), Scope.SYSTEM, once=False)
+
+    (readable,) = values(text_of(one, "fawkesd.service"), "BindReadOnlyPaths")
+
+    assert f"-{tmp_path}/models" in readable.split()
+
+
 def test_the_watchdog_waits_longer_than_the_service_does_for_its_engine(home: Home) -> None:
     settings = home.settings.model_copy(update={"engine": EngineConfig(photo_timeout_s=600.0)})
     slow = Service(settings, home.write_config(), account(), Scope.SYSTEM, once=False)

