@@ -4,6 +4,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
 
     EngineError
     |-- WeightsError          a model's weights are missing or not the pinned ones
+    |-- EvaluationError       an evaluation cannot be done as it was asked for
     `-- Refusal               this photo is not published, and the message says why
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
@@ -25,6 +26,10 @@ class EngineError(Exception):
 
 class WeightsError(EngineError):
     """A model's weights are missing or their sha256 is not the pinned one."""
+
+
+class EvaluationError(EngineError):
+    """What an evaluation was asked for cannot be done: too few photos, an unknown tracker, a missing file."""
 
 
 class Refusal(EngineError):
