@@ -1,6 +1,6 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` loads torch.
+The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from daemon import clicontrol, clipeople, cliphotos, cliservice, cloak, init, progress, reference, show
+from daemon import (
+    clicontrol,
+    clievaluate,
+    clipeople,
+    cliphotos,
+    cliservice,
+    cloak,
+    init,
+    progress,
+    reference,
+    show,
+)
 from daemon.clicommon import Config, Json, examples, load_settings
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
@@ -33,6 +44,7 @@ app = typer.Typer(
 app.add_typer(cliphotos.app)
 app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
+app.add_typer(clievaluate.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h

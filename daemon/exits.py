@@ -14,7 +14,7 @@ from daemon.errors import (
     OutputError,
     ServiceError,
 )
-from fawkes_engine import EngineError, WeightsError
+from fawkes_engine import EngineError, EvaluationError, WeightsError
 
 
 class Exit(IntEnum):
@@ -34,6 +34,7 @@ class Exit(IntEnum):
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
+    (EvaluationError, Exit.USAGE),
     (AlreadyRunning, Exit.TEMP_FAIL),
     (LedgerUnavailable, Exit.TEMP_FAIL),
     (ServiceError, Exit.UNAVAILABLE),
