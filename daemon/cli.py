@@ -1,6 +1,6 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` loads torch.
+The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from daemon import (
     clicontrol,
+    clievaluate,
     climodels,
     clipeople,
     cliphotos,
@@ -45,6 +46,7 @@ app.add_typer(cliphotos.app)
 app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
+app.add_typer(clievaluate.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h

@@ -14,7 +14,7 @@ from daemon.errors import (
     OutputError,
     ServiceError,
 )
-from fawkes_engine import EngineError, FetchError, WeightsError
+from fawkes_engine import EngineError, EvaluationError, FetchError, WeightsError
 
 
 class Exit(IntEnum):
@@ -35,6 +35,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
     (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
     (FetchError, Exit.TEMP_FAIL),
+    (EvaluationError, Exit.USAGE),
     (AlreadyRunning, Exit.TEMP_FAIL),
     (LedgerUnavailable, Exit.TEMP_FAIL),
     (ServiceError, Exit.UNAVAILABLE),

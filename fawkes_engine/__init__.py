@@ -4,7 +4,8 @@
     photo.py   faces.py  extractors.py people.py        cloak.py    work.py      verify.py
     formats.py           dlibnet.py    targets.py       views.py    encoder.py
     metadata.py                                         visibility.py
-    engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space
+    engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
+    evaluation/ measures with trackers what the cloaks are worth
 
 models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
@@ -22,6 +23,7 @@ from fawkes_engine.types import (
     Budget,
     EngineError,
     EngineSettings,
+    EvaluationError,
     FaceReport,
     FetchError,
     HeicAs,
@@ -44,6 +46,7 @@ __all__ = [
     "Budget",
     "EngineError",
     "EngineSettings",
+    "EvaluationError",
     "FaceReport",
     "FetchError",
     "HeicAs",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fawkes_engine.cloak import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.colour import ColourSpace
-from fawkes_engine.faces import Face, Pixels, Similarity
+from fawkes_engine.faces import Box, Face, Pixels, Similarity
 from fawkes_engine.visibility import PAPER_FACE_PX
 
 _SIDE_STEP = 32  # canvases come in few sizes, so that faces share batches
@@ -45,9 +45,7 @@ class Canvas:
     @classmethod
     def around(cls, face: Face, pixels: Pixels, colour: ColourSpace | None = None) -> Canvas:
         """Place the canvas of a face in a photo (H, W, 3)."""
-        height, width = pixels.shape[:2]
         x0, y0, x1, y1 = face.box
-        grow = (REGION_GROWTH - 1) / 2
         box_side = max(x1 - x0, y1 - y0)
         scale = min(1.0, PAPER_FACE_PX / (REGION_GROWTH * box_side))
         side = math.ceil(CONTEXT_GROWTH * box_side * scale / _SIDE_STEP) * _SIDE_STEP
@@ -57,12 +55,7 @@ class Canvas:
             top=round((y0 + y1 - native_side) / 2),
             native_side=native_side,
             side=side,
-            region=(
-                max(0, math.floor(x0 - grow * (x1 - x0))),
-                max(0, math.floor(y0 - grow * (y1 - y0))),
-                min(width, math.ceil(x1 + grow * (x1 - x0))),
-                min(height, math.ceil(y1 + grow * (y1 - y0))),
-            ),
+            region=region_of(face.box, pixels),
             colour=colour,
         )
 
@@ -151,6 +144,19 @@ class Canvas:
             slice(y0 // _BLOCK * _BLOCK, min(height, -(-y1 // _BLOCK) * _BLOCK)),
             slice(x0 // _BLOCK * _BLOCK, min(width, -(-x1 // _BLOCK) * _BLOCK)),
         )
+
+
+def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:
+    """Return x0, y0, x1, y1 of the pixels that the cloak of a face may change, in its photo (H, W, 3)."""
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = box
+    grow = (REGION_GROWTH - 1) / 2
+    return (
+        max(0, math.floor(x0 - grow * (x1 - x0))),
+        max(0, math.floor(y0 - grow * (y1 - y0))),
+        min(width, math.ceil(x1 + grow * (x1 - x0))),
+        min(height, math.ceil(y1 + grow * (y1 - y0))),
+    )
 
 
 def in_srgb(pixels: Pixels, colour: ColourSpace | None) -> Pixels:

@@ -71,6 +71,11 @@ class Engine:
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
 
+    @property
+    def settings(self) -> EngineSettings:
+        """What the engine was made with."""
+        return self._settings
+
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
         self._detector.detect(np.zeros((256, 256, 3), np.uint8))

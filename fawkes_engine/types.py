@@ -5,6 +5,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
     EngineError
     |-- WeightsError          a model's weights are missing or not the pinned ones
     |-- FetchError            a model's weights could not be brought here this time
+    |-- EvaluationError       an evaluation cannot be done as it was asked for
     `-- Refusal               this photo is not published, and the message says why
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
@@ -31,6 +32,10 @@ class WeightsError(EngineError):
 
 class FetchError(EngineError):
     """A model's weights could not be downloaded or stored, for want of a network or of room; later they may."""
+
+
+class EvaluationError(EngineError):
+    """What an evaluation was asked for cannot be done: too few photos, an unknown tracker, a missing file."""
 
 
 class Refusal(EngineError):

