@@ -1,0 +1,103 @@
+"""Layers and graph rewrites that must compute what they replace."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from fawkes_engine.extractors.layers import Affine, PReLU, as_convolution
+from fawkes_engine.extractors.simplify import Trace, simplify
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def trained(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    """A BatchNorm that is no identity."""
+    channels = norm.num_features
+    norm.weight.data, norm.bias.data = 1 + random(channels) / 4, random(channels, seed=1)
+    norm.running_mean, norm.running_var = random(channels, seed=2), 0.5 + random(channels, seed=3).abs()
+    return norm.eval()
+
+
+def assert_same_both_ways(ours: nn.Module, theirs: nn.Module, x: Tensor) -> None:
+    """The same result, and the same gradient of a sum that weighs every number differently."""
+    outcomes = []
+    for module in (ours, theirs):
+        chips = x.clone().requires_grad_()
+        y = module(chips)
+        (gradient,) = torch.autograd.grad((y * random(*y.shape, seed=9)).sum(), chips)
+        outcomes.append((y.detach(), gradient))
+    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("slope", [torch.tensor([0.3]), torch.tensor([0.3, -0.2, 0.0, 1.5]).view(4, 1, 1)])
+@pytest.mark.parametrize("shape", [(2, 4, 5, 3), (2, 4)])
+def test_prelu_is_pytorchs(slope: Tensor, shape: tuple[int, ...]) -> None:
+    theirs = nn.PReLU(slope.numel())
+    theirs.weight.data = slope.flatten()
+    x = random(*shape)
+    x[0, 0] = 0.0  # the kink
+    assert_same_both_ways(PReLU(slope), theirs, x)
+
+
+def test_prelus_gradient_leaves_the_one_it_was_given_alone() -> None:
+    x, gradient = random(2, 3).requires_grad_(), random(2, 3, seed=1)
+    before = gradient.clone()
+    PReLU(torch.tensor([0.5]))(x).backward(gradient)
+    assert torch.equal(gradient, before)
+
+
+@pytest.mark.parametrize(("norm", "shape"), [(nn.BatchNorm2d(4), (2, 4, 5, 3)), (nn.BatchNorm1d(4), (2, 4))])
+def test_an_affine_layer_is_its_batchnorm(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d, shape: tuple[int, ...]
+) -> None:
+    assert_same_both_ways(Affine(trained(norm)), norm, random(*shape))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_is_a_convolution_over_the_whole_map(bias: bool) -> None:
+    linear = nn.Linear(4 * 3 * 5, 7, bias=bias)
+    conv = nn.Sequential(as_convolution(linear, 3, 5), nn.Flatten())
+    assert_same_both_ways(conv, nn.Sequential(nn.Flatten(), linear), random(2, 4, 3, 5))
+
+
+class Branches(nn.Module):
+    """Everything that is rewritten, and beside each a twin that must not be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1, bias=False), trained(nn.BatchNorm2d(4))
+        self.shared, self.norm_of_shared = nn.Conv2d(4, 4, 1), trained(nn.BatchNorm2d(4))
+        self.norm_before_padding, self.padded = trained(nn.BatchNorm2d(4)), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm_before_groups, self.grouped = trained(nn.BatchNorm2d(4)), nn.Conv2d(4, 4, 1, groups=2)
+        self.norm_before, self.dropout, self.flatten = trained(nn.BatchNorm2d(4)), nn.Dropout(), nn.Flatten()
+        self.linear, self.norm_of_linear = nn.Linear(4 * 36, 8), trained(nn.BatchNorm1d(8))
+        self.rows, self.relu = nn.Linear(8, 5), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.conv(x)))
+        shared = self.shared(x)
+        x = self.relu(self.norm_of_shared(shared)) + shared
+        x = self.relu(self.padded(self.norm_before_padding(x)))
+        x = self.relu(self.grouped(self.norm_before_groups(x)))
+        x = self.norm_of_linear(self.linear(self.flatten(self.dropout(self.norm_before(x)))))
+        rows: Tensor = self.rows(self.relu(x))
+        return rows
+
+
+def test_a_simplified_network_computes_the_same() -> None:
+    torch.manual_seed(0)
+    network = Branches().eval().requires_grad_(False)
+    simplified = fx.symbolic_trace(copy.deepcopy(network))
+    Trace(simplified).run(random(1, 3, 6, 6))
+    simplify(simplified)
+
+    assert_same_both_ways(simplified, network, random(2, 3, 6, 6))
+    kinds = [type(module) for module in simplified.children()]
+    assert kinds.count(Affine) == 3  # of a shared result, before padding, before groups
+    assert not {nn.BatchNorm1d, nn.BatchNorm2d, nn.Linear, nn.Dropout} & set(kinds)
