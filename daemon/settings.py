@@ -24,7 +24,16 @@ from pydantic import (
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
 from daemon.model import Order
-from fawkes_engine import Budget, EngineSettings, HeicAs, MetadataPolicy, Request, models
+from fawkes_engine import (
+    DEFAULT_MODE,
+    MODES,
+    EngineSettings,
+    HeicAs,
+    MetadataPolicy,
+    ModeName,
+    Request,
+    models,
+)
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -160,30 +169,20 @@ class EngineConfig(_Keys):
     """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto takes CUDA if it works, else the
     CPU."""
 
-    extractors: Annotated[tuple[Text, ...], Field(min_length=1)] = ("dlib",)
-    """Face recognisers a cloak is computed against. dlib comes with the package; several different ones
-    protect better against recognisers nobody tried, and each costs its own time."""
+    mode: ModeName = DEFAULT_MODE
+    """quick, standard or strong: how much time a photo takes and how much of a cloak may show, for how much
+    protection. standard is hard to see; strong protects far better against recognisers nobody tried, and
+    shows. The README has the figures."""
+
+    extractors: tuple[Text, ...] = ()
+    """Face recognisers a cloak is computed against; dlib must be among them, it also tells people apart. []
+    is the best set that is on disk (see `fawkesd models list`); several different ones protect better
+    against recognisers nobody tried. `onnx:FILE` is one of your own."""
 
     models_dir: Place | None = None
     """Folder of the face recognisers that `fawkesd models fetch` brought. null is ~/.local/share/fawkesd/models, or
     what $FAWKESD_MODELS or $XDG_DATA_HOME say; a service does not see the variables of your shell. It must not be,
     hold or lie in an outbox, a sync or a staging folder."""
-
-    dssim: Annotated[Number, Field(le=0.1)] = 0.007
-    """How visible a cloak may be on each face: structural difference, 0 = identical, above 0, at most
-    0.1. 0.007 is hard to see; a higher value protects better against recognisers nobody tried, and
-    shows."""
-
-    colour_mean: Annotated[Number, Field(le=10)] = 1.0
-    """Mean colour shift allowed on a face, CIEDE2000, above 0, at most 10. 1 is about what an eye just
-    notices; the structural difference above is blind to smooth tints."""
-
-    colour_p99: Annotated[Number, Field(le=30)] = 3.0
-    """Largest colour shift allowed (99th percentile on a face), CIEDE2000, from colour_mean to 30. It
-    keeps stains off a face whose mean is fine."""
-
-    steps: Annotated[Whole, Field(ge=1, le=10_000)] = 60
-    """Optimiser steps a face gets at most, 1 to 10000. Time grows with it; an easy face stops earlier."""
 
     jpeg_quality: Annotated[Whole, Field(ge=90, le=100)] = 95
     """Lowest quality of published JPEG files, 90 to 100; a better original raises it. Below 90 the
@@ -199,20 +198,12 @@ class EngineConfig(_Keys):
     """Seconds (above 0, at most 86400) without a sign of progress on a photo after which the engine
     counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
 
-    @model_validator(mode="after")
-    def _check_colour(self) -> Self:
-        if self.colour_p99 < self.colour_mean:
-            raise ValueError(
-                "colour_p99 is below colour_mean; a 99th percentile limit must be the larger one"
-            )
-        return self
-
     def to_engine(self) -> EngineSettings:
         """Return the same settings as the engine takes them."""
         return EngineSettings(
             extractors=self.extractors,
-            budget=Budget(dssim=self.dssim, colour_mean=self.colour_mean, colour_p99=self.colour_p99),
-            steps=self.steps,
+            budget=MODES[self.mode].budget,
+            steps=MODES[self.mode].steps,
             jpeg_quality=self.jpeg_quality,
             device=self.device,
             threads=self.threads,

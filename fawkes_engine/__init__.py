@@ -19,6 +19,8 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from fawkes_engine.types import (
+    DEFAULT_MODE,
+    MODES,
     STRANGER,
     Budget,
     EngineError,
@@ -28,6 +30,8 @@ from fawkes_engine.types import (
     FetchError,
     HeicAs,
     MetadataPolicy,
+    Mode,
+    ModeName,
     NoFace,
     NotProtected,
     Protected,
@@ -42,6 +46,8 @@ from fawkes_engine.types import (
 )
 
 __all__ = [
+    "DEFAULT_MODE",
+    "MODES",
     "STRANGER",
     "Budget",
     "EngineError",
@@ -51,6 +57,8 @@ __all__ = [
     "FetchError",
     "HeicAs",
     "MetadataPolicy",
+    "Mode",
+    "ModeName",
     "NoFace",
     "NotProtected",
     "Protected",

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from fawkes_engine import extractors as registry
-from fawkes_engine import verify
+from fawkes_engine import models, verify
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
 from fawkes_engine.colour import ColourSpace
+from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
@@ -41,7 +42,7 @@ from fawkes_engine.types import (
 from fawkes_engine.views import sample_chips
 from fawkes_engine.work import Work, Written
 
-VERSION = "1"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "2"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
@@ -66,8 +67,12 @@ class Engine:
         pool = Pool.load()
         self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
-        self._extractors = [registry.load(n, pool.mean(n), self._device) for n in settings.extractors]
-        self.fingerprint = _fingerprint(settings, pool)
+        models_dir = settings.models_dir or models.default_folder()
+        names = settings.extractors or registry.best_on_disk(models_dir)
+        if KNOWN_BY not in names:
+            raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
+        self._extractors = [registry.load(n, pool.mean(n), self._device, models_dir) for n in names]
+        self.fingerprint = _fingerprint(settings, names, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
 
@@ -157,19 +162,17 @@ class Engine:
                 self._meet(user, theirs)
 
     def _meet(self, user: str, works: Sequence[Work]) -> int:
-        largest = {
-            e.name: np.stack([w.own[e.name][0].cpu().numpy() for w in works]) for e in self._extractors
-        }
-        same = most_frequent(largest)
+        largest = np.stack([w.own[KNOWN_BY][0].cpu().numpy() for w in works])
+        same = most_frequent({KNOWN_BY: largest})
         photos = [work.request.data for work, shows in zip(works, same, strict=True) if shows]
-        self._people.meet(user, {name: rows[same] for name, rows in largest.items()}, photos)
+        self._people.meet(user, {KNOWN_BY: largest[same]}, photos)
         return len(photos)
 
     def _identified(self, work: Work) -> Work:
         """Name every face, strangers too; with only_mine, leave theirs as they are."""
         people = []
         for i in range(len(work.faces)):
-            face = {name: embedding[i].cpu().numpy() for name, embedding in work.own.items()}
+            face = {KNOWN_BY: work.own[KNOWN_BY][i].cpu().numpy()}
             people.append(self._people.know(face) or self._people.meet_stranger(face, work.request.data))
         work = replace(work, people=people)
         if not work.request.only_mine:
@@ -303,16 +306,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _fingerprint(settings: EngineSettings, pool: Pool) -> str:
+def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:
     told = (
         VERSION,
-        settings.extractors,
+        tuple(names),
         settings.budget,
         settings.steps,
         settings.jpeg_quality,
         pool.version,
     )
-    return f"{VERSION}-{'+'.join(settings.extractors)}-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
+    return f"{VERSION}-{'+'.join(names)}-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
 
 
 def _seed(data: bytes, index: int) -> int:

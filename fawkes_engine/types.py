@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class EngineError(Exception):
@@ -72,10 +72,31 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """A trade of seconds and visibility for protection; what each gives is in evaluation/RESULTS.md.
+
+    budget: the visibility budget of every face. steps: optimiser steps a face gets at most.
+    """
+
+    budget: Budget
+    steps: int
+
+
+ModeName = Literal["quick", "standard", "strong"]
+MODES: Mapping[ModeName, Mode] = {
+    "quick": Mode(Budget(), steps=24),
+    "standard": Mode(Budget(), steps=60),
+    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60),
+}
+DEFAULT_MODE: ModeName = "standard"
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How the engine works; equal settings and equal weights give equal cloaks on one machine.
 
-    extractors: names of the registered surrogates a cloak is computed against.
+    extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty is the best set
+        that is on disk (`extractors.best_on_disk`).
     budget: the visibility budget of every face.
     steps: optimiser steps a face gets at most.
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
@@ -85,9 +106,9 @@ class EngineSettings:
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
     """
 
-    extractors: tuple[str, ...] = ("dlib",)
-    budget: Budget = Budget()
-    steps: int = 60
+    extractors: tuple[str, ...] = ()
+    budget: Budget = MODES[DEFAULT_MODE].budget
+    steps: int = MODES[DEFAULT_MODE].steps
     jpeg_quality: int = 95
     batch_faces: int = 16
     device: str = "auto"

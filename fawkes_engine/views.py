@@ -1,6 +1,6 @@
-"""What happens to a photo between the sync folder and a tracker, differentiable: one view per optimiser step.
+"""What happens to a photo between the sync folder and a tracker, differentiable: one view after another.
 
-A view changes with the step's number only, never with what else is in the batch, so that a photo's cloak does
+A view changes with its number only, never with what else is in the batch, so that a photo's cloak does
 not depend on its neighbours. Images are float32 RGB (N, 3, S, S) in [0, 1], S a multiple of 16.
 """
 
@@ -45,9 +45,9 @@ def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: i
     return F.grid_sample(canvases, grid, padding_mode="border", align_corners=True)
 
 
-def view(step: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Canvases (N, 3, S, S) as a tracker might get them at this step; one generator per face."""
-    return _SCHEDULE[step % len(_SCHEDULE)](canvases, generators)
+def view(number: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Canvases (N, 3, S, S) as a tracker might get them, in the view of this number; one generator per face."""
+    return _SCHEDULE[number % len(_SCHEDULE)](canvases, generators)
 
 
 def _as_published(canvases: Tensor, _: Sequence[torch.Generator]) -> Tensor:

@@ -188,7 +188,7 @@ def written_config(home: Path) -> Path:
         (home / name).mkdir()
     path.parent.mkdir(parents=True)
     users = "users: [{name: alice, outboxes: [~/in], sync: ~/sync}]\n"
-    path.write_text(users + "state_dir: ~/state\nengine: {steps: 5, batch_photos: 2}\n")
+    path.write_text(users + "state_dir: ~/state\nengine: {mode: quick, batch_photos: 2}\n")
     return path
 
 
@@ -201,7 +201,7 @@ def test_without_a_configuration_the_defaults_serve(homeless: Path) -> None:
 def test_a_configuration_in_its_place_is_used(homeless: Path) -> None:
     written_config(homeless)
     setup = cloak.setup(None, "alice")
-    assert setup.engine.steps == 5
+    assert setup.engine.mode == "quick"
     assert setup.targets_dir == homeless / "state/targets"
 
 

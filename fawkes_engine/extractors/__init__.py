@@ -1,29 +1,63 @@
-"""The registry of surrogates: one small module per family, each with its crop, normalisation and weights."""
+"""The registry of surrogates: one small module per family, each with its crop, normalisation and weights.
+
+dlib                               inside a Python package; always there, and what people are known by
+sface, facenet-casia, ...          fetched, see `fawkes_engine.models`
+onnx:FILE                          any recogniser of ArcFace's kind that a user has
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from fawkes_engine import models
 from fawkes_engine.extractors import dlib
 from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.types import EngineError
 
-__all__ = ["Extractor", "load"]
+__all__ = ["KNOWN_BY", "Extractor", "best_on_disk", "load"]
 
-_REGISTRY: dict[str, Callable[[Tensor, torch.device], Extractor]] = {"dlib": dlib.load}
+KNOWN_BY = "dlib"  # the extractor that tells people apart, in every ensemble
+_ONNX = "onnx:"
 
 
-def load(name: str, mean: npt.NDArray[np.float32], device: torch.device) -> Extractor:
+def best_on_disk(models_dir: Path) -> tuple[str, ...]:
+    """Return the default ensemble: every pinned recogniser that is there.
+
+    The more of them differ in architecture and training set, the better a cloak transfers to others; as they take
+    turns, step by step, each costs only its share of the time.
+    """
+    return (KNOWN_BY, *models.on_disk(models_dir))
+
+
+def load(
+    name: str, mean: npt.NDArray[np.float32], device: torch.device, models_dir: Path | None = None
+) -> Extractor:
     """Load a registered extractor; mean is the pool's average raw embedding for it.
 
+    models_dir: folder of the fetched weights, None = `models.default_folder()`.
+
     Raises:
-        EngineError: no such extractor. WeightsError: its weights are missing or wrong.
+        EngineError: no such extractor, or a file that holds none. WeightsError: its weights are missing or wrong.
     """
-    if name not in _REGISTRY:
-        raise EngineError(f"unknown extractor {name!r}; known: {', '.join(sorted(_REGISTRY))}")
-    return _REGISTRY[name](torch.from_numpy(mean).to(device), device)
+    average = torch.from_numpy(mean).to(device)
+    if name == KNOWN_BY:
+        return dlib.load(average, device)
+    if name.startswith(_ONNX):
+        from fawkes_engine.extractors import onnx
+
+        return onnx.load(name, Path(name.removeprefix(_ONNX)).expanduser(), average, device)
+    if name not in models.CATALOG:
+        known = ", ".join([KNOWN_BY, *models.CATALOG])
+        raise EngineError(f"unknown extractor {name!r}; known: {known} and {_ONNX}FILE")
+    weights = models.check(name, models_dir or models.default_folder())
+    if weights.suffix == ".onnx":
+        from fawkes_engine.extractors import onnx
+
+        return onnx.load(name, weights, average, device)
+    from fawkes_engine.extractors import facenet
+
+    return facenet.load(name, weights, average, device)
