@@ -16,8 +16,20 @@ from web import Web
 
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
+from fawkes_engine import models
 
 CONFIG_NAME = "fawkesd.yaml"
+FETCHED_MODELS = models.default_folder()
+# A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
+os.environ["FAWKESD_MODELS"] = "/nonexistent"
+
+
+@pytest.fixture
+def fetched_models() -> Path:
+    """The folder of the user who runs the tests, with the default ensemble in it."""
+    if not models.on_disk(FETCHED_MODELS):
+        pytest.skip("no fetched models; run `fawkesd models fetch`")
+    return FETCHED_MODELS
 
 
 @dataclass(frozen=True, slots=True)

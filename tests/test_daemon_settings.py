@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from daemon import reference
 from daemon.errors import ConfigError
 from daemon.settings import EngineConfig, Settings, default_state_dir, load, parse
-from fawkes_engine import EngineSettings
+from fawkes_engine import MODES, EngineSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,16 +73,16 @@ WRONG = {
     "wrong type": Case(
         GOOD + "watch:\n  settle_s: soon\n", 7, "watch.settle_s: must be a number, is 'soon'; write"
     ),
-    "yes for a number": Case(GOOD + "engine:\n  steps: yes\n", 7, "engine.steps: must be a whole number"),
-    "number in quotes": Case(GOOD + "engine:\n  dssim: '0.01'\n", 7, "engine.dssim: must be a number"),
-    "no number": Case(GOOD + "engine:\n  dssim: .nan\n", 7, "engine.dssim: must be "),
+    "yes for a number": Case(GOOD + "engine:\n  threads: yes\n", 7, "engine.threads: must be a whole number"),
+    "number in quotes": Case(GOOD + "watch:\n  poll_s: '0.01'\n", 7, "watch.poll_s: must be a number"),
+    "no number": Case(GOOD + "watch:\n  poll_s: .nan\n", 7, "watch.poll_s: must be "),
     "too small": Case(
         GOOD + "engine:\n  jpeg_quality: 80\n",
         7,
         "engine.jpeg_quality: must be at least 90, is 80; choose a l",
     ),
     "too large": Case(
-        GOOD + "engine:\n  dssim: 0.5\n", 7, "engine.dssim: must be at most 0.1, is 0.5; choose a s"
+        GOOD + "hooks:\n  limit_s: 5000\n", 7, "hooks.limit_s: must be at most 3600.0, is 5000; choose a s"
     ),
     "nothing above zero": Case(GOOD + "watch:\n  rescan_s: 0\n", 7, "watch.rescan_s: must be more than 0"),
     "unknown device": Case(
@@ -96,12 +96,7 @@ WRONG = {
     ),
     "name too long": Case(GOOD.replace("alice", "a" * 65), 2, "users[0].name: is longer than 64 characters"),
     "empty name": Case(GOOD.replace("alice", "''"), 2, "users[0].name: is empty"),
-    "no extractor": Case(
-        GOOD + "engine:\n  extractors: []\n", 7, "engine.extractors: is empty; write at least 1"
-    ),
-    "limits the wrong way round": Case(
-        GOOD + "engine:\n  colour_mean: 4\n", 6, "engine: colour_p99 is below colour_mean"
-    ),
+    "unknown mode": Case(GOOD + "engine:\n  mode: high\n", 7, "engine.mode: "),
     "waits the wrong way round": Case(
         GOOD + "retry:\n  longest_s: 1\n", 6, "retry: longest_s is below first_s"
     ),
@@ -225,7 +220,7 @@ def test_a_fault_is_told_with_line_key_and_advice(case: Case, home: Path) -> Non
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(home: Path) -> None:
     text = (
         GOOD.replace("outbox\n", "gone\n").replace("alice", "''")
-        + "engine:\n  steps: 0\n  spets: 1\n  steps: 2\n"
+        + "engine:\n  threads: -1\n  treads: 1\n  threads: 2\n"
     )
     assert [line.split(":")[0] for line in faults(text, home)] == ["2", "4", "8", "9"]
 
@@ -293,10 +288,10 @@ def test_the_engine_gets_its_own_defaults() -> None:
 
 
 def test_engine_settings_arrive(home: Path) -> None:
-    text = GOOD + "engine: {dssim: 0.01, threads: 2, device: 'cuda:1', steps: 5, jpeg_quality: 97}\n"
+    text = GOOD + "engine: {mode: strong, threads: 2, device: 'cuda:1', jpeg_quality: 97}\n"
     engine = parse(text, home / "f.yaml").engine.to_engine()
-    assert (engine.budget.dssim, engine.threads, engine.device) == (0.01, 2, "cuda:1")
-    assert (engine.steps, engine.jpeg_quality) == (5, 97)
+    assert (engine.budget, engine.steps) == (MODES["strong"].budget, MODES["strong"].steps)
+    assert (engine.threads, engine.device, engine.jpeg_quality) == (2, "cuda:1", 97)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("/s", "/s/fawkesd"), ("rel", None), ("", None)])

@@ -520,7 +520,7 @@ def test_a_budget_that_encoding_alone_uses_up_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "unusable",
-    [replace(QUICK, extractors=("no-such-extractor",)), replace(QUICK, device="no-such-device")],
+    [replace(QUICK, extractors=("dlib", "no-such-extractor")), replace(QUICK, device="no-such-device")],
     ids=["extractor", "device"],
 )
 def test_unusable_settings_are_an_engine_error(unusable: EngineSettings) -> None:

