@@ -33,7 +33,7 @@ from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
 from daemon.names import printable
 from daemon.settings import UserName, default_config_path
-from fawkes_engine import EngineError
+from fawkes_engine import EngineError, ModeName
 
 app = typer.Typer(
     name="fawkesd",
@@ -199,6 +199,9 @@ def cloak_photos(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
     user: Annotated[str, typer.Option(callback=_user_name, help="Whose fixed identity the photos get.")],
     out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; made if missing.")],
+    mode: Annotated[
+        ModeName | None, typer.Option(help="Not the configuration's, or standard.", show_default=False)
+    ] = None,
     config: Config = None,
     as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
@@ -210,7 +213,8 @@ def cloak_photos(
     setup = cloak.setup(config, user)
     order = cloak.Order(tuple(photos), setup.request, out, force)
     cloak.check(order)
-    engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
+    settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
+    engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False
     with progress.bar("cloaking") as bar:
         bar.total(len(photos))

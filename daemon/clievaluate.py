@@ -11,7 +11,8 @@ import typer
 
 from daemon import evaluate
 from daemon.clicommon import examples, load_settings
-from fawkes_engine import EngineSettings
+from daemon.settings import EngineConfig
+from fawkes_engine import DEFAULT_MODE, ModeName
 
 app = typer.Typer()
 
@@ -54,6 +55,9 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
     published: Annotated[
         Path | None, typer.Option(help="Judge photos that --keep has kept, instead of cloaking.")
     ] = None,
+    mode: Annotated[
+        ModeName, typer.Option(help="How photos are cloaked, where no --config tells.")
+    ] = DEFAULT_MODE,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="Configuration whose engine settings to use, not the defaults."),
@@ -85,7 +89,9 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
             published=published,
             keep=keep,
             out=out,
-            engine=load_settings(config).engine.to_engine() if config else EngineSettings(),
+            engine=load_settings(config).engine.to_engine()
+            if config
+            else EngineConfig(mode=mode).to_engine(),
             command=shlex.join(["fawkesd", *sys.argv[1:]]),
         )
     )

@@ -42,13 +42,13 @@ from fawkes_engine.visibility import (
 TARGET_WEIGHT = 0.3
 OWN_WEIGHT = 2.0
 DSSIM_WEIGHT = 0.15
-LARGEST_CHANGE = 32 / 255  # of a channel, at any pixel
+LARGEST_CHANGE = 20 / 255  # of a channel, at any pixel: more draws shadows on the lids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step length as a share of the cloak's own, falling along a cosine
 _MOMENTUM = 0.9
 _TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
 # Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.
-_CHROMA = 0.3
+_CHROMA = 0.15
 _CHECK_EVERY = 5
 # A face is done when, as published, it is this near its target and this far from itself (cosines).
 _NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
