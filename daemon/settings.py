@@ -211,6 +211,11 @@ class EngineConfig(_Keys):
         )
 
     @property
+    def ensemble(self) -> tuple[str, ...]:
+        """The recognisers a cloak is computed against, as named or as found on disk."""
+        return self.extractors or models.best_on_disk(self.models_folder)
+
+    @property
     def models_folder(self) -> Path:
         """The folder of fetched models in use."""
         return self.models_dir or models.default_folder()

@@ -143,6 +143,6 @@ def _seconds_per_photo(database: sqlite3.Connection, user: str) -> float | None:
 
 
 def _engine(noted: dict[str, str], settings: Settings) -> str:
-    extractors = "+".join(settings.engine.extractors)
+    extractors = "+".join(settings.engine.ensemble)
     device = noted.get(facts.ENGINE)
     return f"{extractors} on {device}" if device else f"{extractors}, starting"

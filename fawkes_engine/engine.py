@@ -68,7 +68,7 @@ class Engine:
         self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
         models_dir = settings.models_dir or models.default_folder()
-        names = settings.extractors or registry.best_on_disk(models_dir)
+        names = settings.extractors or models.best_on_disk(models_dir)
         if KNOWN_BY not in names:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
         self._extractors = [registry.load(n, pool.mean(n), self._device, models_dir) for n in names]

@@ -82,6 +82,7 @@ _MODELS = (
         file="20180402-114759-vggface2.pt",
     ),
 )
+ALWAYS_THERE = "dlib"  # inside a Python package; it also tells people apart, in every ensemble
 CATALOG: Mapping[str, Model] = {model.name: model for model in _MODELS}
 
 
@@ -104,6 +105,15 @@ def path(name: str, folder: Path) -> Path:
 def on_disk(folder: Path) -> tuple[str, ...]:
     """Names of the models whose file is in a folder, in the catalogue's order; nothing is read, see `check`."""
     return tuple(name for name in CATALOG if os.access(path(name, folder), os.F_OK))
+
+
+def best_on_disk(folder: Path) -> tuple[str, ...]:
+    """Return the default ensemble: dlib, which is always there, and every pinned recogniser in a folder.
+
+    The more of them differ in architecture and training set, the better a cloak transfers to others; as they take
+    turns, step by step, another one costs no more time.
+    """
+    return (ALWAYS_THERE, *on_disk(folder))
 
 
 def check(name: str, folder: Path) -> Path:

@@ -96,7 +96,7 @@ class EngineSettings:
     """How the engine works; equal settings and equal weights give equal cloaks on one machine.
 
     extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty is the best set
-        that is on disk (`extractors.best_on_disk`).
+        that is on disk (`models.best_on_disk`).
     budget: the visibility budget of every face.
     steps: optimiser steps a face gets at most.
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.

@@ -18,19 +18,10 @@ from fawkes_engine.extractors import dlib
 from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.types import EngineError
 
-__all__ = ["KNOWN_BY", "Extractor", "best_on_disk", "load"]
+__all__ = ["KNOWN_BY", "Extractor", "load"]
 
-KNOWN_BY = "dlib"  # the extractor that tells people apart, in every ensemble
+KNOWN_BY = models.ALWAYS_THERE  # the extractor that tells people apart
 _ONNX = "onnx:"
-
-
-def best_on_disk(models_dir: Path) -> tuple[str, ...]:
-    """Return the default ensemble: every pinned recogniser that is there.
-
-    The more of them differ in architecture and training set, the better a cloak transfers to others; as they take
-    turns, step by step, each costs only its share of the time.
-    """
-    return (KNOWN_BY, *models.on_disk(models_dir))
 
 
 def load(

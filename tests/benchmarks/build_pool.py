@@ -26,7 +26,7 @@ from PIL import Image
 from fawkes_engine import models
 from fawkes_engine.canvas import to_tensor
 from fawkes_engine.evaluation.splits import pool_people
-from fawkes_engine.extractors import KNOWN_BY, Extractor, best_on_disk, load
+from fawkes_engine.extractors import KNOWN_BY, Extractor, load
 from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
 from fawkes_engine.views import sample_chips
 from fawkes_engine.visibility import lab
@@ -50,7 +50,7 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with one folder of photos per person"
     )
     people = pool_people(parser.parse_args().data)
-    names = best_on_disk(models.default_folder())
+    names = models.best_on_disk(models.default_folder())
     extractors = [load(name, np.zeros(1, np.float32), torch.device("cpu")) for name in names]
     detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
     found = (measure_person(folder, extractors, detector, predictor) for folder in people)
