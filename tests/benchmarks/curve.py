@@ -1,0 +1,74 @@
+"""What protection costs: recognition against DSSIM, against steps, and against the number of surrogates.
+
+    python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --dssim 0.003 0.007 0.015
+    python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --steps 12 60
+    python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --extractors dlib dlib,sface
+
+Each point cloaks the same photos of a few people; the colour limits are those of the mode `strong`, so that DSSIM is
+what binds. Everything else is as `fawkesd evaluate` does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fawkes_engine import MODES, Budget, EngineSettings, evaluation
+from fawkes_engine.engine import Engine
+from fawkes_engine.evaluation.protection import CLOAKED
+
+HEADS = ("nearest", "centroid")
+COLOURS = MODES["strong"].budget
+
+
+def main() -> None:
+    """Measure every point, and print a line of a Markdown table for each."""
+    args = _arguments()
+    split = evaluation.draw(args.data, people=args.people, cloaked=args.photos, tested=10, seed=0)
+    trackers = evaluation.load_trackers(args.tracker, torch.device("cpu"))
+    names = [f"{tracker.name}, {head}" for tracker in trackers for head in HEADS]
+    print(f"| point | DSSIM | s per photo | {' | '.join(names)} |\n|{'---|' * (len(names) + 3)}", flush=True)
+    for point, settings in _points(args):
+        publication = evaluation.publish(Engine(settings, evaluation.MemoryTargets()), split.cloaked)
+        result = evaluation.evaluate(publication, trackers, split, heads=HEADS)
+        shares = [f"{r.recognised.share:.0%}" for r in result.recognition if r.gallery == CLOAKED]
+        cost = result.costs
+        print(
+            f"| {point} | {cost.figures['dssim'].mean:.4f} | {cost.seconds_per_photo:.1f} | {' | '.join(shares)} |",
+            flush=True,
+        )
+
+
+def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings]]:
+    base = EngineSettings()
+    for limit in args.dssim:
+        budget = Budget(limit, COLOURS.colour_mean, COLOURS.colour_p99)
+        yield f"DSSIM at most {limit}", replace(base, budget=budget)
+    for steps in args.steps:
+        yield f"{steps} steps", replace(base, steps=steps)
+    for names in args.extractors:
+        yield names, replace(base, extractors=tuple(names.split(",")))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
+    parser.add_argument(
+        "--tracker", action="append", required=True, help="as of fawkesd evaluate; repeatable"
+    )
+    parser.add_argument("--people", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=6, help="cloaked photos of each")
+    parser.add_argument("--dssim", type=float, nargs="*", default=[])
+    parser.add_argument("--steps", type=int, nargs="*", default=[])
+    parser.add_argument("--extractors", nargs="*", default=[], help="names with commas between them")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
