@@ -38,7 +38,7 @@ def main() -> None:
         shares = [f"{r.recognised.share:.0%}" for r in result.recognition if r.gallery == CLOAKED]
         cost = result.costs
         print(
-            f"| {point} | {cost.figures['dssim'].mean:.4f} | {cost.seconds_per_photo:.1f} | {' | '.join(shares)} |",
+            f"| {point} | {cost.visibility['dssim'].mean:.4f} | {cost.seconds_per_photo:.1f} | {' | '.join(shares)} |",
             flush=True,
         )
 
