@@ -38,14 +38,13 @@ def load(
     if name == KNOWN_BY:
         return dlib.load(average, device)
     if name.startswith(_ONNX):
-        from fawkes_engine.extractors import onnx
-
-        return onnx.load(name, Path(name.removeprefix(_ONNX)).expanduser(), average, device)
-    if name not in models.CATALOG:
+        weights = Path(name.removeprefix(_ONNX)).expanduser()
+    elif name in models.CATALOG:
+        weights = models.check(name, models_dir or models.default_folder())
+    else:
         known = ", ".join([KNOWN_BY, *models.CATALOG])
         raise EngineError(f"unknown extractor {name!r}; known: {known} and {_ONNX}FILE")
-    weights = models.check(name, models_dir or models.default_folder())
-    if weights.suffix == ".onnx":
+    if name.startswith(_ONNX) or weights.suffix == ".onnx":
         from fawkes_engine.extractors import onnx
 
         return onnx.load(name, weights, average, device)
