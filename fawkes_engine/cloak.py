@@ -18,6 +18,7 @@ Axes: N faces, C channels, S side of the square canvas, R side of the square aro
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -105,71 +106,82 @@ def optimise(
     steps: int,
     on_step: Callable[[], None],
 ) -> list[Cloak]:
-    """Cloak faces on canvases of one size together; the result for a face does not depend on the others.
+    """Cloak faces together; the result for a face does not depend on the others.
 
+    Canvases may be of several sizes, but each size is worked on by itself: only the recognisers see all faces at once.
     on_step is called after every optimiser step, as a sign of life.
     """
-    state = _State.start(subjects, budget)
+    by_side = defaultdict(list)
+    for i, subject in enumerate(subjects):
+        by_side[subject.canvas.shape[2]].append(i)
+    states = [_State.start([subjects[i] for i in places], budget) for places in by_side.values()]
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
         # every extractor sees every view: a round of turns has one view
-        loss = _loss(state, extractors[step % len(extractors)], step // len(extractors))
-        (gradient,) = torch.autograd.grad(loss, state.delta)
-        state.descend(gradient, step=step, of=steps)
+        loss = _loss(states, extractors[step % len(extractors)], step // len(extractors))
+        gradients = torch.autograd.grad(loss, [state.delta for state in states])
+        for state, gradient in zip(states, gradients, strict=True):
+            state.descend(gradient, step=step, of=steps)
         on_step()
         if step + 1 in calibrations:
-            state.calibrate(budget)
+            for state in states:
+                state.calibrate(budget)
         elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
-            state.keep_best(*_published_score(state, extractors), steps=step + 1)
-            if bool(state.done.all()):
+            _keep_best(states, extractors, steps=step + 1)
+            if all(bool(state.done.all()) for state in states):
                 break
-    return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
+    cloaks = {}
+    for state, places in zip(states, by_side.values(), strict=True):
+        cloaks |= zip(places, map(Cloak, state.best, state.best_step), strict=True)
+    return [cloaks[i] for i in range(len(subjects))]
 
 
 def _cosines(
-    state: _State, extractor: Extractor, canvases: Tensor, transforms: Sequence[Similarity]
+    states: Sequence[_State], extractor: Extractor, chips: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """Cosines (N,) of faces on canvases (N, 3, S, S) to each one's own clean embedding, and to its target, if any."""
-    embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
-    own, target = state.own[extractor.name], state.target.get(extractor.name)
+    """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
+    embedding = extractor.embed(torch.cat(tuple(chips)))
+    own = torch.cat([state.own[extractor.name] for state in states])
     to_own = (embedding * own).sum(dim=1)
-    return to_own, (embedding * target).sum(dim=1) if target is not None else None
+    if extractor.name not in states[0].target:
+        return to_own, None
+    target = torch.cat([state.target[extractor.name] for state in states])
+    return to_own, (embedding * target).sum(dim=1)
 
 
-def _loss(state: _State, extractor: Extractor, view_number: int) -> Tensor:
+def _loss(states: Sequence[_State], extractor: Extractor, view_number: int) -> Tensor:
     """Scalar: the sum over faces, so that each face's gradient is its own."""
-    seen = view(view_number, (state.canvas + state.delta).clamp(0, 1), state.generators)
-    transforms = [
-        jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
-        for s, g in zip(state.subjects, state.generators, strict=True)
-    ]
-    own, target = _cosines(state, extractor, seen, transforms)
-    attack = OWN_WEIGHT * own
+    own, target = _cosines(states, extractor, [state.viewed(extractor, view_number) for state in states])
+    attack = OWN_WEIGHT * own.sum()
     if target is not None:
-        attack = attack - TARGET_WEIGHT * target
-    return (attack + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
+        attack = attack - TARGET_WEIGHT * target.sum()
+    visible = [(state.dssim() / state.dssim_limit).sum() for state in states]
+    return attack + DSSIM_WEIGHT * torch.stack(visible).sum()
 
 
-def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Tensor, Tensor]:
-    """For each face (N,): how good the cloak is after 8-bit rounding, and whether it is good enough to stop."""
-    rounded = ((state.canvas + state.delta).clamp(0, 1) * 255).round() / 255
-    score = torch.zeros(len(state.subjects), device=rounded.device)
-    done = torch.ones(len(state.subjects), dtype=torch.bool, device=rounded.device)
-    with torch.no_grad():
-        for extractor in extractors:
-            transforms = [s.onto_canvas[extractor.name] for s in state.subjects]
-            own, target = _cosines(state, extractor, rounded, transforms)
-            score -= OWN_WEIGHT * own
-            done &= own <= _AWAY_FROM_SELF
-            if target is not None:
-                score += TARGET_WEIGHT * target
-                done &= target >= _NEAR_TARGET
-    return score, done
+@torch.no_grad()
+def _keep_best(states: Sequence[_State], extractors: Sequence[Extractor], *, steps: int) -> None:
+    """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
+    count = sum(len(state.subjects) for state in states)
+    score = torch.zeros(count, device=states[0].delta.device)
+    done = torch.ones_like(score, dtype=torch.bool)
+    rounded = [state.rounded() for state in states]
+    for extractor in extractors:
+        chips = [state.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
+        own, target = _cosines(states, extractor, chips)
+        score -= OWN_WEIGHT * own
+        done &= own <= _AWAY_FROM_SELF
+        if target is not None:
+            score += TARGET_WEIGHT * target
+            done &= target >= _NEAR_TARGET
+    sizes = [len(state.subjects) for state in states]
+    for state, scores, finished in zip(states, score.split(sizes), done.split(sizes), strict=True):
+        state.keep_best(scores, finished, steps=steps)
 
 
 @dataclass(slots=True)
 class _State:
-    """The optimiser's state for a batch of faces; every tensor's first axis is N."""
+    """The optimiser's state for faces whose canvases have one size; every tensor's first axis is N."""
 
     subjects: Sequence[Subject]
     own: Mapping[str, Tensor]  # extractor -> (N, D)
@@ -231,6 +243,24 @@ class _State:
             done=torch.zeros(count, dtype=torch.bool, device=device),
         )
 
+    def viewed(self, extractor: Extractor, view_number: int) -> Tensor:
+        """Chips of the cloaked faces in a view, aligned a little differently each time."""
+        seen = view(view_number, (self.canvas + self.delta).clamp(0, 1), self.generators)
+        transforms = [
+            jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
+            for s, g in zip(self.subjects, self.generators, strict=True)
+        ]
+        return sample_chips(seen, transforms, extractor.chip_px)
+
+    def rounded(self) -> Tensor:
+        """The cloaked canvases as 8 bits hold them, (N, 3, S, S)."""
+        return ((self.canvas + self.delta).clamp(0, 1) * 255).round() / 255
+
+    def chips(self, extractor: Extractor, canvases: Tensor) -> Tensor:
+        """Chips of the faces on canvases (N, 3, S, S)."""
+        transforms = [s.onto_canvas[extractor.name] for s in self.subjects]
+        return sample_chips(canvases, transforms, extractor.chip_px)
+
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
         after = _centre((self.canvas + self.delta).clamp(0, 1))
@@ -284,7 +314,6 @@ class _State:
             ):
                 limit[i] *= min(max(_COLOUR_AIM * allowed / max(figure, 1e-6), 0.7), 1.1)
 
-    @torch.no_grad()
     def keep_best(self, score: Tensor, done: Tensor, *, steps: int) -> None:
         """Keep each unfinished face's iterate if it is its best so far, and mark the finished ones."""
         better = (score > self.best_score) & ~self.done

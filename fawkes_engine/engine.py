@@ -23,6 +23,7 @@ from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
 from fawkes_engine.colour import ColourSpace
 from fawkes_engine.extractors import KNOWN_BY
+from fawkes_engine.extractors.half import in_bfloat16, is_faster
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
@@ -42,7 +43,7 @@ from fawkes_engine.types import (
 from fawkes_engine.views import sample_chips
 from fawkes_engine.work import Work, Written
 
-VERSION = "2"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "3"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
@@ -72,6 +73,8 @@ class Engine:
         if KNOWN_BY not in names:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
         self._extractors = [registry.load(n, pool.mean(n), self._device, models_dir) for n in names]
+        half = is_faster(self._device)
+        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors]
         self.fingerprint = _fingerprint(settings, names, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -188,25 +191,24 @@ class Engine:
         return {n: torch.from_numpy(v).to(self._device) for n, v in vectors.items() if v is not None}
 
     def _cloak(self, works: Sequence[Work], steps: int, on_step: Callable[[], None]) -> None:
-        """Optimise the faces of all photos, those with canvases of one size together."""
-        by_side: dict[int, list[tuple[Work, int]]] = defaultdict(list)
+        """Optimise the faces of all photos together, as many at once as fit in memory."""
+        places = []
         for work in works:
             work.cloaks[:] = [torch.empty(0)] * len(work.faces)
             work.steps[:] = [0] * len(work.faces)
-            for i, canvas in enumerate(work.canvases):
-                by_side[canvas.side].append((work, i))
-        for places in by_side.values():
-            for start in range(0, len(places), self._settings.batch_faces):
-                batch = places[start : start + self._settings.batch_faces]
-                cloaks = optimise(
-                    [self._subject(work, i) for work, i in batch],
-                    self._extractors,
-                    self._settings.budget,
-                    steps=steps,
-                    on_step=on_step,
-                )
-                for (work, i), cloak in zip(batch, cloaks, strict=True):
-                    work.cloaks[i], work.steps[i] = cloak.delta, cloak.steps
+            places += [(work, i) for i in range(len(work.faces))]
+        places.sort(key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
+        for start in range(0, len(places), self._settings.batch_faces):
+            batch = places[start : start + self._settings.batch_faces]
+            cloaks = optimise(
+                [self._subject(work, i) for work, i in batch],
+                self._surrogates,
+                self._settings.budget,
+                steps=steps,
+                on_step=on_step,
+            )
+            for (work, i), cloak in zip(batch, cloaks, strict=True):
+                work.cloaks[i], work.steps[i] = cloak.delta, cloak.steps
 
     def _subject(self, work: Work, index: int) -> Subject:
         face, canvas = work.faces[index], work.canvases[index]

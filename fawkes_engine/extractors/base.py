@@ -56,4 +56,4 @@ class Extractor:
         if count < _SMALLEST_BATCH:
             chips = torch.cat([chips, chips[:1].expand(_SMALLEST_BATCH - count, -1, -1, -1)])
         raw = self.network(chips.contiguous(memory_format=torch.channels_last))
-        return F.normalize(raw[:count] - self.mean, dim=1)
+        return F.normalize(raw[:count].float() - self.mean, dim=1)
