@@ -50,6 +50,9 @@ _TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against 
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
 # Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.
 _CHROMA = 0.15
+_SSIM_STRIDE = (
+    2  # windows are 11 px wide: every second row and column of them tells the same for a third of the time
+)
 _CHECK_EVERY = 5
 # A face is done when, as published, it is this near its target and this far from itself (cosines).
 _NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
@@ -130,7 +133,7 @@ def optimise(
             _keep_best(states, extractors, steps=step + 1)
             if all(bool(state.done.all()) for state in states):
                 break
-    cloaks = {}
+    cloaks: dict[int, Cloak] = {}
     for state, places in zip(states, by_side.values(), strict=True):
         cloaks |= zip(places, map(Cloak, state.best, state.best_step), strict=True)
     return [cloaks[i] for i in range(len(subjects))]
@@ -174,9 +177,10 @@ def _keep_best(states: Sequence[_State], extractors: Sequence[Extractor], *, ste
         if target is not None:
             score += TARGET_WEIGHT * target
             done &= target >= _NEAR_TARGET
-    sizes = [len(state.subjects) for state in states]
-    for state, scores, finished in zip(states, score.split(sizes), done.split(sizes), strict=True):
-        state.keep_best(scores, finished, steps=steps)
+    start = 0
+    for state in states:
+        here = slice(start, start := start + len(state.subjects))
+        state.keep_best(score[here], done[here], steps=steps)
 
 
 @dataclass(slots=True)
@@ -193,7 +197,7 @@ class _State:
     freedom: Tensor  # (N, 3, S, S), how much a pixel may change at equal DSSIM, 1 on average
     generators: list[torch.Generator]
     reference: SsimReference
-    window_weight: Tensor  # (N, 1, R-10, R-10), sums to 1 / 3 over the windows of a region
+    window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
     blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
@@ -215,7 +219,7 @@ class _State:
         blur = torch.stack([blur_matrix(cut.shape[3], sigma) for sigma in sigmas]).to(cut)[:, None]
         weight = _region_weights(subjects, canvas.shape[3], device)
         # a window counts where its centre does, less the region's own border
-        window = weight[:, :, 5:-5, 5:-5]
+        window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
         return cls(
             subjects=subjects,
             own={name: torch.stack([s.own[name] for s in subjects]) for name in subjects[0].own},
@@ -226,7 +230,7 @@ class _State:
             momentum=torch.zeros_like(canvas),
             freedom=_freedom(canvas, mask),
             generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
-            reference=SsimReference(cut),
+            reference=SsimReference(cut, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
             # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
