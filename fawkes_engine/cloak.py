@@ -12,7 +12,7 @@ The pull to the target alone is weak on trackers never seen; pushing away from t
 doubles protection there at equal DSSIM. After every step d is projected into the budget: the smooth colour
 shift is capped, then d is scaled until its DSSIM holds.
 
-Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region.
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P of a chip.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.extractors import Extractor
@@ -53,7 +54,7 @@ _CHROMA = 0.15
 _SSIM_STRIDE = (
     2  # windows are 11 px wide: every second row and column of them tells the same for a third of the time
 )
-_CHECK_EVERY = 5
+_CHECK_EVERY = 10
 # A face is done when, as published, it is this near its target and this far from itself (cosines).
 _NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
 # The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
@@ -135,7 +136,7 @@ def optimise(
                 break
     cloaks: dict[int, Cloak] = {}
     for state, places in zip(states, by_side.values(), strict=True):
-        cloaks |= zip(places, map(Cloak, state.best, state.best_step), strict=True)
+        cloaks |= zip(places, map(Cloak, state.whole(state.best), state.best_step), strict=True)
     return [cloaks[i] for i in range(len(subjects))]
 
 
@@ -168,7 +169,7 @@ def _keep_best(states: Sequence[_State], extractors: Sequence[Extractor], *, ste
     count = sum(len(state.subjects) for state in states)
     score = torch.zeros(count, device=states[0].delta.device)
     done = torch.ones_like(score, dtype=torch.bool)
-    rounded = [state.rounded() for state in states]
+    rounded = [(state.cloaked() * 255).round() / 255 for state in states]  # to 8 bits
     for extractor in extractors:
         chips = [state.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
         own, target = _cosines(states, extractor, chips)
@@ -185,16 +186,20 @@ def _keep_best(states: Sequence[_State], extractors: Sequence[Extractor], *, ste
 
 @dataclass(slots=True)
 class _State:
-    """The optimiser's state for faces whose canvases have one size; every tensor's first axis is N."""
+    """The optimiser's state for faces whose canvases have one size; every tensor's first axis is N.
+
+    A cloak is kept as the square around its region, outside which it is 0.
+    """
 
     subjects: Sequence[Subject]
     own: Mapping[str, Tensor]  # extractor -> (N, D)
     target: Mapping[str, Tensor]  # extractor -> (N, D)
-    canvas: Tensor
-    mask: Tensor
-    delta: Tensor
+    canvas: Tensor  # (N, 3, S, S)
+    clean: Tensor  # (N, 3, R, R), of the canvas
+    mask: Tensor  # (N, 1, R, R)
+    delta: Tensor  # (N, 3, R, R), the cloak
     momentum: Tensor
-    freedom: Tensor  # (N, 3, S, S), how much a pixel may change at equal DSSIM, 1 on average
+    freedom: Tensor  # (N, 3, R, R), how much a pixel may change at equal DSSIM, 1 on average
     generators: list[torch.Generator]
     reference: SsimReference
     window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
@@ -212,11 +217,11 @@ class _State:
     @classmethod
     def start(cls, subjects: Sequence[Subject], budget: Budget) -> _State:
         canvas = torch.stack([s.canvas for s in subjects])
-        mask = torch.stack([s.mask for s in subjects])
+        clean = _centre(canvas).contiguous()
+        mask = _centre(torch.stack([s.mask for s in subjects])).contiguous()
         count, device = len(subjects), canvas.device
-        cut = _centre(canvas)
         sigmas = [COLOUR_BLUR * s.height_px for s in subjects]
-        blur = torch.stack([blur_matrix(cut.shape[3], sigma) for sigma in sigmas]).to(cut)[:, None]
+        blur = torch.stack([blur_matrix(clean.shape[3], sigma) for sigma in sigmas]).to(clean)[:, None]
         weight = _region_weights(subjects, canvas.shape[3], device)
         # a window counts where its centre does, less the region's own border
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
@@ -225,23 +230,24 @@ class _State:
             own={name: torch.stack([s.own[name] for s in subjects]) for name in subjects[0].own},
             target={name: torch.stack([s.target[name] for s in subjects]) for name in subjects[0].target},
             canvas=canvas,
+            clean=clean,
             mask=mask,
-            delta=torch.zeros_like(canvas).requires_grad_(),
-            momentum=torch.zeros_like(canvas),
+            delta=torch.zeros_like(clean).requires_grad_(),
+            momentum=torch.zeros_like(clean),
             freedom=_freedom(canvas, mask),
             generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
-            reference=SsimReference(cut, _SSIM_STRIDE),
+            reference=SsimReference(clean, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
             # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
-            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ cut @ blur.mT]),
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ clean @ blur.mT]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             dssim_limit=torch.tensor(
                 [_left(budget, max(s.encoding.dssim, s.encoding.dssim_224)) for s in subjects], device=device
             ),
             colour_mean_limit=torch.full((count,), _COLOUR_AIM * budget.colour_mean, device=device),
             colour_p99_limit=torch.full((count,), _COLOUR_AIM * budget.colour_p99, device=device),
-            best=torch.zeros_like(canvas),
+            best=torch.zeros_like(clean),
             best_score=torch.full((count,), -math.inf, device=device),
             best_step=[0] * count,
             done=torch.zeros(count, dtype=torch.bool, device=device),
@@ -249,16 +255,22 @@ class _State:
 
     def viewed(self, extractor: Extractor, view_number: int) -> Tensor:
         """Chips of the cloaked faces in a view, aligned a little differently each time."""
-        seen = view(view_number, (self.canvas + self.delta).clamp(0, 1), self.generators)
+        seen = view(view_number, self.cloaked(), self.generators)
         transforms = [
             jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
             for s, g in zip(self.subjects, self.generators, strict=True)
         ]
         return sample_chips(seen, transforms, extractor.chip_px)
 
-    def rounded(self) -> Tensor:
-        """The cloaked canvases as 8 bits hold them, (N, 3, S, S)."""
-        return ((self.canvas + self.delta).clamp(0, 1) * 255).round() / 255
+    def cloaked(self) -> Tensor:
+        """The canvases with their cloaks, (N, 3, S, S)."""
+        return (self.canvas + self.whole(self.delta)).clamp(0, 1)
+
+    def whole(self, squares: Tensor) -> Tensor:
+        """What lies in the squares around the regions (N, 3, R, R), on canvases that are 0 elsewhere (N, 3, S, S)."""
+        missing = self.canvas.shape[3] - squares.shape[3]
+        before, after = missing // 2, missing - missing // 2
+        return F.pad(squares, (before, after, before, after))
 
     def chips(self, extractor: Extractor, canvases: Tensor) -> Tensor:
         """Chips of the faces on canvases (N, 3, S, S)."""
@@ -267,7 +279,7 @@ class _State:
 
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
-        after = _centre((self.canvas + self.delta).clamp(0, 1))
+        after = (self.clean + self.delta).clamp(0, 1)
         return _total(self.reference.dssim_map(after) * self.window_weight)
 
     @torch.no_grad()
@@ -293,20 +305,21 @@ class _State:
             if subject.grey:
                 delta[i] = delta[i].mean(dim=0, keepdim=True)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(self.mask)
-        smooth = self.blur @ _centre(delta) @ self.blur.mT
+        smooth = self.blur @ delta @ self.blur.mT
         shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
         mean = _total(shift * keep * self.region_weight)
         keep *= (self.colour_mean_limit / mean.clamp(min=1e-6)).clamp(max=1).view(-1, 1, 1, 1)
-        _centre(delta).sub_(smooth * (1 - keep)).mul_(_centre(self.mask))
-        delta.copy_((self.canvas + delta).clamp(0, 1) - self.canvas)
+        delta.sub_(smooth * (1 - keep)).mul_(self.mask)
+        delta.copy_((self.clean + delta).clamp(0, 1) - self.clean)
         delta.mul_((self.dssim_limit / self.dssim().clamp(min=1e-9)).clamp(max=1).sqrt().view(-1, 1, 1, 1))
 
     @torch.no_grad()
     def calibrate(self, budget: Budget) -> None:
         """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
+        deltas = self.whole(self.delta)
         for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.subjects, strict=True)):
-            exact, alone = subject.look(self.delta[i]), subject.encoding
+            exact, alone = subject.look(deltas[i]), subject.encoding
             limits = [
                 now * _left(budget, fixed) / max(figure - fixed, 1e-6)
                 for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))
@@ -333,9 +346,12 @@ def _left(budget: Budget, encoding_dssim: float) -> float:
 
 
 def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
-    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window."""
+    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window.
+
+    canvas: (N, 3, S, S). mask: (N, 1, R, R). Returns (N, 3, R, R).
+    """
     variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
-    freedom = 1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA)
+    freedom = _centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
     average = _total(freedom * mask) / (3 * _total(mask))
     return freedom / average.view(-1, 1, 1, 1)
 

@@ -72,9 +72,9 @@ class Engine:
         names = settings.extractors or models.best_on_disk(models_dir)
         if KNOWN_BY not in names:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
-        self._extractors = [registry.load(n, pool.mean(n), self._device, models_dir) for n in names]
+        self._extractors = {n: registry.load(n, pool.mean(n), self._device, models_dir) for n in names}
         half = is_faster(self._device)
-        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors]
+        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors.values()]
         self.fingerprint = _fingerprint(settings, names, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -87,7 +87,7 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
         self._detector.detect(np.zeros((256, 256, 3), np.uint8))
-        for extractor in self._extractors:
+        for extractor in (*self._extractors.values(), *self._surrogates):
             extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
 
     def protect(
@@ -137,18 +137,20 @@ class Engine:
         return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces, photo.colour)
+        own = self._embed(photo.pixels, faces, list(self._extractors), photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
 
     @torch.no_grad()
-    def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
+    def _embed(
+        self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
+    ) -> dict[str, Tensor]:
         """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         if not faces:
             return {}
         canvases = [Canvas.around(face, pixels, colour) for face in faces]
         cuts = [canvas.cut(pixels)[None] for canvas in canvases]
         embedded = {}
-        for extractor in self._extractors:
+        for extractor in (self._extractors[name] for name in names):
             onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
             chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
@@ -187,7 +189,7 @@ class Engine:
 
     def _vectors(self, person: str) -> dict[str, Tensor]:
         """Return a person's target as unit vectors (D,), for the extractors that have one."""
-        vectors = {e.name: self._people.vector(person, e.name) for e in self._extractors}
+        vectors = {name: self._people.vector(person, name) for name in self._extractors}
         return {n: torch.from_numpy(v).to(self._device) for n, v in vectors.items() if v is not None}
 
     def _cloak(self, works: Sequence[Work], steps: int, on_step: Callable[[], None]) -> None:
@@ -217,7 +219,7 @@ class Engine:
             mask=canvas.mask().to(self._device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
-            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._extractors},
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._surrogates},
             target=self._vectors(work.people[index]),
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,

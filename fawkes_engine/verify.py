@@ -21,13 +21,14 @@ from fawkes_engine.work import Work, Written
 # tests/benchmarks/likeness.py).
 OWN_COSINE_LIMIT = 0.5
 
-Embed = Callable[[Pixels, Sequence[Face]], Mapping[str, Tensor]]
+Embed = Callable[[Pixels, Sequence[Face], Sequence[str]], Mapping[str, Tensor]]
 
 
 def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -> Mapping[str, Tensor]:
     """Measure every cloaked face in the decoded file; found: what a detector finds in it.
 
-    Returns the cloaked faces as published: extractor -> (faces, D). Raises:
+    embed: pixels, faces, names of extractors -> extractor -> (faces, D).
+    Returns the cloaked faces as published, by every extractor that embedded the clean ones. Raises:
         NotProtected: there is a face that was not cloaked, or one still looks like its owner, or its cloak is too
             visible.
     """
@@ -35,10 +36,10 @@ def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -
     if missed:
         raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
     again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-    as_published = embed(written.pixels, again)
+    as_published = embed(written.pixels, again, list(work.own))
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
-    for embedded in (as_published, embed(shared, [face.moved(scale) for face in again])):
+    for embedded in (as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])):
         _check_owners(work, embedded)
     for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
