@@ -4,9 +4,9 @@
     python -m tests.benchmarks.warm_start --data DIR/faces --tracker onnx:FILE
 
 Each person's first photos are cloaked as ever; the average of those cloaks, in aligned face coordinates, is the start
-for the other photos, in place of nothing. Whatever comes out counts, without verification, so that nothing gets a second
-try. Cosines are those of the cloaked to the clean face (low: protected); linked is the mean cosine between the cloaked
-faces of one person (low: one cannot tell that they belong together).
+for the other photos, in place of nothing. Nothing is held, so that nothing gets a second try. Cosines are those of the
+cloaked to the clean face (low: protected); linked is the mean cosine between the cloaked faces of one person (low: one
+cannot tell that they belong together).
 """
 
 from __future__ import annotations
