@@ -22,7 +22,7 @@ from fawkes_engine import models, verify
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import Subject, optimise
 from fawkes_engine.colour import ColourSpace
-from fawkes_engine.extractors import KNOWN_BY
+from fawkes_engine.extractors import KNOWN_BY, Extractor
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
@@ -112,7 +112,7 @@ class Engine:
         self._meet_users([work for work in opened if isinstance(work, Work)])
         opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(works, self._settings.steps, alive)
+        self._cloak(_every_face(works), self._extractors, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [_or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -187,26 +187,29 @@ class Engine:
         vectors = {e.name: self._people.vector(person, e.name) for e in self._extractors}
         return {n: torch.from_numpy(v).to(self._device) for n, v in vectors.items() if v is not None}
 
-    def _cloak(self, works: Sequence[Work], steps: int, on_step: Callable[[], None]) -> None:
-        """Optimise the faces of all photos, those with canvases of one size together."""
+    def _cloak(
+        self,
+        faces: Sequence[tuple[Work, int]],
+        turns: Sequence[Extractor],
+        steps: int,
+        on_step: Callable[[], None],
+    ) -> None:
+        """Optimise faces of photos, those with canvases of one size together."""
         by_side: dict[int, list[tuple[Work, int]]] = defaultdict(list)
-        for work in works:
-            work.cloaks[:] = [torch.empty(0)] * len(work.faces)
-            work.steps[:] = [0] * len(work.faces)
-            for i, canvas in enumerate(work.canvases):
-                by_side[canvas.side].append((work, i))
+        for work, i in faces:
+            by_side[work.canvases[i].side].append((work, i))
         for places in by_side.values():
             for start in range(0, len(places), self._settings.batch_faces):
                 batch = places[start : start + self._settings.batch_faces]
                 cloaks = optimise(
                     [self._subject(work, i) for work, i in batch],
-                    self._extractors,
+                    turns,
                     self._settings.budget,
                     steps=steps,
                     on_step=on_step,
                 )
                 for (work, i), cloak in zip(batch, cloaks, strict=True):
-                    work.cloaks[i], work.steps[i] = cloak.delta, cloak.steps
+                    work.cloaks[i] = cloak
 
     def _subject(self, work: Work, index: int) -> Subject:
         face, canvas = work.faces[index], work.canvases[index]
@@ -232,12 +235,8 @@ class Engine:
         found = self._detector.detect(written.pixels)
         try:
             faces = self._verified(work, written, found)
-        except NotProtected:
-            missed = work.not_known(found)
-            if missed:  # faces that only the second look finds are cloaked too
-                every = [*work.faces, *work.left, *missed]
-                work = self._identified(self._work(work.request, work.photo, every))
-            self._cloak([work], _SECOND_TRY * self._settings.steps, on_step)
+        except NotProtected as failure:
+            work = self._again(work, found, failure, on_step)
             written = work.write()
             faces = self._verified(work, written, self._detector.detect(written.pixels))
         return Protected(
@@ -250,6 +249,23 @@ class Engine:
                 fingerprint=self.fingerprint,
             ),
         )
+
+    def _again(
+        self, work: Work, found: Sequence[Face], failure: NotProtected, on_step: Callable[[], None]
+    ) -> Work:
+        """Cloak once more, harder, and so that those turn who verify: the faces to blame, or all of them."""
+        steps = _SECOND_TRY * self._settings.steps
+        verifier, *others = sorted(self._extractors, key=lambda e: e.name != KNOWN_BY)
+        turns = [extractor for other in others for extractor in (verifier, other)] or [verifier]
+        if failure.faces:
+            self._cloak([(work, i) for i in failure.faces], turns, steps, on_step)
+            return work
+        missed = work.not_known(found)
+        if missed:  # faces that only the second look finds are cloaked too
+            every = [*work.faces, *work.left, *missed]
+            work = self._identified(self._work(work.request, work.photo, every))
+        self._cloak(_every_face([work]), turns, steps, on_step)
+        return work
 
     def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
         embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
@@ -269,8 +285,12 @@ class Engine:
             colour_p99=seen.colour_p99,
             cosine_own={n: float(e[index] @ work.own[n][index]) for n, e in embedded.items()},
             cosine_target={n: float(e[index] @ targets[n]) for n, e in embedded.items() if n in targets},
-            steps=work.steps[index],
+            steps=work.cloaks[index].steps,
         )
+
+
+def _every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:
+    return [(work, i) for work in works for i in range(len(work.faces))]
 
 
 def _groups(requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -55,7 +55,14 @@ class NoFace(Refusal):
 
 
 class NotProtected(Refusal):
-    """The encoded file was decoded and measured again, and a face in it is not protected enough."""
+    """The encoded file was decoded and measured again, and a face in it is not protected enough.
+
+    faces: numbers of the cloaked faces that still look like their owners; none where something else is wrong.
+    """
+
+    def __init__(self, message: str, faces: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.faces = faces
 
 
 @dataclass(frozen=True, slots=True)

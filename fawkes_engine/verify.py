@@ -38,19 +38,23 @@ def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -
     as_published = embed(written.pixels, again)
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
-    for embedded in (as_published, embed(shared, [face.moved(scale) for face in again])):
-        _check_owners(work, embedded)
+    _check_owners(work, [as_published, embed(shared, [face.moved(scale) for face in again])])
     for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
             raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
     return as_published
 
 
-def _check_owners(work: Work, embedded: Mapping[str, Tensor]) -> None:
-    for i, face in enumerate(work.faces):
-        likeness = float(embedded[KNOWN_BY][i] @ work.own[KNOWN_BY][i])
-        if not likeness <= OWN_COSINE_LIMIT:  # asked this way round, what is not a number is refused too
-            raise NotProtected(f"the face {_where(face)} still looks like its owner to a recogniser")
+def _check_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
+    # asked this way round, what is not a number is refused too
+    known = [
+        i
+        for i in range(len(work.faces))
+        if not all(float(e[KNOWN_BY][i] @ work.own[KNOWN_BY][i]) <= OWN_COSINE_LIMIT for e in embeddings)
+    ]
+    if known:
+        where = _where(work.faces[known[0]])
+        raise NotProtected(f"the face {where} still looks like its owner to a recogniser", tuple(known))
 
 
 def _where(face: Face) -> str:

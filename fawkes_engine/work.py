@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
+from fawkes_engine.cloak import Cloak
 from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
 from fawkes_engine.photo import Photo, decode
@@ -46,7 +47,7 @@ class Work:
 
     own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
     lowest_quality: of JPEG output. people: whose each face is. left: other faces, to be left as they are.
-    cloaks: one delta (3, S, S) per face once they are made. steps: what each took.
+    cloaks: number of a face -> its cloak, once it is made.
     """
 
     request: Request
@@ -57,8 +58,7 @@ class Work:
     lowest_quality: int
     people: Sequence[str] = ()
     left: Sequence[Face] = ()
-    steps: list[int] = field(default_factory=list)
-    cloaks: list[Tensor] = field(default_factory=list)
+    cloaks: dict[int, Cloak] = field(default_factory=dict)
 
     def only(self, indices: Sequence[int]) -> Work:
         """Return the same photo with only these faces to be cloaked."""
@@ -108,7 +108,7 @@ class Work:
 
     def write(self) -> Written:
         """Encode the photo with every cloak inside the budget."""
-        deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
+        deltas = [self._fitted(i, self.cloaks[i].delta) for i in range(len(self.faces))]
         for _ in range(_FIT_ROUNDS):
             data = encode(self.photo, self._cloaked(deltas), self.encoding.quality)
             published = decode(data, heic=self.request.heic).pixels

@@ -37,6 +37,7 @@ from fawkes_engine import (
     Unreadable,
     Unsupported,
     extractors,
+    verify,
 )
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.engine import Engine
@@ -484,6 +485,23 @@ def test_more_steps_move_a_face_farther_from_itself(shelf: Shelf, from_png: Prot
     assert long.cosine_own["dlib"] < short.cosine_own["dlib"] - 0.05
     assert long.cosine_own["dlib"] < 0
     assert long.steps > short.steps
+
+
+def test_only_a_face_that_still_looks_like_its_owner_is_cloaked_again_and_harder(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(replace(QUICK, steps=8), shelf)
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    monkeypatch.setattr(verify, "OWN_COSINE_LIMIT", 1.0)
+    once = {face.person: face for face in protected(engine, photo).report.faces}
+    good, bad = sorted(once.values(), key=lambda face: face.cosine_own["dlib"])
+    monkeypatch.setattr(verify, "OWN_COSINE_LIMIT", bad.cosine_own["dlib"] - 0.02)
+    assert good.cosine_own["dlib"] < verify.OWN_COSINE_LIMIT
+    twice = {face.person: face for face in protected(engine, photo).report.faces}
+    assert twice[good.person].cosine_own == pytest.approx(good.cosine_own, abs=0.02)
+    assert twice[good.person].steps == good.steps
+    assert twice[bad.person].steps > bad.steps
+    assert twice[bad.person].cosine_own["dlib"] <= verify.OWN_COSINE_LIMIT
 
 
 @pytest.mark.parametrize(
