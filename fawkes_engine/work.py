@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
+from fawkes_engine.canvas import Canvas, blocks_around, in_srgb, to_tensor
 from fawkes_engine.cloak import Cloak
 from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
@@ -97,9 +97,8 @@ class Work:
         return self._look(index, delta, self.encoding.quality)
 
     def _look(self, index: int, delta: Tensor, quality: int) -> Visibility:
-        # Only the blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself.
         canvas = self.canvases[index]
-        rows, columns = canvas.blocks(self.photo.pixels)
+        rows, columns = blocks_around(canvas.region, self.photo.pixels)
         here = canvas.seen_from(columns.start, rows.start)
         before = self.photo.pixels[rows, columns]
         after = before.copy()
