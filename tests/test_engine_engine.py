@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,8 +41,9 @@ from fawkes_engine import (
     extractors,
 )
 from fawkes_engine.canvas import Canvas
-from fawkes_engine.engine import Engine
+from fawkes_engine.engine import Engine, _limit_gpu_memory
 from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine.stopwatch import Stage
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import STRANGER
 from fawkes_engine.verify import OWN_COSINE_LIMIT
@@ -351,6 +354,33 @@ def test_bad_photos_get_their_refusal_and_the_others_are_unharmed(
     assert [type(result) for result in results] == list(batch.values())
     assert isinstance(results[1], Protected)
     assert results[1].data == from_jpeg.data
+
+
+def test_the_stopwatch_tells_where_the_time_went(engine: Engine) -> None:
+    before, started = dict(engine.stopwatch.seconds), time.perf_counter()
+    protected(engine, jpeg())
+    took = time.perf_counter() - started
+    spent = {stage: seconds - before[stage] for stage, seconds in engine.stopwatch.seconds.items()}
+    assert list(spent) == list(Stage)
+    assert min(spent.values()) > 0
+    assert 0.8 * took < sum(spent.values()) <= took
+
+
+@pytest.mark.parametrize(("limit_gib", "fraction"), [(2.0, 0.25), (8.0, 1.0), (12.0, 1.0)])
+def test_a_graphics_card_is_used_up_to_the_limit(
+    limit_gib: float, fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a card of 8 GiB; the calls that only a card can answer are stood in for."""
+    told: list[tuple[float, torch.device]] = []
+    card = SimpleNamespace(total_memory=8 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: card)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: told.append(limit))
+    _limit_gpu_memory(torch.device("cuda:1"), limit_gib)
+    assert told == [(fraction, torch.device("cuda:1"))]
+
+
+def test_the_limit_of_a_graphics_card_means_nothing_to_the_cpu(shelf: Shelf) -> None:
+    Engine(replace(QUICK, max_gpu_memory_gib=0.001), shelf)
 
 
 def test_no_photos_give_no_results(engine: Engine) -> None:
