@@ -171,6 +171,8 @@ def run_once(config: Config = None) -> None:
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(show.held_line(photo))
+    if quiet := settings.engine.quiet_now:
+        typer.echo(f"{show.quiet_words(quiet.ends)}: photos wait")
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 

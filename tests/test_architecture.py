@@ -35,7 +35,7 @@ LAYERS = (
     {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
     {"checks", "complaints", "findings"},
-    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses"},
+    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses", "quiet"},
     {"model", "errors", "facts", "system"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
