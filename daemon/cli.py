@@ -1,6 +1,7 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
+The service is imported where it is used: but for `bench` no other command needs watchdog, and only `cloak`, `evaluate`
+and `bench` load torch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from daemon import (
+    clibench,
     clicontrol,
     clievaluate,
     climodels,
@@ -47,6 +49,7 @@ app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
 app.add_typer(clievaluate.app)
+app.add_typer(clibench.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
@@ -171,6 +174,8 @@ def run_once(config: Config = None) -> None:
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(show.held_line(photo))
+    if quiet := settings.engine.quiet_now:
+        typer.echo(f"{show.quiet_words(quiet.ends)}: photos wait")
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 

@@ -50,11 +50,15 @@ class EngineLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to make the engine. factory: "module:function", called with settings and targets_dir."""
+    """How to make the engine. factory: "module:function", called with settings and targets_dir.
+
+    nice: the least niceness of its process, 0 to 19.
+    """
 
     factory: str
     settings: EngineSettings
     targets_dir: Path
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def make_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
 def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:
     """Body of the engine process."""
     _end_with_supervisor(supervisor_pid)
-    _limit_memory()
+    limit_process(spec.nice)
     try:
         engine = _load(spec)
         connection.send(Ready(engine.fingerprint, engine.device_name))
@@ -162,6 +166,13 @@ def _load(spec: EngineSpec) -> EngineLike:
     engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.targets_dir)
     engine.warm_up()
     return engine
+
+
+def limit_process(nice: int) -> None:
+    """Take this process's place among the machine's others, for all threads that it will have."""
+    _limit_memory()
+    if nice > os.getpriority(os.PRIO_PROCESS, 0):  # less than what the service was given would need rights
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def _limit_memory() -> None:

@@ -26,6 +26,7 @@ from fawkes_engine.extractors import KNOWN_BY, Extractor
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
+from fawkes_engine.stopwatch import Stage, Stopwatch
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
     EngineError,
@@ -54,6 +55,7 @@ class Engine:
     """Protects photos; keep one per device and process, since loading takes seconds.
 
     fingerprint: tells engines apart whose cloaks differ. device_name: what it computes on, for people.
+    stopwatch: where the time of all photos so far went.
 
     Raises on construction:
         EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
@@ -62,8 +64,10 @@ class Engine:
     def __init__(self, settings: EngineSettings, targets: TargetStore) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        self.stopwatch = Stopwatch()
         self._settings = settings
         self._device = _device(settings.device)
+        _limit_gpu_memory(self._device, settings.max_gpu_memory_gib)
         pool = Pool.load()
         self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
@@ -109,10 +113,12 @@ class Engine:
         for request in requests:
             opened.append(_or_refusal(self._open, request))
             alive()
-        self._meet_users([work for work in opened if isinstance(work, Work)])
-        opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
+        with self.stopwatch.stage(Stage.RECOGNISE):
+            self._meet_users([work for work in opened if isinstance(work, Work)])
+            opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(_every_face(works), self._extractors, self._settings.steps, alive)
+        with self.stopwatch.stage(Stage.OPTIMISE):
+            self._cloak(_every_face(works), self._extractors, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [_or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -127,11 +133,14 @@ class Engine:
         return self._meet(user, works)
 
     def _open(self, request: Request) -> Work:
-        photo = decode(request.data, request.metadata, request.heic)
-        faces = self._detector.search(photo.pixels)
+        with self.stopwatch.stage(Stage.DECODE):
+            photo = decode(request.data, request.metadata, request.heic)
+        with self.stopwatch.stage(Stage.DETECT):
+            faces = self._detector.search(photo.pixels)
         if not faces and not request.publish_faceless:
             raise NoFace("no face was found, so nothing was cloaked")
-        return self._work(request, photo, faces)
+        with self.stopwatch.stage(Stage.RECOGNISE):
+            return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
         own = self._embed(photo.pixels, faces, photo.colour)
@@ -231,14 +240,13 @@ class Engine:
         """Encode, verify, and try once more and harder where that fails."""
         started = time.perf_counter()
         on_step()
-        written = work.write()
-        found = self._detector.detect(written.pixels)
+        written, found = self._written(work)
         try:
             faces = self._verified(work, written, found)
         except NotProtected as failure:
             work = self._again(work, found, failure, on_step)
-            written = work.write()
-            faces = self._verified(work, written, self._detector.detect(written.pixels))
+            written, found = self._written(work)
+            faces = self._verified(work, written, found)
         return Protected(
             data=written.data,
             sha256=hashlib.sha256(written.data).hexdigest(),
@@ -258,17 +266,28 @@ class Engine:
         verifier, *others = sorted(self._extractors, key=lambda e: e.name != KNOWN_BY)
         turns = [extractor for other in others for extractor in (verifier, other)] or [verifier]
         if failure.faces:
-            self._cloak([(work, i) for i in failure.faces], turns, steps, on_step)
+            with self.stopwatch.stage(Stage.OPTIMISE):
+                self._cloak([(work, i) for i in failure.faces], turns, steps, on_step)
             return work
         missed = work.not_known(found)
         if missed:  # faces that only the second look finds are cloaked too
             every = [*work.faces, *work.left, *missed]
-            work = self._identified(self._work(work.request, work.photo, every))
-        self._cloak(_every_face([work]), turns, steps, on_step)
+            with self.stopwatch.stage(Stage.RECOGNISE):
+                work = self._identified(self._work(work.request, work.photo, every))
+        with self.stopwatch.stage(Stage.OPTIMISE):
+            self._cloak(_every_face([work]), turns, steps, on_step)
         return work
 
+    def _written(self, work: Work) -> tuple[Written, Sequence[Face]]:
+        """Encode the photo; also returns the faces that are found in the decoded file."""
+        with self.stopwatch.stage(Stage.ENCODE):
+            written = work.write()
+        with self.stopwatch.stage(Stage.VERIFY):
+            return written, self._detector.detect(written.pixels)
+
     def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
-        embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
+        with self.stopwatch.stage(Stage.VERIFY):
+            embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
         return tuple(self._report(work, written, embedded, i) for i in range(len(work.faces)))
 
     def _report(self, work: Work, written: Written, embedded: Mapping[str, Tensor], index: int) -> FaceReport:
@@ -324,6 +343,13 @@ def _device(name: str) -> torch.device:
             raise EngineError(f"the device {name!r} cannot be used: {error}") from error
         return torch.device("cpu")
     return device
+
+
+def _limit_gpu_memory(device: torch.device, limit_gib: float | None) -> None:
+    """Let a graphics card's allocations beyond the limit fail; no effect on the CPU."""
+    if device.type == "cuda" and limit_gib is not None:
+        total_bytes = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_gib * 2**30 / total_bytes), device)
 
 
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:

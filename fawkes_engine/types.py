@@ -111,6 +111,7 @@ class EngineSettings:
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores.
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
+    max_gpu_memory_gib: what PyTorch may allocate on a graphics card, besides the CUDA context; None = all of it.
     """
 
     extractors: tuple[str, ...] = ()
@@ -121,6 +122,7 @@ class EngineSettings:
     device: str = "auto"
     threads: int = 0
     models_dir: Path | None = None
+    max_gpu_memory_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ PACKAGES = ("daemon", "fawkes_engine")
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"clicontrol", "clievaluate", "climodels", "clipeople", "cliphotos", "cliservice"},
-    {"showphoto", "doctor"},
+    {"clibench", "clicontrol", "clievaluate", "climodels", "clipeople", "cliphotos", "cliservice"},
+    {"showphoto", "showbench", "doctor"},
     {"doctorfolders", "doctordeep"},
-    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "why"},
+    {"bench"},
+    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "why", "benchphotos"},
     {"places", "installer", "supervisor"},
     {"fit"},
     {"unit"},
@@ -35,7 +36,7 @@ LAYERS = (
     {"orders"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
     {"checks", "complaints", "findings"},
-    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses"},
+    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses", "quiet"},
     {"model", "errors", "facts", "system"},
 )
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
