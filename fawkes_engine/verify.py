@@ -22,14 +22,18 @@ from fawkes_engine.work import Work, Written
 OWN_COSINE_LIMIT = 0.5
 
 Embed = Callable[[Pixels, Sequence[Face]], Mapping[str, Tensor]]
+Check = Callable[[Work, Mapping[str, Tensor]], None]
 
 
-def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -> Mapping[str, Tensor]:
+def measure(
+    work: Work, written: Written, found: Sequence[Face], embed: Embed, check: Check
+) -> Mapping[str, Tensor]:
     """Measure every cloaked face in the decoded file; found: what a detector finds in it.
 
+    check: raises a Refusal for embeddings, extractor -> (faces, D), that may not be published; it is asked twice.
+
     Returns the cloaked faces as published: extractor -> (faces, D). Raises:
-        NotProtected: there is a face that was not cloaked, or one still looks like its owner, or its cloak is too
-            visible.
+        NotProtected: there is a face that was not cloaked, or a cloak is too visible.
     """
     missed = work.not_known(found)
     if missed:
@@ -39,14 +43,15 @@ def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
     for embedded in (as_published, embed(shared, [face.moved(scale) for face in again])):
-        _check_owners(work, embedded)
+        check(work, embedded)
     for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
             raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
     return as_published
 
 
-def _check_owners(work: Work, embedded: Mapping[str, Tensor]) -> None:
+def unlike_owners(work: Work, embedded: Mapping[str, Tensor]) -> None:
+    """Raise NotProtected for a face, extractor -> (faces, D), that still looks like its owner."""
     for i, face in enumerate(work.faces):
         likeness = float(embedded[KNOWN_BY][i] @ work.own[KNOWN_BY][i])
         if not likeness <= OWN_COSINE_LIMIT:  # asked this way round, what is not a number is refused too
