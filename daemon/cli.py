@@ -26,6 +26,7 @@ from daemon import (
     init,
     progress,
     reference,
+    shelf,
     show,
 )
 from daemon.clicommon import Config, Json, examples, load_settings
@@ -212,7 +213,7 @@ def cloak_photos(
     """
     setup = cloak.setup(config, user)
     order = cloak.Order(tuple(photos), setup.request, out, force)
-    cloak.check(order)
+    shelf.check(order.photos, order.out, force=order.force)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
     engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False
