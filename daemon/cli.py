@@ -1,6 +1,6 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
+The service is imported where it is used: no other command needs watchdog, and torch is loaded by the few that compute.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from daemon import (
     clipeople,
     cliphotos,
     cliservice,
+    clisybil,
     cloak,
     init,
     progress,
@@ -48,6 +49,7 @@ app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
 app.add_typer(clievaluate.app)
+app.add_typer(clisybil.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h

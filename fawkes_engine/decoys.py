@@ -68,27 +68,22 @@ class DecoyEngine(Engine):
     def decoys(
         self,
         photos: Sequence[bytes],
-        goals: Sequence[Goal],
+        like: Likeness,
         *,
         on_step: Callable[[], None] | None = None,
     ) -> list[Decoy | Refusal]:
-        """Move the one face of each photo toward a goal of its own; one result per photo, in order.
+        """Move the one face of each photo toward a user's; one result per photo, in order.
 
         A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.
         on_step is called many times, as a sign of life.
         """
         alive = on_step or (lambda: None)
-        requests = [
-            Request(photo, goal.identity, metadata=_NO_METADATA)
-            for photo, goal in zip(photos, goals, strict=True)
-        ]
+        decoy = partial(self._decoy, goal=like.mean())
+        requests = [Request(photo, like.user, metadata=_NO_METADATA) for photo in photos]
         results: list[Decoy | Refusal] = []
         for group in groups(requests):
             started = time.perf_counter()
-            its_goals = goals[len(results) : len(results) + len(group)]
-            opened = [
-                or_refusal(partial(self._decoy, goal=g), r) for r, g in zip(group, its_goals, strict=True)
-            ]
+            opened = [or_refusal(decoy, request) for request in group]
             works = [work for work in opened if isinstance(work, Work)]
             self._cloak(works, DECOY, self._settings.steps, alive)
             seconds = (time.perf_counter() - started) / max(1, len(works))

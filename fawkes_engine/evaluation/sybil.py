@@ -64,12 +64,12 @@ def make(engine: DecoyEngine, user: User, photos: Sequence[Path]) -> list[bytes]
 
     photos: of other people, more than needed, since some are refused. May return fewer if they run out.
     """
-    goal = engine.likeness(user.name, [photo.read_bytes() for photo in user.cloaked]).mean()
+    like = engine.likeness(user.name, [photo.read_bytes() for photo in user.cloaked])
     made: list[bytes] = []
     rest = [photo.read_bytes() for photo in photos]
     while rest and (missing := max(DECOYS_PER_PHOTO) * len(user.cloaked) - len(made)):
         batch, rest = rest[:missing], rest[missing:]
-        made += [d.data for d in engine.decoys(batch, [goal] * len(batch)) if isinstance(d, Decoy)]
+        made += [d.data for d in engine.decoys(batch, like) if isinstance(d, Decoy)]
     return made
 
 
