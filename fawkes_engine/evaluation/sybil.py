@@ -83,7 +83,8 @@ def study(
 ) -> list[SybilRow]:
     """Judge what was published of a split's photos, with and without decoys (user -> files).
 
-    Of a user with n published photos the first share of LEAKS is leaked, and the first n and 2 n decoys are used.
+    Of a user with n published photos the first share of LEAKS is leaked, and the first n and 2 n decoys are used, or
+    fewer where there are not 2 n.
 
     Raises:
         EvaluationError: the publication is not of these photos, or a user has too few decoys.
@@ -121,9 +122,10 @@ class _Seen:
     def of(
         cls, user: User, publication: Publication, decoys: Sequence[bytes], detector: FaceDetector
     ) -> _Seen:
-        needed = max(DECOYS_PER_PHOTO) * len(user.cloaked)
-        if len(decoys) < needed:
-            raise EvaluationError(f"{user.name} has {len(decoys)} decoys, and {needed} are needed")
+        if len(decoys) < len(user.cloaked):
+            raise EvaluationError(
+                f"{user.name} has {len(decoys)} decoys, and {len(user.cloaked)} are needed at least"
+            )
         files = {one.photo: one.data for one in publication.published}
         return cls(
             clean=look(_files(user.cloaked), detector),
@@ -131,7 +133,7 @@ class _Seen:
                 look([(user.name, files[key(photo)])], detector)[0] if key(photo) in files else None
                 for photo in user.cloaked
             ],
-            account=look([(_ACCOUNT + user.name, data) for data in decoys[:needed]], detector),
+            account=look([(_ACCOUNT + user.name, data) for data in decoys], detector),
         )
 
     def published(self, leaked: float) -> list[Sighting]:
