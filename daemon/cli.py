@@ -16,6 +16,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from daemon import (
+    cliaudit,
     clicontrol,
     clievaluate,
     climodels,
@@ -49,6 +50,7 @@ app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
 app.add_typer(clievaluate.app)
+app.add_typer(cliaudit.app)
 app.add_typer(clisybil.app)
 app.add_typer(cliservice.app, name="service")
 
