@@ -1,7 +1,6 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: but for `bench` no other command needs watchdog, and only `cloak`, `evaluate`
-and `bench` load torch.
+The service is imported where it is used: no other command needs watchdog, and torch is loaded by the few that compute.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from daemon import (
+    cliaudit,
     clibench,
     clicontrol,
     clievaluate,
@@ -24,10 +24,12 @@ from daemon import (
     clipeople,
     cliphotos,
     cliservice,
+    clisybil,
     cloak,
     init,
     progress,
     reference,
+    shelf,
     show,
 )
 from daemon.clicommon import Config, Json, examples, load_settings
@@ -50,6 +52,8 @@ app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
 app.add_typer(clievaluate.app)
 app.add_typer(clibench.app)
+app.add_typer(cliaudit.app)
+app.add_typer(clisybil.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
@@ -217,7 +221,7 @@ def cloak_photos(
     """
     setup = cloak.setup(config, user)
     order = cloak.Order(tuple(photos), setup.request, out, force)
-    cloak.check(order)
+    shelf.check(order.photos, order.out, force=order.force)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
     engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False

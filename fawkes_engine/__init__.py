@@ -5,7 +5,7 @@
     formats.py           dlibnet.py    targets.py       views.py    encoder.py
     metadata.py                                         visibility.py
     engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
-    evaluation/ measures with trackers what the cloaks are worth
+    decoys.py is the same loop with another aim; evaluation/ measures with trackers what the cloaks are worth
 
 models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
@@ -23,6 +23,7 @@ from fawkes_engine.types import (
     MODES,
     STRANGER,
     Budget,
+    Decoy,
     EngineError,
     EngineSettings,
     EvaluationError,
@@ -32,6 +33,7 @@ from fawkes_engine.types import (
     MetadataPolicy,
     Mode,
     ModeName,
+    NoDecoy,
     NoFace,
     NotProtected,
     Protected,
@@ -50,6 +52,7 @@ __all__ = [
     "MODES",
     "STRANGER",
     "Budget",
+    "Decoy",
     "EngineError",
     "EngineSettings",
     "EvaluationError",
@@ -59,6 +62,7 @@ __all__ = [
     "MetadataPolicy",
     "Mode",
     "ModeName",
+    "NoDecoy",
     "NoFace",
     "NotProtected",
     "Protected",

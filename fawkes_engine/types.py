@@ -10,6 +10,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
         |-- NoFace            nothing to cloak was found
+        |-- NoDecoy           a photo that is of no use as a decoy
         `-- NotProtected      the cloak did not pass verification on the encoded file
 """
 
@@ -52,6 +53,10 @@ class Unsupported(Refusal):
 
 class NoFace(Refusal):
     """No face was found, so nothing was cloaked."""
+
+
+class NoDecoy(Refusal):
+    """The photo cannot be a decoy: it shows not one face, or the user's own, or came no nearer to the user."""
 
 
 class NotProtected(Refusal):
@@ -253,3 +258,19 @@ class Protected:
     sha256: str
     suffix: str
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Decoy:
+    """A photo of somebody else whose face was moved toward a user's own; never a `Protected`.
+
+    data: the complete output file. suffix: file extension that fits the format. face: as `FaceReport`, where target is
+    the user and cosine_target says how like the user's clean face the decoy is. cosine_before: the same of the photo
+    as it was. seconds: the photo's share of its batch's wall time.
+    """
+
+    data: bytes
+    suffix: str
+    face: FaceReport
+    cosine_before: Mapping[str, float]
+    seconds: float

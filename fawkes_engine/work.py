@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -41,13 +41,21 @@ class Written:
     seen: Sequence[Visibility]
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Whom a face is moved toward. identity: by name. vectors: extractor -> unit embedding (D,), where there is one."""
+
+    identity: str
+    vectors: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
 class Work:
     """A decoded photo with its detected faces.
 
     own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
-    lowest_quality: of JPEG output. people: whose each face is. left: other faces, to be left as they are.
-    cloaks: number of a face -> its cloak, once it is made.
+    lowest_quality: of JPEG output. people: whose each face is. goals: where each is moved. left: other faces, to be
+    left as they are. cloaks: number of a face -> its cloak, once it is made.
     """
 
     request: Request
@@ -57,6 +65,7 @@ class Work:
     budget: Budget
     lowest_quality: int
     people: Sequence[str] = ()
+    goals: Sequence[Goal] = ()
     left: Sequence[Face] = ()
     cloaks: dict[int, Cloak] = field(default_factory=dict)
 
@@ -66,6 +75,7 @@ class Work:
             self,
             faces=[self.faces[i] for i in indices],
             people=[self.people[i] for i in indices],
+            goals=[self.goals[i] for i in indices],
             own={name: embedding[indices] for name, embedding in self.own.items()},
             left=[face for i, face in enumerate(self.faces) if i not in indices],
         )

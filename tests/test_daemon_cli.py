@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("init", "check-config", "run", "once", "status", "cloak"),
     *("why", "history", "held", "retry", "redo", "pause", "resume", "reload", "doctor", "evaluate", "bench"),
+    *("sybil", "audit"),
 ]
 
 

@@ -99,11 +99,20 @@ def shuffled(photos: Iterable[Path], seed: int) -> list[Path]:
     return ordered
 
 
+def unused_people(data: Path, seed: int) -> list[Path]:
+    """Return people, in random order, who are neither users nor known to a tracker, nor in the target pool."""
+    return _no_users(data, seed)[OTHER_PEOPLE:]
+
+
 def _other_people(data: Path, seed: int) -> list[Path]:
+    return _no_users(data, seed)[:OTHER_PEOPLE]
+
+
+def _no_users(data: Path, seed: int) -> list[Path]:
     """Draw people who are no users and whom the target pool was not built from."""
     users = {person.name for person in _people(data / "users")}
     unused = _without_other_sets(data / "others")[1::2]
-    return shuffled([p for p in unused if p.name not in users], seed)[:OTHER_PEOPLE]
+    return shuffled([p for p in unused if p.name not in users], seed)
 
 
 def _without_other_sets(others: Path) -> list[Path]:
