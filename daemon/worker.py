@@ -157,8 +157,9 @@ def _protect(
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
-    # torch's error by its name, since this module does not import torch.
-    return isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError"
+    # torch's errors by their names, since this module does not import torch; on the CPU it is a plain RuntimeError.
+    is_torchs = type(exc).__name__ == "OutOfMemoryError" or "CPUAllocator: can't allocate memory" in str(exc)
+    return is_torchs or isinstance(exc, MemoryError)
 
 
 def _load(spec: EngineSpec) -> EngineLike:
