@@ -5,6 +5,7 @@
     formats.py           dlibnet.py    targets.py       views.py    encoder.py
     metadata.py                                         visibility.py
     engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
+    stopwatch.py tells where the time goes;
     evaluation/ measures with trackers what the cloaks are worth
 
 models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
