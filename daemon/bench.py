@@ -7,6 +7,7 @@ Each mode has an engine in a process of its own, started as the service starts i
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from daemon.benchphotos import Sample
 from daemon.child import allocator_settings
 from daemon.errors import EngineStartError, InputError
 from daemon.settings import EngineConfig
-from daemon.worker import limit_process, make_engine
+from daemon.worker import make_engine, settle_in
 from fawkes_engine import EngineSettings, ModeName, Protected, Request
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Bench:
 class _Task:
     """What crosses to the engine's process. begun_s, until_s: monotonic, which is one clock for all processes."""
 
+    parent_pid: int
     settings: EngineSettings
     nice: int
     targets_dir: Path
@@ -137,8 +139,15 @@ def _measure(order: Order, mode: ModeName, until_s: float) -> Measured:
         allocator_settings(),
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
     ):
-        photos, nice = order.sample.photos, order.engine.nice
-        task = _Task(settings, nice, Path(folder), photos, begun_s=time.monotonic(), until_s=until_s)
+        task = _Task(
+            parent_pid=os.getpid(),
+            settings=settings,
+            nice=order.engine.nice,
+            targets_dir=Path(folder),
+            photos=order.sample.photos,
+            begun_s=time.monotonic(),
+            until_s=until_s,
+        )
         try:
             return process.submit(_cloak, task).result()
         except BrokenProcessPool as exc:
@@ -147,7 +156,7 @@ def _measure(order: Order, mode: ModeName, until_s: float) -> Measured:
 
 def _cloak(task: _Task) -> Measured:
     """Body of the engine's process."""
-    limit_process(task.nice)
+    settle_in(task.parent_pid, task.nice)
     import torch
 
     engine = make_engine(task.settings, task.targets_dir)

@@ -89,9 +89,11 @@ def migrate(database: sqlite3.Connection) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise LedgerError(f"the ledger has version {version}; this fawkesd knows up to {len(MIGRATIONS)}")
-    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-        database.execute("BEGIN IMMEDIATE")
+    if version == len(MIGRATIONS):
+        return
+    database.execute("BEGIN IMMEDIATE")  # for all steps: `status` may look in between
+    for statements in MIGRATIONS[version:]:
         for statement in statements:
             database.execute(statement)
-        database.execute(f"PRAGMA user_version = {number}")
-        database.execute("COMMIT")
+    database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    database.execute("COMMIT")

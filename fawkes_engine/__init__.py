@@ -5,7 +5,8 @@
     formats.py           dlibnet.py    targets.py       views.py    encoder.py
     metadata.py                                         visibility.py
     engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
-    decoys.py is the same loop with another aim; evaluation/ measures with trackers what the cloaks are worth
+    stopwatch.py tells where the time goes; decoys.py is the same loop with another aim;
+    evaluation/ measures with trackers what the cloaks are worth
 
 models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.

@@ -34,12 +34,13 @@ def test_an_idle_engine_is_unloaded_and_the_next_photo_loads_it_again(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     manager = Manager(str(tmp_path / "notify"))
     settings = having(home, idle_unload_s=0.3)
-    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
     daemon = start(settings)
-    eventually(lambda: home.published() == ["a.jpg"])
+    eventually(lambda: states(home) == ["working"])
     first = daemon.engine_pid
 
     eventually(lambda: is_unloaded(home))
+    assert home.published() == ["a.jpg"]
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
     told = status.read(settings)
