@@ -21,7 +21,7 @@ LAYERS = (
     {"clicontrol", "clievaluate", "climodels", "clipeople", "cliphotos", "cliservice"},
     {"showphoto", "doctor"},
     {"doctorfolders", "doctordeep"},
-    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "why"},
+    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "study", "why"},
     {"places", "installer", "supervisor"},
     {"fit"},
     {"unit"},
