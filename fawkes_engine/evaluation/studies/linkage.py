@@ -17,7 +17,7 @@ from fawkes_engine.evaluation.trackers import Tracker
 
 
 def linkage(material: Material) -> Study:
-    """Measure among the users' photos alone: whether the nearest other one is of the same user, and the ROC of pairs."""
+    """Measure whether a photo's nearest other one is of the same user, and the ROC of pairs of photos."""
     rows = [
         Row((tracker.name, learned), _linked(material, tracker, learned))
         for tracker in material.trackers
@@ -26,7 +26,7 @@ def linkage(material: Material) -> Study:
     return Study(
         title="Linking a user's cloaked photos to each other",
         method="Among the users' published photos: how often the nearest other one is of the same user, and the "
-        "area under the ROC of telling pairs of one user from pairs of two by their cosine (mean over users, chance 50 %).",
+        "area under the ROC of telling pairs of one user from pairs of two by the cosine (mean over users).",
         seed=material.seed,
         people=tuple(material.users),
         tables=(
