@@ -9,36 +9,20 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from fawkes_engine.evaluation.heads import HEADS, Labelled, Vectors
 from fawkes_engine.evaluation.publishing import Publication, key
 from fawkes_engine.evaluation.rates import Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.sightings import Detector, Sighting, look
 from fawkes_engine.evaluation.splits import OTHER_PEOPLE, Split
 from fawkes_engine.evaluation.studies.cache import Cache
 from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine.faces import FaceDetector
 from fawkes_engine.types import MODES, EvaluationError
 
 ORIGINALS = "as they were"
-
-
-class Detector(Protocol):
-    """What finds faces. name: different for detectors that find different ones."""
-
-    name: str
-
-    def detect(self, pixels: Pixels) -> list[Face]:
-        """Find the faces in a photo (H, W, 3) uint8."""
-
-
-class Mtcnn(FaceDetector):
-    """The detector of all trackers, unless a study says otherwise."""
-
-    name = "mtcnn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +153,7 @@ def gather(
         others=[photo for photo in others if photo.person in known],
         more_others=[photo for photo in others if photo.person not in known],
         trackers=trackers,
-        detector=Mtcnn(trackers[0].device),
+        detector=FaceDetector(trackers[0].device),
         cache=Cache(cache),
         on_step=on_step,
     )
