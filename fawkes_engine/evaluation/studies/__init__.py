@@ -1,8 +1,9 @@
 """Beyond clean conditions: what is left of the protection when a tracker has, does or learns more.
 
     gather ---------> a study of STUDIES ----------------------------> as_markdown, as_json
-    material.py       leak.py, gallery.py, linkage.py                  result.py
-    cache.py
+    material.py       leak.py, gallery.py, linkage.py, adaptive.py     result.py
+    cache.py          disruption.py (hog.py), detection.py
+                      learning.py: fine-tuned, from scratch
 
     material = studies.gather([publication], split, trackers, cache=Path("cache"))
     print(studies.as_markdown(studies.STUDIES["leak"](material), run))
@@ -14,8 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from fawkes_engine.evaluation.studies.adaptive import adaptive
+from fawkes_engine.evaluation.studies.detection import detection
+from fawkes_engine.evaluation.studies.disruption import disruption
 from fawkes_engine.evaluation.studies.gallery import gallery
 from fawkes_engine.evaluation.studies.leak import leak
+from fawkes_engine.evaluation.studies.learning import fine_tune, scratch
 from fawkes_engine.evaluation.studies.linkage import linkage
 from fawkes_engine.evaluation.studies.material import Material, gather
 from fawkes_engine.evaluation.studies.result import Study, as_json, as_markdown
@@ -26,7 +31,12 @@ __all__ = ["STUDIES", "Material", "Study", "as_json", "as_markdown", "check_stud
 STUDIES: Mapping[str, Callable[[Material], Study]] = {
     "leak": leak,
     "gallery": gallery,
+    "disruption": disruption,
     "linkage": linkage,
+    "detection": detection,
+    "adaptive": adaptive,
+    "scratch": scratch,
+    "fine-tune": fine_tune,
 }
 
 

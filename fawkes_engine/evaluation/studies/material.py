@@ -175,6 +175,17 @@ def recognised(gallery: Iterable[Labelled], asked: Labelled, *, head: str = "nea
     return rate(outcomes(asked.names, named), seed)
 
 
+def folds(people: Sequence[str], count: int) -> list[list[str]]:
+    """Return so many parts of people, as equal as can be; each is held out once while the others teach.
+
+    Raises:
+        EvaluationError: fewer people than parts.
+    """
+    if len(people) < count:
+        raise EvaluationError(f"{count} people are needed at least to hold some of them out; add users")
+    return [list(people[i::count]) for i in range(count)]
+
+
 def people_of(photos: Iterable[Photo]) -> list[str]:
     """Return the people of photos, each once, in the order in which they come."""
     return list(dict.fromkeys(photo.person for photo in photos))
