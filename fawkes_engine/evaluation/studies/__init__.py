@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fawkes_engine.evaluation.studies.adaptive import adaptive
-from fawkes_engine.evaluation.studies.detection import detection
-from fawkes_engine.evaluation.studies.disruption import disruption
-from fawkes_engine.evaluation.studies.gallery import gallery
-from fawkes_engine.evaluation.studies.leak import leak
-from fawkes_engine.evaluation.studies.learning import fine_tune, scratch
-from fawkes_engine.evaluation.studies.linkage import linkage
+from fawkes_engine.evaluation.studies import (
+    adaptive,
+    detection,
+    disruption,
+    gallery,
+    leak,
+    learning,
+    linkage,
+)
 from fawkes_engine.evaluation.studies.material import Material, gather
 from fawkes_engine.evaluation.studies.result import Study, as_json, as_markdown
 from fawkes_engine.types import EvaluationError
@@ -29,14 +31,14 @@ from fawkes_engine.types import EvaluationError
 __all__ = ["STUDIES", "Material", "Study", "as_json", "as_markdown", "check_studies", "gather"]
 
 STUDIES: Mapping[str, Callable[[Material], Study]] = {
-    "leak": leak,
-    "gallery": gallery,
-    "disruption": disruption,
-    "linkage": linkage,
-    "detection": detection,
-    "adaptive": adaptive,
-    "scratch": scratch,
-    "fine-tune": fine_tune,
+    "leak": leak.leak,
+    "gallery": gallery.gallery,
+    "disruption": disruption.disruption,
+    "linkage": linkage.linkage,
+    "detection": detection.detection,
+    "adaptive": adaptive.adaptive,
+    "scratch": learning.scratch,
+    "fine-tune": learning.fine_tune,
 }
 
 

@@ -24,7 +24,7 @@ FOLDS = 4
 FALSE_ALARMS = (0.01, 0.05, 0.2)  # shares of clean photos taken for cloaked ones
 _CROP = Crop(ARCFACE_CHIP_PX, ARCFACE_TEMPLATE)  # a face of 100 px nearly as it is
 _WIDTHS = (16, 32, 64)
-_EPOCHS, _RATE, _SHIFT_PX = 20, 0.05, 2
+_EPOCHS, _RATE, _SHIFT_PX = 15, 0.05, 2
 
 
 @dataclass(frozen=True, slots=True)
