@@ -1,6 +1,7 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
+The service is imported where it is used: no other command needs watchdog, and only `cloak`, `evaluate` and `study` load
+torch.
 """
 
 from __future__ import annotations

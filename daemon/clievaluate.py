@@ -108,7 +108,7 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
 def study_protection(  # noqa: PLR0913 - one parameter per option
     *,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Which studies; all if none is named.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Which studies; all if none is named.")
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")],
     published: Annotated[

@@ -89,6 +89,11 @@ def test_a_study_is_not_written_over(
     assert (result / "leak.json").read_bytes() == before
 
 
+def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["study", "--help"]) == Exit.OK
+    assert "Examples:\n    fawkesd study" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
