@@ -57,6 +57,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         ) STRICT
         """,
     ),
+    # A published file that comes back as an original is known by its bytes.
+    ("CREATE INDEX photos_by_output ON photos (output_sha256) WHERE output_sha256 IS NOT NULL",),
 )
 
 

@@ -16,7 +16,8 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
     result = evaluation.evaluate(publication, trackers, split)
     print(*result.recognition, sep="\n")
 
-`fawkesd evaluate` does this. Unlike the engine this package reads folders; it never touches a user's targets.
+`fawkesd evaluate` does this. `evaluation.studies` measures what beats the cloaks. Unlike the engine this package reads
+folders; it never touches a user's targets.
 """
 
 from fawkes_engine.evaluation.heads import HEADS, check_heads

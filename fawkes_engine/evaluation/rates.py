@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 _RESAMPLES = 2000
 _Z = 1.96  # of a normal distribution, 95 % are inside
@@ -51,10 +52,17 @@ def rate(people: Sequence[Outcome], seed: int) -> Rate:
     """Return the share of photos given the right name; the interval is a bootstrap over people, not photos."""
     recognised = np.array([o.recognised for o in people])
     tried = np.array([o.tried for o in people])
-    drawn = np.random.default_rng(seed).integers(len(people), size=(_RESAMPLES, len(people)))
-    shares = recognised[drawn].sum(axis=1) / tried[drawn].sum(axis=1)
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return Rate(float(recognised.sum() / tried.sum()), float(low), float(high))
+    return bootstrap(len(people), lambda drawn: float(recognised[drawn].sum() / tried[drawn].sum()), seed)
+
+
+def bootstrap(people: int, statistic: Callable[[npt.NDArray[np.int64]], float], seed: int) -> Rate:
+    """Return a statistic of everybody, with its interval over people drawn anew, with replacement.
+
+    statistic: indices of people (P,), 0 to people - 1 -> a share.
+    """
+    drawn = np.random.default_rng(seed).integers(people, size=(_RESAMPLES, people))
+    low, high = np.percentile([statistic(some) for some in drawn], [2.5, 97.5])
+    return Rate(statistic(np.arange(people)), float(low), float(high))
 
 
 def rate_of_one(recognised: int, tried: int) -> Rate:

@@ -48,9 +48,17 @@ class Split:
 
 
 def draw(
-    data: Path, *, people: int | None = None, cloaked: int = 10, tested: int = 10, seed: int = 0
+    data: Path,
+    *,
+    people: int | None = None,
+    cloaked: int = 10,
+    tested: int = 10,
+    seed: int = 0,
+    other_people: int | None = OTHER_PEOPLE,
 ) -> Split:
     """Draw a split; people: only the first so many users, in the order of names.
+
+    other_people: at most, None for all there are; fewer are the first ones of more.
 
     Raises:
         EvaluationError: a folder is missing or empty, or a user has too few photos.
@@ -65,7 +73,9 @@ def draw(
                 "add some, take the person out, or ask for fewer (--cloaked, --tested)"
             )
         users.append(User(folder.name, tuple(photos[:cloaked]), tuple(photos[cloaked : cloaked + tested])))
-    others = tuple(photo for person in _other_people(data, seed) for photo in photos_of(person))
+    others = tuple(
+        photo for person in _other_people(data, seed)[:other_people] for photo in photos_of(person)
+    )
     if not others:
         raise EvaluationError(
             f"{data / 'others'} has nobody left whom a tracker could know besides the users"
