@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
+from daemon.cloak import face_values
 from daemon.errors import InputError, OutputExists
 from daemon.names import printable
 from daemon.ownphotos import photos_in, shared_by
@@ -136,8 +137,9 @@ def as_json(outcome: Made | Refused) -> str:
     told: Mapping[str, object] = {"input": str(outcome.source)}
     if isinstance(outcome, Refused):
         return json.dumps({**told, "refused": outcome.reason})
-    decoy = {name: value for name, value in asdict(outcome.decoy).items() if name != "data"}
-    return json.dumps({**told, "output": str(outcome.output), **decoy})
+    decoy = outcome.decoy
+    figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
+    return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
 
 
 def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Refused:
