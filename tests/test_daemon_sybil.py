@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,11 +29,9 @@ class ReversingMaker:
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Any:
         self.own = list(photos)
-        return user
+        return SimpleNamespace(photos=1)
 
-    def decoys(
-        self, photos: Sequence[bytes], like: Any, *, on_step: Callable[[], None] | None = None
-    ) -> list[Decoy | Refusal]:
+    def decoys(self, photos: Sequence[bytes], like: Any) -> list[Decoy | Refusal]:
         return [
             Decoy(data[::-1], ".jpg", FACE, {"dlib": -0.1}, 1.5) if data else NoDecoy("it shows 2 faces")
             for data in photos
@@ -73,6 +72,7 @@ def test_decoys_are_written_and_what_became_none_is_told(
     told = capsys.readouterr()
     assert "likeness to mix-7 (1 is the same): dlib -0.10 -> 0.60" in told.out
     assert "b.jpg: no decoy: it shows 2 faces" in told.out
+    assert "ada's features are those of 1 of 1 photos" in told.err
     for warning in ("has not agreed", "does not remove any photo", "pass as somebody"):
         assert warning in told.err
 
