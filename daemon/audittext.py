@@ -43,8 +43,8 @@ def summary(order: Order, found: Audit) -> Iterator[str]:
     )
     if not order.gallery:
         yield (
-            "The other people are averaged faces that come with fawkesd. A real tracker knows more and real ones, "
-            "and names anybody less often: take the figures as the larger ones."
+            "The more other people a tracker knows, the less often it names anybody. These are few, averaged faces "
+            "that come with fawkesd, a rough stand-in: with --gallery, a folder of real people, the figures say more."
         )
     if found.faceless:
         yield f"{len(found.faceless)} photos were left out, since no face was found in them."

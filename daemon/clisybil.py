@@ -61,10 +61,12 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
         typer.confirm(question, abort=True, err=True)
     settings = setup.engine.model_copy(update={"mode": mode})
     engine = sybil.load_engine(settings.to_engine(), setup.targets_dir)
+    learned = engine.likeness(user, map(shelf.read, order.own))
+    typer.echo(f"{user}'s features are those of {learned.photos} of {len(order.own)} photos.", err=True)
     refused = False
     with progress.bar("making decoys") as bar:
         bar.total(len(order.images))
-        for outcome in sybil.make(order, engine):
+        for outcome in sybil.make(order, engine, learned):
             refused |= isinstance(outcome, sybil.Refused)
             typer.echo(sybil.as_json(outcome) if as_json else sybil.as_line(outcome))
             bar.advance()

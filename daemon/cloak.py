@@ -145,13 +145,14 @@ def as_json(outcome: Cloaked | Held) -> str:
             "input": str(outcome.source),
             "output": str(outcome.output),
             "sha256": outcome.protected.sha256,
-            "faces": [_face(face) for face in report.faces],
+            "faces": [face_values(face) for face in report.faces],
             "seconds": report.seconds,
             "engine": report.fingerprint,
         }
     )
 
 
-def _face(face: FaceReport) -> dict[str, object]:
+def face_values(face: FaceReport) -> dict[str, object]:
+    """Return a face's figures as JSON takes them."""
     values = {field.name: getattr(face, field.name) for field in fields(face)}
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}

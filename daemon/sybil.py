@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
+from daemon.cloak import face_values
 from daemon.errors import InputError, OutputExists
 from daemon.names import printable
 from daemon.ownphotos import photos_in, shared_by
@@ -42,9 +43,7 @@ class Maker(Protocol):
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
         """Learn the user's clean face."""
 
-    def decoys(
-        self, photos: Sequence[bytes], like: Likeness, *, on_step: Callable[[], None] | None = None
-    ) -> list[Decoy | Refusal]:
+    def decoys(self, photos: Sequence[bytes], like: Likeness) -> list[Decoy | Refusal]:
         """Make decoys; one result each, in order."""
 
 
@@ -101,13 +100,11 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
     return DecoyEngine(settings, FileTargetStore(targets_dir))
 
 
-def make(order: Order, engine: Maker) -> Iterator[Made | Refused]:
+def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Refused]:
     """Make the decoys; yield each outcome, in order, when its file is on disk.
 
-    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written, and NoFace if none of
-    the user's photos shows the user.
+    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
     """
-    like = engine.likeness(order.user, map(read, order.own))
     atomic.make_folder(order.out)
     shelf = Shelf(order.images, order.out, force=order.force)
     for start in range(0, len(order.images), _BATCH_PHOTOS):
@@ -136,8 +133,9 @@ def as_json(outcome: Made | Refused) -> str:
     told: Mapping[str, object] = {"input": str(outcome.source)}
     if isinstance(outcome, Refused):
         return json.dumps({**told, "refused": outcome.reason})
-    decoy = {name: value for name, value in asdict(outcome.decoy).items() if name != "data"}
-    return json.dumps({**told, "output": str(outcome.output), **decoy})
+    decoy = outcome.decoy
+    figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
+    return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
 
 
 def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Refused:

@@ -7,7 +7,7 @@ Decoys stand there under another name (Shan et al. 2020, section 7). It is the c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,6 +36,11 @@ class Likeness:
     user: str
     vectors: Mapping[str, Tensor]
 
+    @property
+    def photos(self) -> int:
+        """How many photos showed the user."""
+        return len(next(iter(self.vectors.values())))
+
     def mean(self) -> Goal:
         """The middle of them, nearer to a photo never seen than most of them are."""
         return Goal(self.user, {name: F.normalize(v.mean(dim=0), dim=0) for name, v in self.vectors.items()})
@@ -45,16 +50,18 @@ class DecoyEngine(Engine):
     """Makes decoys; settings and targets as of `Engine`. It adds nobody to the targets."""
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
-        """Learn a user's clean face from photos, of which some may show others or nobody.
+        """Learn a user's clean face from photos, of which some may show others or nobody, or be of no use.
 
         It is the face the user is known by; of a user not known yet, the one that most of the photos show.
 
         Raises:
-            Refusal: a photo cannot be read. NoFace: none shows the user.
+            NoFace: none shows the user.
         """
         seen: list[dict[str, Tensor]] = []
         for data in photos:
-            work = self._open(Request(data, user, publish_faceless=True))
+            work = or_refusal(self._open, Request(data, user))
+            if isinstance(work, Refusal):
+                continue
             faces = list(range(len(work.faces)))
             if self._people.target(user):
                 faces = [i for i in faces if self._people.know(_known_by(work, i)) == user]
@@ -69,15 +76,11 @@ class DecoyEngine(Engine):
         self,
         photos: Sequence[bytes],
         like: Likeness,
-        *,
-        on_step: Callable[[], None] | None = None,
     ) -> list[Decoy | Refusal]:
         """Move the one face of each photo toward a user's; one result per photo, in order.
 
         A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.
-        on_step is called many times, as a sign of life.
         """
-        alive = on_step or (lambda: None)
         decoy = partial(self._decoy, goal=like.mean())
         requests = [Request(photo, like.user, metadata=_NO_METADATA) for photo in photos]
         results: list[Decoy | Refusal] = []
@@ -85,9 +88,9 @@ class DecoyEngine(Engine):
             started = time.perf_counter()
             opened = [or_refusal(decoy, request) for request in group]
             works = [work for work in opened if isinstance(work, Work)]
-            self._cloak(every_face(works), self._extractors, DECOY, self._settings.steps, alive)
+            self._cloak(every_face(works), self._extractors, DECOY, self._settings.steps, _no_sign)
             seconds = (time.perf_counter() - started) / max(1, len(works))
-            finish = partial(self._finished_decoy, seconds=seconds, on_step=alive)
+            finish = partial(self._finished_decoy, seconds=seconds)
             results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
         return results
 
@@ -99,9 +102,8 @@ class DecoyEngine(Engine):
             raise NoDecoy(f"it shows {goal.identity}; a decoy shows somebody else")
         return replace(work, people=[goal.identity], goals=[goal])
 
-    def _finished_decoy(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Decoy:
+    def _finished_decoy(self, work: Work, *, seconds: float) -> Decoy:
         started = time.perf_counter()
-        on_step()
         written = work.write()
         embed = partial(self._embed, colour=work.photo.colour)
         embedded = verify.measure(work, written, self._detector.detect(written.pixels), embed, _nearer)
@@ -112,6 +114,10 @@ class DecoyEngine(Engine):
             cosine_before=_likenesses(work, work.own),
             seconds=seconds + time.perf_counter() - started,
         )
+
+
+def _no_sign() -> None:
+    """Tell nobody of the optimiser's steps."""
 
 
 def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
