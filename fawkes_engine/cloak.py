@@ -12,16 +12,18 @@ The pull to the target alone is weak on trackers never seen; pushing away from t
 doubles protection there at equal DSSIM. After every step d is projected into the budget: the smooth colour
 shift is capped, then d is scaled until its DSSIM holds.
 
-Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region.
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P of a chip.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.extractors import Extractor
@@ -47,7 +49,9 @@ _TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against 
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
 # Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.
 _CHROMA = 0.15
-_CHECK_EVERY = 5
+# windows are 11 px wide: every second row and column of them tells the same for a third of the time
+_SSIM_STRIDE = 2
+_CHECK_EVERY = 10
 # The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
 _CALIBRATE_AT = (1 / 4, 1 / 2)
 
@@ -119,83 +123,99 @@ def optimise(
     steps: int,
     on_step: Callable[[], None],
 ) -> list[Cloak]:
-    """Cloak faces on canvases of one size together; the result for a face does not depend on the others.
+    """Cloak faces together; the result for a face does not depend on the others.
 
+    Canvases may be of several sizes, but each size is worked on by itself: only the recognisers see all faces at once.
     on_step is called after every optimiser step, as a sign of life.
     """
-    state = _State.start(subjects, budget)
+    by_side = defaultdict(list)
+    for i, subject in enumerate(subjects):
+        by_side[subject.canvas.shape[2]].append(i)
+    states = [_State.start([subjects[i] for i in places], budget) for places in by_side.values()]
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
         # every extractor sees every view: a round of turns has one view
-        loss = _loss(state, aim, extractors[step % len(extractors)], step // len(extractors))
-        (gradient,) = torch.autograd.grad(loss, state.delta)
-        state.descend(gradient, step=step, of=steps)
+        loss = _loss(states, aim, extractors[step % len(extractors)], step // len(extractors))
+        gradients = torch.autograd.grad(loss, [state.delta for state in states])
+        for state, gradient in zip(states, gradients, strict=True):
+            state.descend(gradient, step=step, of=steps)
         on_step()
         if step + 1 in calibrations:
-            state.calibrate(budget)
+            for state in states:
+                state.calibrate(budget)
         elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
-            state.keep_best(*_published_score(state, aim, extractors), steps=step + 1)
-            if bool(state.done.all()):
+            _keep_best(states, aim, extractors, steps=step + 1)
+            if all(bool(state.done.all()) for state in states):
                 break
-    return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
+    cloaks: dict[int, Cloak] = {}
+    for state, places in zip(states, by_side.values(), strict=True):
+        cloaks |= zip(places, map(Cloak, state.whole(state.best), state.best_step), strict=True)
+    return [cloaks[i] for i in range(len(subjects))]
 
 
 def _cosines(
-    state: _State, extractor: Extractor, canvases: Tensor, transforms: Sequence[Similarity]
+    states: Sequence[_State], extractor: Extractor, chips: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """Cosines (N,) of faces on canvases (N, 3, S, S) to each one's own clean embedding, and to its target, if any."""
-    embedding = extractor.embed(sample_chips(canvases, transforms, extractor.chip_px))
-    own, target = state.own[extractor.name], state.target.get(extractor.name)
+    """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
+    embedding = extractor.embed(torch.cat(tuple(chips)))
+    own = torch.cat([state.own[extractor.name] for state in states])
     to_own = (embedding * own).sum(dim=1)
-    return to_own, (embedding * target).sum(dim=1) if target is not None else None
+    if extractor.name not in states[0].target:
+        return to_own, None
+    target = torch.cat([state.target[extractor.name] for state in states])
+    return to_own, (embedding * target).sum(dim=1)
 
 
-def _loss(state: _State, aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
+def _loss(states: Sequence[_State], aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
     """Scalar: the sum over faces, so that each face's gradient is its own."""
-    seen = view(view_number, (state.canvas + state.delta).clamp(0, 1), state.generators)
-    transforms = [
-        jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
-        for s, g in zip(state.subjects, state.generators, strict=True)
-    ]
-    own, target = _cosines(state, extractor, seen, transforms)
-    attack = aim.own_weight * own
+    own, target = _cosines(states, extractor, [state.viewed(extractor, view_number) for state in states])
+    attack = aim.own_weight * own.sum()
     if target is not None:
-        attack = attack - aim.target_weight * target
-    return (attack + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
+        attack = attack - aim.target_weight * target.sum()
+    visible = [(state.dssim() / state.dssim_limit).sum() for state in states]
+    return attack + DSSIM_WEIGHT * torch.stack(visible).sum()
 
 
-def _published_score(state: _State, aim: Aim, extractors: Sequence[Extractor]) -> tuple[Tensor, Tensor]:
-    """For each face (N,): how good the cloak is after 8-bit rounding, and whether it is good enough to stop."""
-    rounded = ((state.canvas + state.delta).clamp(0, 1) * 255).round() / 255
-    score = torch.zeros(len(state.subjects), device=rounded.device)
-    done = torch.ones(len(state.subjects), dtype=torch.bool, device=rounded.device)
-    with torch.no_grad():
-        for extractor in extractors:
-            transforms = [s.onto_canvas[extractor.name] for s in state.subjects]
-            own, target = _cosines(state, extractor, rounded, transforms)
-            score -= aim.own_weight * own
-            done &= own <= aim.away_from_own
-            if target is not None:
-                score += aim.target_weight * target
-                done &= target >= aim.near_target
-    return score, done
+@torch.no_grad()
+def _keep_best(states: Sequence[_State], aim: Aim, extractors: Sequence[Extractor], *, steps: int) -> None:
+    """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
+    count = sum(len(state.subjects) for state in states)
+    score = torch.zeros(count, device=states[0].delta.device)
+    done = torch.ones_like(score, dtype=torch.bool)
+    rounded = [(state.cloaked() * 255).round() / 255 for state in states]  # to 8 bits
+    for extractor in extractors:
+        chips = [state.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
+        own, target = _cosines(states, extractor, chips)
+        score -= aim.own_weight * own
+        done &= own <= aim.away_from_own
+        if target is not None:
+            score += aim.target_weight * target
+            done &= target >= aim.near_target
+    start = 0
+    for state in states:
+        here = slice(start, start := start + len(state.subjects))
+        state.keep_best(score[here], done[here], steps=steps)
 
 
 @dataclass(slots=True)
 class _State:
-    """The optimiser's state for a batch of faces; every tensor's first axis is N."""
+    """The optimiser's state for faces whose canvases have one size; every tensor's first axis is N.
+
+    A cloak is kept as the square around its region, outside which it is 0.
+    """
 
     subjects: Sequence[Subject]
     own: Mapping[str, Tensor]  # extractor -> (N, D)
     target: Mapping[str, Tensor]  # extractor -> (N, D)
-    canvas: Tensor
-    mask: Tensor
-    delta: Tensor
+    canvas: Tensor  # (N, 3, S, S)
+    clean: Tensor  # (N, 3, R, R), of the canvas
+    mask: Tensor  # (N, 1, R, R)
+    delta: Tensor  # (N, 3, R, R), the cloak
     momentum: Tensor
-    freedom: Tensor  # (N, 3, S, S), how much a pixel may change at equal DSSIM, 1 on average
+    freedom: Tensor  # (N, 3, R, R), how much a pixel may change at equal DSSIM, 1 on average
     generators: list[torch.Generator]
     reference: SsimReference
-    window_weight: Tensor  # (N, 1, R-10, R-10), sums to 1 / 3 over the windows of a region
+    window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
     blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
@@ -210,44 +230,69 @@ class _State:
     @classmethod
     def start(cls, subjects: Sequence[Subject], budget: Budget) -> _State:
         canvas = torch.stack([s.canvas for s in subjects])
-        mask = torch.stack([s.mask for s in subjects])
+        clean = _centre(canvas).contiguous()
+        mask = _centre(torch.stack([s.mask for s in subjects])).contiguous()
         count, device = len(subjects), canvas.device
-        cut = _centre(canvas)
         sigmas = [COLOUR_BLUR * s.height_px for s in subjects]
-        blur = torch.stack([blur_matrix(cut.shape[3], sigma) for sigma in sigmas]).to(cut)[:, None]
+        blur = torch.stack([blur_matrix(clean.shape[3], sigma) for sigma in sigmas]).to(clean)[:, None]
         weight = _region_weights(subjects, canvas.shape[3], device)
         # a window counts where its centre does, less the region's own border
-        window = weight[:, :, 5:-5, 5:-5]
+        window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
         return cls(
             subjects=subjects,
             own={name: torch.stack([s.own[name] for s in subjects]) for name in subjects[0].own},
             target={name: torch.stack([s.target[name] for s in subjects]) for name in subjects[0].target},
             canvas=canvas,
+            clean=clean,
             mask=mask,
-            delta=torch.zeros_like(canvas).requires_grad_(),
-            momentum=torch.zeros_like(canvas),
+            delta=torch.zeros_like(clean).requires_grad_(),
+            momentum=torch.zeros_like(clean),
             freedom=_freedom(canvas, mask),
             generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
-            reference=SsimReference(cut),
+            reference=SsimReference(clean, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
             # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
-            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ cut @ blur.mT]),
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ clean @ blur.mT]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             dssim_limit=torch.tensor(
                 [_left(budget, max(s.encoding.dssim, s.encoding.dssim_224)) for s in subjects], device=device
             ),
             colour_mean_limit=torch.full((count,), _COLOUR_AIM * budget.colour_mean, device=device),
             colour_p99_limit=torch.full((count,), _COLOUR_AIM * budget.colour_p99, device=device),
-            best=torch.zeros_like(canvas),
+            best=torch.zeros_like(clean),
             best_score=torch.full((count,), -math.inf, device=device),
             best_step=[0] * count,
             done=torch.zeros(count, dtype=torch.bool, device=device),
         )
 
+    def viewed(self, extractor: Extractor, view_number: int) -> Tensor:
+        """Chips of the cloaked faces in a view, aligned a little differently each time."""
+        seen = view(view_number, self.cloaked(), self.generators)
+        transforms = [
+            jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
+            for s, g in zip(self.subjects, self.generators, strict=True)
+        ]
+        return sample_chips(seen, transforms, extractor.chip_px)
+
+    def cloaked(self) -> Tensor:
+        """The canvases with their cloaks, (N, 3, S, S)."""
+        return (self.canvas + self.whole(self.delta)).clamp(0, 1)
+
+    def whole(self, squares: Tensor) -> Tensor:
+        """What lies in the squares around the regions (N, 3, R, R), on canvases that are 0 elsewhere (N, 3, S, S)."""
+        missing = self.canvas.shape[3] - squares.shape[3]
+        before, after = missing // 2, missing - missing // 2
+        return F.pad(squares, (before, after, before, after))
+
+    def chips(self, extractor: Extractor, canvases: Tensor) -> Tensor:
+        """Chips of the faces on canvases (N, 3, S, S)."""
+        transforms = [s.onto_canvas[extractor.name] for s in self.subjects]
+        return sample_chips(canvases, transforms, extractor.chip_px)
+
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
-        after = _centre((self.canvas + self.delta).clamp(0, 1))
+        after = (self.clean + self.delta).clamp(0, 1)
         return _total(self.reference.dssim_map(after) * self.window_weight)
 
     @torch.no_grad()
@@ -273,20 +318,21 @@ class _State:
             if subject.grey:
                 delta[i] = delta[i].mean(dim=0, keepdim=True)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(self.mask)
-        smooth = self.blur @ _centre(delta) @ self.blur.mT
+        smooth = self.blur @ delta @ self.blur.mT
         shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
         mean = _total(shift * keep * self.region_weight)
         keep *= (self.colour_mean_limit / mean.clamp(min=1e-6)).clamp(max=1).view(-1, 1, 1, 1)
-        _centre(delta).sub_(smooth * (1 - keep)).mul_(_centre(self.mask))
-        delta.copy_((self.canvas + delta).clamp(0, 1) - self.canvas)
+        delta.sub_(smooth * (1 - keep)).mul_(self.mask)
+        delta.copy_((self.clean + delta).clamp(0, 1) - self.clean)
         delta.mul_((self.dssim_limit / self.dssim().clamp(min=1e-9)).clamp(max=1).sqrt().view(-1, 1, 1, 1))
 
     @torch.no_grad()
     def calibrate(self, budget: Budget) -> None:
         """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
+        deltas = self.whole(self.delta)
         for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.subjects, strict=True)):
-            exact, alone = subject.look(self.delta[i]), subject.encoding
+            exact, alone = subject.look(deltas[i]), subject.encoding
             limits = [
                 now * _left(budget, fixed) / max(figure - fixed, 1e-6)
                 for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))
@@ -298,7 +344,6 @@ class _State:
             ):
                 limit[i] *= min(max(_COLOUR_AIM * allowed / max(figure, 1e-6), 0.7), 1.1)
 
-    @torch.no_grad()
     def keep_best(self, score: Tensor, done: Tensor, *, steps: int) -> None:
         """Keep each unfinished face's iterate if it is its best so far, and mark the finished ones."""
         better = (score > self.best_score) & ~self.done
@@ -314,9 +359,12 @@ def _left(budget: Budget, encoding_dssim: float) -> float:
 
 
 def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
-    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window."""
+    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window.
+
+    canvas: (N, 3, S, S). mask: (N, 1, R, R). Returns (N, 3, R, R).
+    """
     variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
-    freedom = 1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA)
+    freedom = _centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
     average = _total(freedom * mask) / (3 * _total(mask))
     return freedom / average.view(-1, 1, 1, 1)
 

@@ -88,7 +88,7 @@ class DecoyEngine(Engine):
             started = time.perf_counter()
             opened = [or_refusal(decoy, request) for request in group]
             works = [work for work in opened if isinstance(work, Work)]
-            self._cloak(every_face(works), self._extractors, DECOY, self._settings.steps, _no_sign)
+            self._cloak(every_face(works), self._surrogates, DECOY, self._settings.steps, _no_sign)
             seconds = (time.perf_counter() - started) / max(1, len(works))
             finish = partial(self._finished_decoy, seconds=seconds)
             results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -124,13 +124,14 @@ def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
     """Raise NoDecoy if to any recogniser the face is no nearer to the user than it was."""
     before = _likenesses(work, work.own)
     for after in (_likenesses(work, embedded) for embedded in embeddings):
-        for name in before:
+        for name in after:
             if not after[name] > before[name]:
                 raise NoDecoy(f"to {name} it looks no more like {work.goals[0].identity} than before")
 
 
 def _likenesses(work: Work, embedded: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: float(embedded[name][0] @ vector) for name, vector in work.goals[0].vectors.items()}
+    goal = work.goals[0].vectors
+    return {n: float(rows[0] @ goal[n]) for n, rows in embedded.items() if n in goal}
 
 
 def _known_by(work: Work, index: int) -> dict[str, np.ndarray]:

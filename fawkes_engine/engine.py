@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,6 +23,7 @@ from fawkes_engine.canvas import Canvas
 from fawkes_engine.cloak import CLOAK, Aim, Subject, optimise
 from fawkes_engine.colour import ColourSpace
 from fawkes_engine.extractors import KNOWN_BY, Extractor
+from fawkes_engine.extractors.half import in_bfloat16, is_faster
 from fawkes_engine.faces import Face, FaceDetector, Pixels
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
@@ -43,7 +44,7 @@ from fawkes_engine.types import (
 from fawkes_engine.views import sample_chips
 from fawkes_engine.work import Goal, Work, Written
 
-VERSION = "2"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "3"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
@@ -75,7 +76,9 @@ class Engine:
         names = settings.extractors or models.best_on_disk(models_dir)
         if KNOWN_BY not in names:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
-        self._extractors = [registry.load(n, pool.mean(n), self._device, models_dir) for n in names]
+        self._extractors = {n: registry.load(n, pool.mean(n), self._device, models_dir) for n in names}
+        half = is_faster(self._device)
+        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors.values()]
         self.fingerprint = _fingerprint(settings, names, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -88,7 +91,7 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
         self._detector.detect(np.zeros((256, 256, 3), np.uint8))
-        for extractor in self._extractors:
+        for extractor in (*self._extractors.values(), *self._surrogates):
             extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
 
     def protect(
@@ -117,7 +120,7 @@ class Engine:
             self._meet_users([work for work in opened if isinstance(work, Work)])
             opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(every_face(works), self._extractors, CLOAK, self._settings.steps, alive)
+        self._cloak(every_face(works), self._surrogates, CLOAK, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -142,18 +145,20 @@ class Engine:
             return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces, photo.colour)
+        own = self._embed(photo.pixels, faces, list(self._extractors), photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
 
     @torch.no_grad()
-    def _embed(self, pixels: Pixels, faces: Sequence[Face], colour: ColourSpace | None) -> dict[str, Tensor]:
+    def _embed(
+        self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
+    ) -> dict[str, Tensor]:
         """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
         if not faces:
             return {}
         canvases = [Canvas.around(face, pixels, colour) for face in faces]
         cuts = [canvas.cut(pixels)[None] for canvas in canvases]
         embedded = {}
-        for extractor in self._extractors:
+        for extractor in (self._extractors[name] for name in names):
             onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
             chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
@@ -192,36 +197,33 @@ class Engine:
 
     def _goal(self, person: str) -> Goal:
         """Return a person's target, for the extractors that have one."""
-        found = {e.name: self._people.vector(person, e.name) for e in self._extractors}
+        found = {name: self._people.vector(person, name) for name in self._extractors}
         vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
         return Goal(self._people.identity(person), vectors)
 
     def _cloak(
         self,
-        faces: Sequence[tuple[Work, int]],
+        faces: Iterable[tuple[Work, int]],
         turns: Sequence[Extractor],
         aim: Aim,
         steps: int,
         on_step: Callable[[], None],
     ) -> None:
-        """Optimise faces of photos, those with canvases of one size together."""
-        by_side: dict[int, list[tuple[Work, int]]] = defaultdict(list)
-        for work, i in faces:
-            by_side[work.canvases[i].side].append((work, i))
-        for places in by_side.values():
-            for start in range(0, len(places), self._settings.batch_faces):
-                batch = places[start : start + self._settings.batch_faces]
-                with self.stopwatch.stage(Stage.OPTIMISE):
-                    cloaks = optimise(
-                        [self._subject(work, i) for work, i in batch],
-                        turns,
-                        self._settings.budget,
-                        aim=aim,
-                        steps=steps,
-                        on_step=on_step,
-                    )
-                for (work, i), cloak in zip(batch, cloaks, strict=True):
-                    work.cloaks[i] = cloak
+        """Optimise faces of photos together, as many at once as fit in memory."""
+        places = sorted(faces, key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
+        for start in range(0, len(places), self._settings.batch_faces):
+            batch = places[start : start + self._settings.batch_faces]
+            with self.stopwatch.stage(Stage.OPTIMISE):
+                cloaks = optimise(
+                    [self._subject(work, i) for work, i in batch],
+                    turns,
+                    self._settings.budget,
+                    aim=aim,
+                    steps=steps,
+                    on_step=on_step,
+                )
+            for (work, i), cloak in zip(batch, cloaks, strict=True):
+                work.cloaks[i] = cloak
 
     def _subject(self, work: Work, index: int) -> Subject:
         face, canvas = work.faces[index], work.canvases[index]
@@ -230,7 +232,7 @@ class Engine:
             mask=canvas.mask().to(self._device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
-            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._extractors},
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._surrogates},
             target=work.goals[index].vectors,
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,
@@ -266,7 +268,7 @@ class Engine:
     ) -> Work:
         """Cloak once more, harder, and so that those turn who verify: the faces to blame, or all of them."""
         steps = _SECOND_TRY * self._settings.steps
-        verifier, *others = sorted(self._extractors, key=lambda e: e.name != KNOWN_BY)
+        verifier, *others = sorted(self._surrogates, key=lambda e: e.name != KNOWN_BY)
         turns = [extractor for other in others for extractor in (verifier, other)] or [verifier]
         if failure.faces:
             self._cloak([(work, i) for i in failure.faces], turns, CLOAK, steps, on_step)

@@ -21,7 +21,7 @@ from fawkes_engine.work import Work, Written
 # tests/benchmarks/likeness.py).
 OWN_COSINE_LIMIT = 0.5
 
-Embed = Callable[[Pixels, Sequence[Face]], Mapping[str, Tensor]]
+Embed = Callable[[Pixels, Sequence[Face], Sequence[str]], Mapping[str, Tensor]]
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
 
@@ -30,19 +30,20 @@ def measure(
 ) -> Mapping[str, Tensor]:
     """Measure every cloaked face in the decoded file; found: what a detector finds in it.
 
-    check: raises a Refusal if one of the embeddings, each extractor -> (faces, D), may not be published.
+    embed: pixels, faces, names of extractors -> extractor -> (faces, D).
+    check: raises a Refusal if one of the embeddings, the second of which KNOWN_BY alone makes, may not be published.
 
-    Returns the cloaked faces as published: extractor -> (faces, D). Raises:
+    Returns the cloaked faces as published, by every extractor that embedded the clean ones. Raises:
         NotProtected: there is a face that was not cloaked, or a cloak is too visible.
     """
     missed = work.not_known(found)
     if missed:
         raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
     again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-    as_published = embed(written.pixels, again)
+    as_published = embed(written.pixels, again, list(work.own))
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
-    check(work, [as_published, embed(shared, [face.moved(scale) for face in again])])
+    check(work, [as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])])
     for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
             raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")

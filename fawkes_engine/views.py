@@ -98,22 +98,24 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
 def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
     """Quantise a plane (N, C, S, S) in 8 x 8 DCT blocks, as the Independent JPEG Group scales its tables."""
-    dct = _block_dct(plane.shape[3]).to(plane)
+    dct = _block_dct().to(plane)
     factor = 50 / quality if quality < 50 else 2 - quality / 50
-    steps = (torch.tensor(table, dtype=torch.float32).view(8, 8) * factor).round().clamp(1, 255).to(plane)
-    steps = steps.repeat(plane.shape[2] // 8, plane.shape[3] // 8)
-    scaled = dct @ plane @ dct.T / steps
+    steps = (torch.tensor(table, dtype=torch.float32) * factor).round().clamp(1, 255).to(plane)
+    count, channels, side, _ = plane.shape
+    blocks = plane.view(count, channels, side // 8, 8, side // 8, 8).transpose(3, 4)
+    scaled = blocks.flatten(4) @ dct.T / steps  # (N, C, S / 8, S / 8, 64)
     rounded = scaled.detach().round()
-    return dct.T @ ((rounded + (scaled - rounded) ** 3) * steps) @ dct
+    restored = ((rounded + (scaled - rounded) ** 3) * steps) @ dct
+    return restored.view(blocks.shape).transpose(3, 4).reshape(plane.shape)
 
 
-@lru_cache(maxsize=64)
-def _block_dct(side: int) -> Tensor:
-    """Orthonormal DCT-II of 8 samples, repeated down the diagonal: one matrix product transforms a whole plane."""
+@lru_cache(maxsize=1)
+def _block_dct() -> Tensor:
+    """Orthonormal DCT-II of a block of 8 x 8 samples as one product, (64, 64), rows of a block one after another."""
     k, n = torch.arange(8)[:, None], torch.arange(8)[None]
     dct = torch.cos((2 * n + 1) * k * math.pi / 16) / 2
     dct[0] /= math.sqrt(2)
-    return torch.kron(torch.eye(side // 8), dct)
+    return torch.kron(dct, dct)
 
 
 _RGB_TO_YCC = (

@@ -84,10 +84,12 @@ def mean_dssim(before: Tensor, after: Tensor) -> float:
 class SsimReference:
     """SSIM against fixed images: their window means and variances are computed once."""
 
-    def __init__(self, before: Tensor) -> None:
+    def __init__(self, before: Tensor, stride: int = 1) -> None:
+        """stride: only every so many rows and columns of windows are compared."""
         self._before = before
-        self._mean = _window_mean(before)
-        self._variance = _window_mean(before * before) - self._mean**2
+        self._stride = stride
+        self._mean = _window_mean(before, stride)
+        self._variance = _window_mean(before * before, stride) - self._mean**2
 
     def dssim_map(self, after: Tensor) -> Tensor:
         """(1 - SSIM) / 2 of `after` (N, 3, H, W) per window: (N, 3, H-10, W-10), 0 = identical, at most 1."""
@@ -96,9 +98,9 @@ class SsimReference:
 
     def terms(self, after: Tensor) -> tuple[Tensor, Tensor]:
         """Both factors of SSIM per window, each as `dssim_map`: luminance, and contrast times structure."""
-        mean = _window_mean(after)
-        variance = _window_mean(after * after) - mean**2
-        covariance = _window_mean(self._before * after) - self._mean * mean
+        mean = _window_mean(after, self._stride)
+        variance = _window_mean(after * after, self._stride) - mean**2
+        covariance = _window_mean(self._before * after, self._stride) - self._mean * mean
         luminance = (2 * self._mean * mean + _C1) / (self._mean**2 + mean**2 + _C1)
         structure = (2 * covariance + SSIM_C2) / (self._variance + variance + SSIM_C2)
         return luminance, structure
@@ -192,20 +194,21 @@ def _weights(lightness: Tensor, chroma: Tensor, hue: Tensor) -> tuple[Tensor, Te
     return 1 + 0.015 * off / torch.sqrt(20 + off), 1 + 0.045 * chroma, 1 + 0.015 * chroma * t
 
 
-def _window_mean(x: Tensor) -> Tensor:
-    """Gaussian mean of every full 11 x 11 window: (N, C, H, W) -> (N, C, H-10, W-10)."""
-    rows, columns = (_window_matrix(size).to(x) for size in x.shape[2:])
+def _window_mean(x: Tensor, stride: int) -> Tensor:
+    """Gaussian mean of full 11 x 11 windows: (N, C, H, W) -> (N, C, H-10, W-10), or every stride-th of these."""
+    rows, columns = (_window_matrix(size, stride).to(x) for size in x.shape[2:])
     return rows @ x @ columns.T
 
 
 # Blurs are products with small banded matrices: on CPU these run at the speed of the matrix product, where a
 # one-channel convolution does not, and their gradients need no special case.
 @lru_cache(maxsize=64)
-def _window_matrix(size: int) -> Tensor:
+def _window_matrix(size: int, stride: int) -> Tensor:
     taps = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
-    matrix = torch.zeros(size - WINDOW + 1, size)
-    for row in range(len(matrix)):
-        matrix[row, row : row + WINDOW] = taps / taps.sum()
+    starts = range(0, size - WINDOW + 1, stride)
+    matrix = torch.zeros(len(starts), size)
+    for row, start in enumerate(starts):
+        matrix[row, start : start + WINDOW] = taps / taps.sum()
     return matrix
 
 

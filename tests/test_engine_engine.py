@@ -240,7 +240,7 @@ def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> Non
         jpeg(),
         png(),
         encoded(turned, "JPEG"),
-        encoded(portrait()[10:], "PNG"),
+        encoded(scaled(portrait(), 0.6), "PNG"),  # a canvas of another size
         landscape(),
         encoded(np.concatenate([portrait(), turned], axis=1), "JPEG"),
         encoded(portrait()[:, 10:], "PNG"),

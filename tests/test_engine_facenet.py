@@ -143,12 +143,12 @@ def test_the_gradient_is_facenet_pytorchs_and_no_weight_is_trained(
     assert not any(p.requires_grad for p in network.parameters())
 
 
-def test_an_embedding_does_not_depend_on_the_others_in_the_batch(checkpoint: Path) -> None:
+def test_an_embedding_with_a_gradient_does_not_depend_on_the_others_in_the_batch(checkpoint: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         extractor = facenet.load("facenet-casia", checkpoint, NO_MEAN, CPU)
-        x = chips(5)
+        x = chips(5).requires_grad_()
         assert torch.equal(extractor.embed(x)[3], extractor.embed(x[3:4])[0])
     finally:
         torch.set_num_threads(before)

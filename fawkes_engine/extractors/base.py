@@ -16,9 +16,6 @@ from torch import Tensor, nn
 
 from fawkes_engine.faces import Face, Similarity
 
-# oneDNN's convolutions add in the same order for any number of images from two on, but not for one (measured).
-_SMALLEST_BATCH = 2
-
 # Where ArcFace-type recognisers expect the five landmarks on a chip of 112 px (insightface's arcface_dst):
 # eye centres, nose tip, mouth corners.
 ARCFACE_TEMPLATE = np.array(
@@ -35,6 +32,7 @@ class Extractor:
     chip_px: side of the square chip it takes. template: (5, 2), where the five landmarks lie on the chip, px.
     network: chips (N, 3, chip_px, chip_px), RGB, [0, 1] -> raw embeddings (N, D).
     mean: (D,) or a scalar, the raw embedding of the average stranger.
+    smallest_batch: chips that go through the network together at least, if a gradient is wanted.
     """
 
     name: str
@@ -42,6 +40,8 @@ class Extractor:
     template: npt.NDArray[np.float64]
     network: nn.Module
     mean: Tensor
+    # oneDNN's convolutions add in the same order for any number of images from two on, but not for one (measured)
+    smallest_batch: int = 2
 
     def onto_photo(self, face: Face) -> Similarity:
         """Return the transform from chip pixels to the photo's pixels that aligns this face."""
@@ -50,10 +50,10 @@ class Extractor:
     def embed(self, chips: Tensor) -> Tensor:
         """Chips (N, 3, S, S), RGB, [0, 1] -> unit, mean-centred embeddings (N, D).
 
-        A face's embedding and its gradient do not depend on the others in the batch.
+        A face's gradient, and the embedding it goes through, do not depend on the others in the batch.
         """
         count = len(chips)
-        if count < _SMALLEST_BATCH:
-            chips = torch.cat([chips, chips[:1].expand(_SMALLEST_BATCH - count, -1, -1, -1)])
+        if count < self.smallest_batch and chips.requires_grad:
+            chips = torch.cat([chips, chips[:1].expand(self.smallest_batch - count, -1, -1, -1)])
         raw = self.network(chips.contiguous(memory_format=torch.channels_last))
-        return F.normalize(raw[:count] - self.mean, dim=1)
+        return F.normalize(raw[:count].float() - self.mean, dim=1)

@@ -129,7 +129,7 @@ class DlibNet(nn.Module):
         for block in self.blocks:
             x = block(x)
         # one product per image: a common one adds in another order for another number of images
-        rows = x.mean(dim=(2, 3))[:, None]  # (N, 1, 256)
+        rows = x.float().mean(dim=(2, 3))[:, None]  # (N, 1, 256)
         return torch.bmm(rows, self.project.weight.T.expand(len(rows), -1, -1))[:, 0]
 
     def _fill(self, tensors: _Tensors) -> None:

@@ -63,7 +63,7 @@ class PReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (N, C, ...) -> the same shape."""
-        return cast(Tensor, _FrozenPReLU.apply(x, self.slope))
+        return cast(Tensor, _FrozenPReLU.apply(x, self.slope.to(x.dtype)))
 
 
 class _FrozenPReLU(torch.autograd.Function):
