@@ -2,7 +2,7 @@
 
 Per face, over a fresh view v at every step, on the mean-centred unit embeddings f_e of one extractor after another:
 
-    loss = TARGET_WEIGHT * (1 - cos(f_e(v(x + d)), target_e)) + OWN_WEIGHT * cos(f_e(v(x + d)), f_e(x))
+    loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), f_e(x))
            + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
 
 The extractors take turns: momentum averages their gradients, and three cost as much as one (all of them at every
@@ -39,8 +39,6 @@ from fawkes_engine.visibility import (
     gaussian_blur,
 )
 
-TARGET_WEIGHT = 0.3
-OWN_WEIGHT = 2.0
 DSSIM_WEIGHT = 0.15
 LARGEST_CHANGE = 20 / 255  # of a channel, at any pixel: more draws shadows on the lids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step length as a share of the cloak's own, falling along a cosine
@@ -50,13 +48,28 @@ _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for 
 # Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.
 _CHROMA = 0.15
 _CHECK_EVERY = 5
-# A face is done when, as published, it is this near its target and this far from itself (cosines).
-_NEAR_TARGET, _AWAY_FROM_SELF = 0.95, -0.2
 # The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
 _CALIBRATE_AT = (1 / 4, 1 / 2)
 
 REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
 CONTEXT_GROWTH = 1.8  # the canvas shows this many box sizes, enough for every extractor's chip
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a face is moved, and when it is there.
+
+    target_weight, own_weight: of the pull to the target and of the push away from the own embedding, see above.
+    near_target, away_from_own: a face is done when, as published, its cosines are at least and at most these.
+    """
+
+    target_weight: float
+    own_weight: float
+    near_target: float
+    away_from_own: float
+
+
+CLOAK = Aim(target_weight=0.3, own_weight=2.0, near_target=0.95, away_from_own=-0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,7 @@ def optimise(
     extractors: Sequence[Extractor],
     budget: Budget,
     *,
+    aim: Aim = CLOAK,
     steps: int,
     on_step: Callable[[], None],
 ) -> list[Cloak]:
@@ -113,14 +127,14 @@ def optimise(
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
         # every extractor sees every view: a round of turns has one view
-        loss = _loss(state, extractors[step % len(extractors)], step // len(extractors))
+        loss = _loss(state, aim, extractors[step % len(extractors)], step // len(extractors))
         (gradient,) = torch.autograd.grad(loss, state.delta)
         state.descend(gradient, step=step, of=steps)
         on_step()
         if step + 1 in calibrations:
             state.calibrate(budget)
         elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
-            state.keep_best(*_published_score(state, extractors), steps=step + 1)
+            state.keep_best(*_published_score(state, aim, extractors), steps=step + 1)
             if bool(state.done.all()):
                 break
     return [Cloak(delta, steps) for delta, steps in zip(state.best, state.best_step, strict=True)]
@@ -136,7 +150,7 @@ def _cosines(
     return to_own, (embedding * target).sum(dim=1) if target is not None else None
 
 
-def _loss(state: _State, extractor: Extractor, view_number: int) -> Tensor:
+def _loss(state: _State, aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
     """Scalar: the sum over faces, so that each face's gradient is its own."""
     seen = view(view_number, (state.canvas + state.delta).clamp(0, 1), state.generators)
     transforms = [
@@ -144,13 +158,13 @@ def _loss(state: _State, extractor: Extractor, view_number: int) -> Tensor:
         for s, g in zip(state.subjects, state.generators, strict=True)
     ]
     own, target = _cosines(state, extractor, seen, transforms)
-    attack = OWN_WEIGHT * own
+    attack = aim.own_weight * own
     if target is not None:
-        attack = attack - TARGET_WEIGHT * target
+        attack = attack - aim.target_weight * target
     return (attack + DSSIM_WEIGHT * state.dssim() / state.dssim_limit).sum()
 
 
-def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Tensor, Tensor]:
+def _published_score(state: _State, aim: Aim, extractors: Sequence[Extractor]) -> tuple[Tensor, Tensor]:
     """For each face (N,): how good the cloak is after 8-bit rounding, and whether it is good enough to stop."""
     rounded = ((state.canvas + state.delta).clamp(0, 1) * 255).round() / 255
     score = torch.zeros(len(state.subjects), device=rounded.device)
@@ -159,11 +173,11 @@ def _published_score(state: _State, extractors: Sequence[Extractor]) -> tuple[Te
         for extractor in extractors:
             transforms = [s.onto_canvas[extractor.name] for s in state.subjects]
             own, target = _cosines(state, extractor, rounded, transforms)
-            score -= OWN_WEIGHT * own
-            done &= own <= _AWAY_FROM_SELF
+            score -= aim.own_weight * own
+            done &= own <= aim.away_from_own
             if target is not None:
-                score += TARGET_WEIGHT * target
-                done &= target >= _NEAR_TARGET
+                score += aim.target_weight * target
+                done &= target >= aim.near_target
     return score, done
 
 

@@ -10,6 +10,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
         |-- NoFace            nothing to cloak was found
+        |-- NoDecoy           a photo that is of no use as a decoy
         `-- NotProtected      the cloak did not pass verification on the encoded file
 """
 
@@ -54,8 +55,19 @@ class NoFace(Refusal):
     """No face was found, so nothing was cloaked."""
 
 
+class NoDecoy(Refusal):
+    """The photo cannot be a decoy: it shows not one face, or the user's own, or came no nearer to the user."""
+
+
 class NotProtected(Refusal):
-    """The encoded file was decoded and measured again, and a face in it is not protected enough."""
+    """The encoded file was decoded and measured again, and a face in it is not protected enough.
+
+    faces: numbers of the cloaked faces that still look like their owners; none where something else is wrong.
+    """
+
+    def __init__(self, message: str, faces: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.faces = faces
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ class EngineSettings:
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores.
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
+    max_gpu_memory_gib: what PyTorch may allocate on a graphics card, besides the CUDA context; None = all of it.
     """
 
     extractors: tuple[str, ...] = ()
@@ -114,6 +127,7 @@ class EngineSettings:
     device: str = "auto"
     threads: int = 0
     models_dir: Path | None = None
+    max_gpu_memory_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +258,19 @@ class Protected:
     sha256: str
     suffix: str
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Decoy:
+    """A photo of somebody else whose face was moved toward a user's own; never a `Protected`.
+
+    data: the complete output file. suffix: file extension that fits the format. face: as `FaceReport`, where target is
+    the user and cosine_target says how like the user's clean face the decoy is. cosine_before: the same of the photo
+    as it was. seconds: the photo's share of its batch's wall time.
+    """
+
+    data: bytes
+    suffix: str
+    face: FaceReport
+    cosine_before: Mapping[str, float]
+    seconds: float
