@@ -29,8 +29,9 @@ A decoy is a photo of somebody else that face recognisers take for {user}. Poste
 draw a tracker that knows clean photos of {user} to that account's name instead.
 
 Do not use photos of anybody who has not agreed to this: they will be posted, and to a recogniser that face will be
-{user}'s. Do not use it to pass as somebody: the features must be your own. Do not post decoys under {user}'s name
-or from {user}'s account; nothing in the files ties the two together, where and when you post may.
+{user}'s. Do not use it to pass as somebody: the features must be your own. Post decoys neither under {user}'s name nor
+under the real name of whom they show, which trackers would then give to photos of {user}. Nothing in the files ties the
+two accounts together; where and when you post may.
 
 It does not remove any photo. It works only against trackers that name a face after the photos nearest to it, and only
 in part; not against one that learned {user} from another source, such as a passport. The README has the figures.

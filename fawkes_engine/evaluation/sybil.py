@@ -20,7 +20,7 @@ from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.faces import FaceDetector
 from fawkes_engine.types import Decoy, EvaluationError
 
-LEAKS = (0.0, 0.25, 0.5)
+LEAKS = (0.0, 0.2, 0.5)
 DECOYS_PER_PHOTO = (0, 1, 2)
 _ACCOUNT = "second account of "
 
