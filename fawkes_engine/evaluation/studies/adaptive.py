@@ -18,7 +18,6 @@ from torch import Tensor
 from fawkes_engine.evaluation.heads import Labelled, Vectors, nearest_photo, unit
 from fawkes_engine.evaluation.rates import Outcome, outcomes, rate
 from fawkes_engine.evaluation.sightings import batches
-from fawkes_engine.evaluation.studies.learning import detected
 from fawkes_engine.evaluation.studies.material import Faces, Material, Photo, folds, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers import Tracker
@@ -26,9 +25,9 @@ from fawkes_engine.evaluation.training import as_bytes, train
 
 FOLDS = 4
 _SHRINKAGE = 0.1  # of the scatter toward a multiple of the identity: it has fewer samples than dimensions
-_EPOCHS, _RATE = 4, 1e-2
+_EPOCHS, _RATE = 8, 3e-2
 
-Describe = Callable[[Sequence[Photo]], Faces]
+Describe = Callable[[Sequence[Photo], Collection[str]], Faces]  # photos, and of which people
 Adapt = Callable[[Material, Tracker, Collection[str]], Describe]
 
 
@@ -60,18 +59,19 @@ def adaptive(material: Material) -> Study:
 
 def unchanged(material: Material, tracker: Tracker, teachers: Collection[str]) -> Describe:
     """Do not adapt."""
-    return lambda photos: material.faces(tracker, photos)
+    return lambda photos, people: material.faces(tracker, photos).of(_names(photos, people))
 
 
 def projected(material: Material, tracker: Tracker, teachers: Collection[str]) -> Describe:
     """Scale down the directions in which photos of one teacher differ, cloaked or not."""
-    shown = [material.faces(tracker, _whose(photos, teachers)) for photos in material.learned.values()]
+    as_it_is = unchanged(material, tracker, teachers)
+    shown = [as_it_is(photos, teachers) for photos in material.learned.values()]
     mean = material.faces(tracker, material.others).vectors.mean(axis=0)
     taught = Labelled.joined([faces.labelled for faces in shown])
     matrix = within_class_whitening(Labelled(taught.names, unit(taught.vectors - mean)))
 
-    def describe(photos: Sequence[Photo]) -> Faces:
-        faces = material.faces(tracker, photos)
+    def describe(photos: Sequence[Photo], people: Collection[str]) -> Faces:
+        faces = as_it_is(photos, people)
         return Faces(faces.photos, unit(unit(faces.vectors - mean) @ matrix))
 
     return describe
@@ -81,19 +81,20 @@ def trained(material: Material, tracker: Tracker, teachers: Collection[str]) -> 
     """Train a copy of the network so that each teacher's photo, cloaked or not, is described as its original was."""
     originals = material.faces(tracker, material.originals)
     wanted = dict(zip(originals.photos, originals.vectors, strict=True))
-    chips, targets = [], []
-    for photos in material.learned.values():
-        mine = [photo for photo in _whose(photos, teachers) if photo.name in wanted]
-        seen = material.sightings(mine)
-        chips.append(as_bytes(batches(detected(seen), tracker.crop)))
-        targets += [wanted[p.name] for p, s in zip(mine, seen, strict=True) if s.landmarks is not None]
+    pairs = [
+        (sighting, wanted[photo.name])
+        for photos in material.learned.values()
+        for photo, sighting in zip(photos, material.sightings(photos), strict=True)
+        if photo.person in teachers and photo.name in wanted and sighting.landmarks is not None
+    ]
+    chips = as_bytes(batches([sighting for sighting, _ in pairs], tracker.crop))
     model = copy.deepcopy(tracker.network)
     assert model is not None
     model.requires_grad_()
     train(
         model,
-        torch.cat(chips),
-        torch.from_numpy(np.stack(targets)),
+        chips,
+        torch.from_numpy(np.stack([target for _, target in pairs])),
         epochs=_EPOCHS,
         rate=_RATE,
         seed=material.seed,
@@ -101,10 +102,13 @@ def trained(material: Material, tracker: Tracker, teachers: Collection[str]) -> 
     )
     adapted = replace(tracker, embed=lambda chips: model(chips).cpu().numpy(), network=model)
 
-    def describe(photos: Sequence[Photo]) -> Faces:
-        seen = material.sightings(photos)
-        shown = tuple(p.name for p, s in zip(photos, seen, strict=True) if s.landmarks is not None)
-        return Faces(shown, adapted.describe(seen).vectors)
+    def describe(photos: Sequence[Photo], people: Collection[str]) -> Faces:
+        shown = [
+            (photo.name, sighting)
+            for photo, sighting in zip(photos, material.sightings(photos), strict=True)
+            if photo.person in people and sighting.landmarks is not None
+        ]
+        return Faces(tuple(name for name, _ in shown), adapted.describe([s for _, s in shown]).vectors)
 
     return describe
 
@@ -128,17 +132,16 @@ def _held_out_outcomes(material: Material, tracker: Tracker, adapt: Adapt) -> di
     found: dict[str, list[Outcome]] = {learned: [] for learned in material.learned}
     for held_out in folds(material.users, FOLDS):
         describe = adapt(material, tracker, set(material.users) - set(held_out))
-        others, asked = (
-            describe(photos).labelled for photos in (material.others, _whose(material.tested, held_out))
-        )
+        others = describe(material.others, people_of(material.others)).labelled
+        asked = describe(material.tested, held_out).labelled
         for learned, photos in material.learned.items():
-            gallery = Labelled.joined([others, describe(_whose(photos, held_out)).labelled])
+            gallery = Labelled.joined([others, describe(photos, held_out).labelled])
             found[learned] += outcomes(asked.names, nearest_photo(gallery, asked.vectors))
     return found
 
 
-def _whose(photos: Sequence[Photo], people: Collection[str]) -> list[Photo]:
-    return [photo for photo in photos if photo.person in people]
+def _names(photos: Sequence[Photo], people: Collection[str]) -> set[str]:
+    return {photo.name for photo in photos if photo.person in people}
 
 
 def _angle(described: Tensor, wanted: Tensor) -> Tensor:

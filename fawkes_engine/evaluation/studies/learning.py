@@ -56,7 +56,7 @@ def scratch(material: Material) -> Study:
     others = [photo for photo in others if photo.person in people]
     rates = tuple(_from_scratch(material, [*others, *photos]) for photos in material.learned.values())
     known = len(people) + len(material.users)
-    size = sum(weight.numel() for weight in small_network(_WIDTHS, known, material.seed).parameters())
+    size = sum(weight.numel() for weight in _network(known, material.seed).parameters())
     return Study(
         title="A tracker trained from scratch",
         method=f"A convolutional network of {size / 1000:.0f} thousand weights behind chips of {_CHIP_PX} px, trained "
@@ -69,9 +69,12 @@ def scratch(material: Material) -> Study:
     )
 
 
-def small_network(widths: Sequence[int], classes: int, seed: int) -> nn.Sequential:
-    """Return a plain network, chips (N, 3, S, S), [0, 1] -> logits (N, classes): one halving per width."""
-    layers: list[nn.Module] = [nn.BatchNorm2d(3, affine=False)]
+def small_network(first: nn.Module, widths: Sequence[int], classes: int, seed: int) -> nn.Sequential:
+    """Return a plain network, chips (N, 3, S, S), [0, 1] -> logits (N, classes): one halving per width.
+
+    first: scales the chips (N, 3, S, S).
+    """
+    layers = [first]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for before, width in zip((3, *widths), widths, strict=False):
@@ -79,6 +82,10 @@ def small_network(widths: Sequence[int], classes: int, seed: int) -> nn.Sequenti
             layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes)]
     return nn.Sequential(*layers)
+
+
+def _network(people: int, seed: int) -> nn.Module:
+    return small_network(nn.BatchNorm2d(3, affine=False), _WIDTHS, people, seed)
 
 
 def detected(sightings: Sequence[Sighting]) -> list[Sighting]:
@@ -99,7 +106,7 @@ def _from_scratch(material: Material, photos: Sequence[Photo]) -> Rate:
     gallery, asked = (detected(material.sightings(pile)) for pile in (photos, material.tested))
     people = sorted({sighting.person for sighting in gallery})
     chips, asked_chips = (as_bytes(batches(sightings, CROP)) for sightings in (gallery, asked))
-    model = small_network(_WIDTHS, len(people), material.seed).to(material.trackers[0].device)
+    model = _network(len(people), material.seed).to(material.trackers[0].device)
     labels = torch.tensor([people.index(sighting.person) for sighting in gallery])
     train(model, chips, labels, epochs=_EPOCHS, rate=_RATE, seed=material.seed, shift_px=_SHIFT_PX)
     named = [people[i] for i in predict(model.eval(), asked_chips).argmax(dim=1).tolist()]
