@@ -32,7 +32,6 @@ class Extractor:
     chip_px: side of the square chip it takes. template: (5, 2), where the five landmarks lie on the chip, px.
     network: chips (N, 3, chip_px, chip_px), RGB, [0, 1] -> raw embeddings (N, D).
     mean: (D,) or a scalar, the raw embedding of the average stranger.
-    smallest_batch: chips that go through the network together at least, if a gradient is wanted.
     """
 
     name: str
@@ -40,8 +39,6 @@ class Extractor:
     template: npt.NDArray[np.float64]
     network: nn.Module
     mean: Tensor
-    # oneDNN's convolutions add in the same order for any number of images from two on, but not for one (measured)
-    smallest_batch: int = 2
 
     def onto_photo(self, face: Face) -> Similarity:
         """Return the transform from chip pixels to the photo's pixels that aligns this face."""
@@ -53,7 +50,8 @@ class Extractor:
         A face's gradient, and the embedding it goes through, do not depend on the others in the batch.
         """
         count = len(chips)
-        if count < self.smallest_batch and chips.requires_grad:
-            chips = torch.cat([chips, chips[:1].expand(self.smallest_batch - count, -1, -1, -1)])
+        if count % 2 and chips.requires_grad:
+            # oneDNN adds in one order for even numbers of images, in another for one, five or seven (measured)
+            chips = torch.cat([chips, chips[:1]])
         raw = self.network(chips.contiguous(memory_format=torch.channels_last))
         return F.normalize(raw[:count].float() - self.mean, dim=1)

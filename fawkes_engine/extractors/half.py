@@ -30,9 +30,7 @@ def in_bfloat16(extractor: Extractor) -> Extractor:
         for name, module in parent.named_children():
             if isinstance(module, nn.Conv2d):
                 setattr(parent, name, _Convolution(module))
-    return replace(
-        extractor, network=network, smallest_batch=1
-    )  # in bfloat16 one image adds up like many (measured)
+    return replace(extractor, network=network)
 
 
 class _Convolution(nn.Module):
