@@ -224,6 +224,7 @@ class EngineConfig(_Keys):
             extractors=self.extractors,
             budget=MODES[self.mode].budget,
             steps=MODES[self.mode].steps,
+            second_turns=MODES[self.mode].second_turns,
             jpeg_quality=self.jpeg_quality,
             device=self.device,
             threads=self.threads,

@@ -116,7 +116,7 @@ def region_side(canvas_side: int) -> int:
 
 def optimise(
     subjects: Sequence[Subject],
-    extractors: Sequence[Extractor],
+    turns: Sequence[Extractor],
     budget: Budget,
     *,
     aim: Aim = CLOAK,
@@ -125,6 +125,7 @@ def optimise(
 ) -> list[Cloak]:
     """Cloak faces together; the result for a face does not depend on the others.
 
+    turns: a round of extractors, one for each step; some may have several turns.
     Canvases may be of several sizes, but each size is worked on by itself: only the recognisers see all faces at once.
     on_step is called after every optimiser step, as a sign of life.
     """
@@ -132,10 +133,11 @@ def optimise(
     for i, subject in enumerate(subjects):
         by_side[subject.canvas.shape[2]].append(i)
     states = [_State.start([subjects[i] for i in places], budget) for places in by_side.values()]
+    surrogates = list({extractor.name: extractor for extractor in turns}.values())
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
         # every extractor sees every view: a round of turns has one view
-        loss = _loss(states, aim, extractors[step % len(extractors)], step // len(extractors))
+        loss = _loss(states, aim, turns[step % len(turns)], step // len(turns))
         gradients = torch.autograd.grad(loss, [state.delta for state in states])
         for state, gradient in zip(states, gradients, strict=True):
             state.descend(gradient, step=step, of=steps)
@@ -144,7 +146,7 @@ def optimise(
             for state in states:
                 state.calibrate(budget)
         elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
-            _keep_best(states, aim, extractors, steps=step + 1)
+            _keep_best(states, aim, surrogates, steps=step + 1)
             if all(bool(state.done.all()) for state in states):
                 break
     cloaks: dict[int, Cloak] = {}

@@ -79,6 +79,7 @@ class Engine:
         self._extractors = {n: registry.load(n, pool.mean(n), self._device, models_dir) for n in names}
         half = is_faster(self._device)
         self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors.values()]
+        self._turns = [*self._surrogates, *(e for e in self._surrogates if e.name in settings.second_turns)]
         self.fingerprint = _fingerprint(settings, names, pool)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -120,7 +121,7 @@ class Engine:
             self._meet_users([work for work in opened if isinstance(work, Work)])
             opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(every_face(works), self._surrogates, CLOAK, self._settings.steps, alive)
+        self._cloak(every_face(works), self._turns, CLOAK, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -365,6 +366,7 @@ def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> 
         tuple(names),
         settings.budget,
         settings.steps,
+        [name for name in names if name in settings.second_turns],
         settings.jpeg_quality,
         pool.version,
     )

@@ -305,7 +305,9 @@ def test_engine_settings_arrive(home: Path) -> None:
         + "engine: {mode: strong, threads: 2, device: 'cuda:1', jpeg_quality: 97, max_gpu_memory_gib: 4}\n"
     )
     engine = parse(text, home / "f.yaml").engine.to_engine()
-    assert (engine.budget, engine.steps) == (MODES["strong"].budget, MODES["strong"].steps)
+    strong = MODES["strong"]
+    wanted = (strong.budget, strong.steps, strong.second_turns)
+    assert (engine.budget, engine.steps, engine.second_turns) == wanted
     assert (engine.threads, engine.device, engine.jpeg_quality) == (2, "cuda:1", 97)
     assert engine.max_gpu_memory_gib == 4.0
 

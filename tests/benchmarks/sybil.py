@@ -43,7 +43,8 @@ def _decoys(args: argparse.Namespace, split: evaluation.Split) -> dict[str, list
     missing = [user for user in split.users if not (args.decoys / user.name).is_dir()]
     if missing:
         mode = MODES[args.mode]
-        engine = DecoyEngine(EngineSettings(budget=mode.budget, steps=mode.steps), evaluation.MemoryTargets())
+        settings = EngineSettings(budget=mode.budget, steps=mode.steps, second_turns=mode.second_turns)
+        engine = DecoyEngine(settings, evaluation.MemoryTargets())
     for user in missing:
         made = sybil.make(engine, user, photos[user.name])
         folder = args.decoys / user.name
