@@ -51,16 +51,14 @@ def fine_tune(material: Material) -> Study:
 
 def scratch(material: Material) -> Study:
     """Measure recognition by a small network that knows nothing but the gallery."""
-    others = [*material.others, *material.more_others]
-    people = set(people_of(others)[: KNOWN_PEOPLE[-1] - len(material.users)])
-    others = [photo for photo in others if photo.person in people]
-    rates = tuple(_from_scratch(material, [*others, *photos]) for photos in material.learned.values())
-    known = len(people) + len(material.users)
-    size = sum(weight.numel() for weight in _network(known, material.seed).parameters())
+    everybody = [*material.users, *people_of([*material.others, *material.more_others])]
+    known = everybody[: KNOWN_PEOPLE[-1]]
+    rates = tuple(_from_scratch(material, photos, known) for photos in material.learned.values())
+    size = sum(weight.numel() for weight in _network(len(known), material.seed).parameters())
     return Study(
         title="A tracker trained from scratch",
         method=f"A convolutional network of {size / 1000:.0f} thousand weights behind chips of {_CHIP_PX} px, trained "
-        f"for {_EPOCHS} epochs to tell {known} people apart by their photos.",
+        f"for {_EPOCHS} epochs to tell {len(known)} people apart by their photos.",
         seed=material.seed,
         people=tuple(material.users),
         tables=(
@@ -101,13 +99,14 @@ def _fine_tuned(material: Material, tracker: Tracker, photos: Sequence[Photo]) -
     return rate(outcomes([sighting.person for sighting in asked], named), material.seed)
 
 
-def _from_scratch(material: Material, photos: Sequence[Photo]) -> Rate:
-    material.on_step(f"training a network from scratch on {len(photos)} photos")
-    gallery, asked = (detected(material.sightings(pile)) for pile in (photos, material.tested))
-    people = sorted({sighting.person for sighting in gallery})
+def _from_scratch(material: Material, photos: Sequence[Photo], known: Sequence[str]) -> Rate:
+    material.on_step(f"training a network from scratch on {len(known)} people")
+    piles = [material.sightings(pile) for pile in (material.others, material.more_others, photos) if pile]
+    gallery = [sighting for pile in piles for sighting in detected(pile) if sighting.person in known]
+    asked = detected(material.sightings(material.tested))
     chips, asked_chips = (as_bytes(batches(sightings, CROP)) for sightings in (gallery, asked))
-    model = _network(len(people), material.seed).to(material.trackers[0].device)
-    labels = torch.tensor([people.index(sighting.person) for sighting in gallery])
+    model = _network(len(known), material.seed).to(material.trackers[0].device)
+    labels = torch.tensor([known.index(sighting.person) for sighting in gallery])
     train(model, chips, labels, epochs=_EPOCHS, rate=_RATE, seed=material.seed, shift_px=_SHIFT_PX)
-    named = [people[i] for i in predict(model.eval(), asked_chips).argmax(dim=1).tolist()]
+    named = [known[i] for i in predict(model.eval(), asked_chips).argmax(dim=1).tolist()]
     return rate(outcomes([sighting.person for sighting in asked], named), material.seed)
