@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.names import ignore_rules
+from daemon.quiet import QuietHours
 from daemon.yamltext import Fault, KeyPath, dotted
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ def showable(desktop: bool) -> bool:
     if desktop and shutil.which(NOTIFY_SEND) is None:
         raise ValueError(f"{NOTIFY_SEND} is not installed; in Debian it is in the package libnotify-bin")
     return desktop
+
+
+def hours(text: str) -> str:
+    """Return a span of hours itself. Raises ValueError saying why it is none."""
+    QuietHours.parse(text)
+    return text
 
 
 def ignore_pattern(line: str) -> str:

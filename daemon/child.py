@@ -37,7 +37,7 @@ class Child:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self.connection = Connection(ours.detach())
         self._is_open = True
-        with Connection(theirs.detach()) as end, _environment(_MALLOC):
+        with Connection(theirs.detach()) as end, allocator_settings():
             context = multiprocessing.get_context("spawn")
             self._process = context.Process(
                 target=serve, args=(end, spec, os.getpid()), name="fawkesd-engine", daemon=True
@@ -89,9 +89,10 @@ def _how_it_ended(exit_code: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _environment(extra: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in extra}
-    os.environ.update(extra)
+def allocator_settings() -> Iterator[None]:
+    """Give processes that are started in a with block the allocator settings of an engine."""
+    before = {name: os.environ.get(name) for name in _MALLOC}
+    os.environ.update(_MALLOC)
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """The command line. Each command is a few lines; its work is in the module it names.
 
-The service is imported where it is used: no other command needs watchdog, and only `cloak` and `evaluate` load torch.
+The service is imported where it is used: no other command needs watchdog, and torch is loaded by the few that compute.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from daemon import (
+    cliaudit,
+    clibench,
     clicontrol,
     clievaluate,
     climodels,
     clipeople,
     cliphotos,
     cliservice,
+    clisybil,
     cloak,
     init,
     progress,
     reference,
+    shelf,
     show,
 )
 from daemon.clicommon import Config, Json, examples, load_settings
@@ -47,6 +51,9 @@ app.add_typer(clicontrol.app)
 app.add_typer(clipeople.app)
 app.add_typer(climodels.app, name="models")
 app.add_typer(clievaluate.app)
+app.add_typer(clibench.app)
+app.add_typer(cliaudit.app)
+app.add_typer(clisybil.app)
 app.add_typer(cliservice.app, name="service")
 
 _USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
@@ -171,6 +178,8 @@ def run_once(config: Config = None) -> None:
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(show.held_line(photo))
+    if quiet := settings.engine.quiet_now:
+        typer.echo(f"{show.quiet_words(quiet.ends)}: photos wait")
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 
@@ -212,7 +221,7 @@ def cloak_photos(
     """
     setup = cloak.setup(config, user)
     order = cloak.Order(tuple(photos), setup.request, out, force)
-    cloak.check(order)
+    shelf.check(order.photos, order.out, force=order.force)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
     engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False

@@ -1,4 +1,4 @@
-"""The command that measures what the cloaks are worth: evaluate."""
+"""The commands that measure what the cloaks are worth: evaluate, study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from daemon import evaluate
+from daemon import evaluate, study
 from daemon.clicommon import examples, load_settings
 from daemon.settings import EngineConfig
 from fawkes_engine import DEFAULT_MODE, ModeName
@@ -92,6 +92,58 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
             engine=load_settings(config).engine.to_engine()
             if config
             else EngineConfig(mode=mode).to_engine(),
+            command=shlex.join(["fawkesd", *sys.argv[1:]]),
+        )
+    )
+
+
+@app.command(
+    "study",
+    epilog=examples(
+        "fawkesd study --data faces --published result/published --out studies",
+        "fawkesd study leak linkage --data faces --published standard/published --published strong/published "
+        "--tracker dlib --tracker onnx:arcface.onnx --out studies",
+    ),
+)
+def study_protection(  # noqa: PLR0913 - one parameter per option
+    *,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Which studies; all if none is named.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")],
+    published: Annotated[
+        list[Path], typer.Option(help="What `evaluate --keep` has kept; one of each mode, repeatable.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.md; made if missing.")],
+    tracker: Annotated[
+        list[str], typer.Option(help="An extractor's name, or onnx:FILE[@INPUT]; repeatable.")
+    ] = ["dlib"],  # noqa: B006
+    people: Annotated[int | None, typer.Option(min=1, help="Only the first so many users, by name.")] = None,
+    cloaked: Annotated[int, typer.Option(min=1, help="Photos of each user that were published.")] = 10,
+    tested: Annotated[int, typer.Option(min=1, help="Other photos of each user, to recognise.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which faces are kept as trackers see them [default: OUT/cache]."),
+    ] = None,
+) -> None:
+    """Measure what beats the cloaks.
+
+    Takes photos that `fawkesd evaluate --keep` has cloaked, with the same --data, --people, --cloaked, --tested and
+    --seed. What each study does is told above its tables.
+    """
+    study.run(
+        study.Order(
+            names=tuple(names or ()),
+            data=data,
+            published=tuple(published),
+            trackers=tuple(tracker),
+            people=people,
+            cloaked=cloaked,
+            tested=tested,
+            seed=seed,
+            cache=cache,
+            out=out,
             command=shlex.join(["fawkesd", *sys.argv[1:]]),
         )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
-from daemon.errors import ConfigError, InputError, OutputError
-from daemon.names import candidates, output_name, printable, twin_key
+from daemon.errors import ConfigError, OutputExists
+from daemon.names import printable
 from daemon.settings import EngineConfig, default_config_path, default_state_dir, load_if_any
+from daemon.shelf import Shelf, read
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 
 if TYPE_CHECKING:
@@ -99,70 +99,28 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> RealEngine:
     return make_engine(settings, targets_dir)
 
 
-def check(order: Order) -> None:
-    """Raise InputError or OutputError for what can be known to fail before the engine is loaded."""
-    for photo in order.photos:
-        if not photo.is_file() or not os.access(photo, os.R_OK):
-            raise InputError(f"{printable(photo)} is no file that can be read; check the path")
-    shelf = _Shelf(order)
-    for photo in order.photos:
-        objection = shelf.objection(shelf.place(photo, photo.suffix))
-        if objection:
-            raise OutputError(objection)
-
-
 def cloak(order: Order, engine: Engine, batch_photos: int) -> Iterator[Cloaked | Held]:
     """Cloak the photos in groups of batch_photos; yield each outcome, in order, when its file is on disk.
 
     Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
     """
     atomic.make_folder(order.out)
-    shelf = _Shelf(order)
+    shelf = Shelf(order.photos, order.out, force=order.force)
     for start in range(0, len(order.photos), batch_photos):
         group = order.photos[start : start + batch_photos]
-        requests = [order.request(_read(photo)) for photo in group]
+        requests = [order.request(read(photo)) for photo in group]
         for photo, result in zip(group, engine.protect(requests), strict=True):
-            yield shelf.store(photo, result)
+            yield _stored(shelf, photo, result)
 
 
-class _Shelf:
-    """Hands out names in the output folder; every photo takes one, so a held photo moves no other's name."""
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._taken: set[str] = set()
-        self._inputs = {_identity(photo) for photo in order.photos}
-
-    def place(self, source: Path, suffix: str) -> Path:
-        """Return where the photo goes: its own name, or name~2 beside a namesake of the same order."""
-        wanted = output_name(source.name, suffix)
-        name = next(name for name in candidates(wanted) if twin_key(name) not in self._taken)
-        self._taken.add(twin_key(name))
-        return self._order.out / name
-
-    def objection(self, path: Path) -> str | None:
-        """Return why nothing may be written at path, or None."""
-        if not path.exists():
-            return None
-        if _identity(path) in self._inputs:
-            return (
-                f"{printable(path)} is one of the photos to cloak, and originals stay; choose another --out"
-            )
-        if not self._order.force:
-            return f"{printable(path)} exists already; move it away, choose another --out or use --force"
-        return None
-
-    def store(self, source: Path, result: Protected | Refusal) -> Cloaked | Held:
-        """Write a result under its name."""
-        if isinstance(result, Refusal):
-            self.place(source, source.suffix)
-            return Held(source, str(result))
-        output = self.place(source, result.suffix)
-        objection = self.objection(output)
-        if objection:
-            return Held(source, objection)
-        atomic.write(output, result.data, replace=self._order.force)
-        return Cloaked(source, output, result)
+def _stored(shelf: Shelf, photo: Path, result: Protected | Refusal) -> Cloaked | Held:
+    if isinstance(result, Refusal):
+        shelf.place(photo, photo.suffix)
+        return Held(photo, str(result))
+    try:
+        return Cloaked(photo, shelf.write(photo, result.suffix, result.data), result)
+    except OutputExists as objection:
+        return Held(photo, str(objection))
 
 
 def as_line(outcome: Cloaked | Held) -> str:
@@ -187,25 +145,14 @@ def as_json(outcome: Cloaked | Held) -> str:
             "input": str(outcome.source),
             "output": str(outcome.output),
             "sha256": outcome.protected.sha256,
-            "faces": [_face(face) for face in report.faces],
+            "faces": [face_values(face) for face in report.faces],
             "seconds": report.seconds,
             "engine": report.fingerprint,
         }
     )
 
 
-def _face(face: FaceReport) -> dict[str, object]:
+def face_values(face: FaceReport) -> dict[str, object]:
+    """Return a face's figures as JSON takes them."""
     values = {field.name: getattr(face, field.name) for field in fields(face)}
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-
-
-def _read(photo: Path) -> bytes:
-    try:
-        return photo.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{printable(photo)} cannot be read any more ({exc.strerror})") from exc
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino

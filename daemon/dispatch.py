@@ -13,7 +13,7 @@ from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
 from daemon.model import Outbox, Photo, State
-from daemon.pool import Answer, Died, EnginePool, Event
+from daemon.pool import Answer, Died, EnginePool, Event, Unloaded
 from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.worker import Ready
@@ -21,6 +21,7 @@ from daemon.worker import Ready
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 64 << 20
+_QUIET_LOOK_S = 60.0  # the clock on the wall may have been moved, or the machine slept
 
 
 class Dispatcher:
@@ -41,7 +42,7 @@ class Dispatcher:
         self._pool = pool
         self._endings = endings
         self._retry = settings.retry
-        self._batch_photos = settings.engine.batch_photos
+        self._engine = settings.engine
         self._order = settings.watch.order
         self._request = settings.request
 
@@ -63,18 +64,30 @@ class Dispatcher:
         self._lanes.reopen(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
-        due: list[float | None] = []
-        if feed and self._pool.is_idle and self._open_outboxes:
-            self._feed(now)
-            due.append(self._next_ready_s(now))
-        due += [self._lanes.due_s, self._pool.due_s]  # last: feeding may have paused a user
+        due = [self._begin(now)] if feed and self._open_outboxes else []
+        due += [
+            self._lanes.due_s,
+            self._pool.due_s,
+        ]  # last: beginning may have paused a user, or called the engine
         return min((due_s for due_s in due if due_s is not None), default=None)
 
-    def _next_ready_s(self, now: float) -> float | None:
-        if not self._pool.is_idle:
-            return None
+    def _begin(self, now: float) -> float | None:
+        """Begin what can be begun, also a new engine; returns when there may be more."""
+        if self._engine.quiet_now:
+            return now + _QUIET_LOOK_S
+        if self._pool.is_idle:
+            self._feed(now)
+        if not (self._pool.is_idle or self._pool.is_away):
+            return None  # an answer of the engine comes first
         ready_at = self._ledger.next_ready_at(self._open_outboxes)
-        return None if ready_at is None else now + max(ready_at - time.time(), 0.0)
+        if ready_at is None:
+            return None
+        ready_s = now + max(ready_at - time.time(), 0.0)
+        if self._pool.is_away and ready_s <= now:
+            self._ledger.forget(facts.ENGINE)
+            self._pool.start(now)
+            return None
+        return ready_s
 
     def _feed(self, now: float) -> None:
         photos = self._next_batch(now)
@@ -97,7 +110,7 @@ class Dispatcher:
         photos = self._ledger.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
-            limit=self._batch_photos,
+            limit=self._engine.batch_photos,
             order=self._order,
         )
         if photos and photos[0].alone:
@@ -122,3 +135,6 @@ class Dispatcher:
             case Died():
                 self._ledger.forget(facts.ENGINE)
                 self._endings.died(event.photos, event.reason, alone=event.alone)
+            case Unloaded():
+                self._ledger.note(facts.ENGINE, facts.UNLOADED)
+                log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))

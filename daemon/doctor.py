@@ -18,7 +18,7 @@ from daemon.locks import holder
 from daemon.names import printable
 from daemon.pool import EnginePool
 from daemon.settings import Settings
-from daemon.worker import EngineSpec, Ready
+from daemon.worker import Ready
 from daemon.yamltext import parse, read
 from fawkes_engine import EngineError, models
 
@@ -95,13 +95,14 @@ def _integrity(database: sqlite3.Connection, state_dir: Path) -> Finding:
 
 
 def _running_engine(device: str | None) -> Finding:
+    if device == facts.UNLOADED:
+        return fine("engine", "is unloaded, since no photo came for long; the next one loads it")
     return fine("engine", f"runs on {device}" if device else "is starting")
 
 
 def _fresh_engine(settings: Settings, factory: str) -> Finding:
     """Start an engine as the service does, which loads the models and warms them up."""
-    spec = EngineSpec(factory, settings.engine.to_engine(), settings.targets_dir)
-    pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
+    pool = EnginePool.of(settings, factory)
     started_s = time.monotonic()
     try:
         pool.start(started_s)

@@ -6,6 +6,7 @@ The one place of policy:
     outbox gone           -> waits for it   the engine refuses    -> HELD
     source not readable   -> later          same bytes as before  -> PUBLISHED, if that output is intact
     engine dies           -> its photos alone; twice on one photo alone -> HELD
+    own published copy    -> HELD: it is cloaked already
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven again
     photo not writable    -> later          name never writable   -> HELD
 
@@ -88,11 +89,16 @@ class Endings:
         return None
 
     def from_before(self, photo: Photo, fingerprint: str, now: float) -> bool:
-        """Whether the engine need not work: an earlier output or a kept result is what it would make.
+        """Whether the engine need not work: the photo is cloaked, or what it would become was made before.
 
         photo: with its input_sha256.
         """
         assert photo.input_sha256 is not None, "the photo has been read"
+        origin = self._ledger.origin(photo.input_sha256)
+        if origin is not None:
+            told = f"cloaked already: it is the published copy of {printable(origin.path)}"
+            self._end(photo, State.HELD, told)
+            return True
         made = self._ledger.made_before(photo, photo.input_sha256, fingerprint)
         if made is not None and self._adopted(photo, made):
             return True

@@ -27,6 +27,7 @@ class Outcome(Enum):
     RESUMED = "133cd7c392004a49bbdfe993c1734692"
     ENGINE_READY = "9a004296fe6d464f97ef19e540bc6a25"
     ENGINE_STOPPED = "60d7fe4bd07e4f1cae5ab0a0f1b5b7e4"
+    ENGINE_UNLOADED = "3a8556837df74153981a2f1c12c07ee7"
 
 
 # EMERG to DEBUG of syslog are 0 to 7; journalctl -p uses them.

@@ -188,6 +188,13 @@ class Ledger:
         )
         return [_output(row) for row in rows]
 
+    def origin(self, sha256: str) -> Source | None:
+        """The original that a file with these bytes was made of, whoever's; None if it is none of our outputs."""
+        row = self._db.execute(
+            "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
+        ).fetchone()
+        return _source(row) if row else None
+
     def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> Made | None:
         """The output of the generation before, if it had the same bytes and came from the same engine.
 
@@ -305,6 +312,10 @@ def _roots(outboxes: Sequence[Outbox]) -> list[str | bytes]:
     return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]
 
 
+def _source(row: sqlite3.Row) -> Source:
+    return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
+
+
 def _output(row: sqlite3.Row) -> Output:
     return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
 
@@ -315,10 +326,9 @@ def _snapshot(row: sqlite3.Row) -> Snapshot:
 
 def photo_of(row: sqlite3.Row) -> Photo:
     """The photo in a whole row of the table `photos`."""
-    outbox = Outbox(row["user"], Path(os.fsdecode(row["root"])))
     return Photo(
         id=row["id"],
-        source=Source(outbox, Path(os.fsdecode(row["path"]))),
+        source=_source(row),
         generation=row["generation"],
         state=State(row["state"]),
         snapshot=_snapshot(row),

@@ -16,6 +16,7 @@ from daemon.errors import EngineStartError
 from daemon.journal import Outcome, about
 from daemon.model import Photo
 from daemon.names import printable
+from daemon.settings import Settings
 from daemon.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
 from fawkes_engine import Protected, Request, WeightsError
 
@@ -43,16 +44,27 @@ class Died:
     alone: bool
 
 
-Event = Ready | Answer | Died
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """The engine process was ended, since it had nothing to do for long; `start` brings another one."""
+
+
+Event = Ready | Answer | Died | Unloaded
 
 
 class EnginePool:
-    """The engine process, from the first `start` on always there or about to be."""
+    """The engine process, from a `start` on always there or about to be, until it has nothing to do for long."""
 
-    def __init__(self, spec: EngineSpec, *, photo_timeout_s: float) -> None:
-        """photo_timeout_s: without a sign of progress for so long, a working engine is killed."""
+    def __init__(
+        self, spec: EngineSpec, *, photo_timeout_s: float, idle_unload_s: float | None = None
+    ) -> None:
+        """photo_timeout_s: without a sign of progress for so long, a working engine is killed.
+
+        idle_unload_s: without a photo for so long, an idle engine is ended; None: never.
+        """
         self._spec = spec
         self._photo_timeout_s = photo_timeout_s
+        self._idle_unload_s = idle_unload_s
         self._child: Child | None = None
         self._ready: Ready | None = None
         self._batch: dict[int, Photo] = {}
@@ -62,6 +74,13 @@ class EnginePool:
         self._failures = 0
         self._was_ever_ready = False
         self._signs_of_life = 0
+
+    @classmethod
+    def of(cls, settings: Settings, factory: str) -> EnginePool:
+        """The engine of a configuration. factory: as in `EngineSpec`."""
+        engine = settings.engine
+        spec = EngineSpec(factory, engine.to_engine(), settings.targets_dir, engine.nice)
+        return cls(spec, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
 
     @property
     def connection(self) -> Connection | None:
@@ -84,6 +103,11 @@ class EnginePool:
         return self._ready is not None
 
     @property
+    def is_away(self) -> bool:
+        """Whether there is no engine and none is about to be: not started yet, or unloaded."""
+        return self._child is None and self._start_at_s is None
+
+    @property
     def signs_of_life(self) -> int:
         """How often an engine has said anything; grows while one gets on with a batch."""
         return self._signs_of_life
@@ -102,7 +126,9 @@ class EnginePool:
     @property
     def due_s(self) -> float | None:
         """When `poll` has something to do even if the pipe stays silent."""
-        return self._start_at_s if self._child is None else self._deadline_s()
+        if self._child is None:
+            return self._start_at_s
+        return self._unload_at_s() if self.is_idle else self._deadline_s()
 
     def start(self, now: float) -> None:
         """Ask for an engine; no effect if there is one, or will be."""
@@ -141,6 +167,9 @@ class EnginePool:
             failed = Failed("Hang", "the engine made no progress")
         if failed or not self._child.is_open:
             events.append(self._bury(self._child, failed, now))
+        elif self._is_due_to_unload(now):
+            self.stop()
+            events.append(Unloaded())
         return events
 
     def stop(self) -> tuple[Photo, ...]:
@@ -161,6 +190,13 @@ class EnginePool:
         if self._ready is None:
             return self._sign_of_life_s + _START_LIMIT_S
         return self._sign_of_life_s + self._photo_timeout_s if self._batch else None
+
+    def _unload_at_s(self) -> float | None:
+        return None if self._idle_unload_s is None else self._sign_of_life_s + self._idle_unload_s
+
+    def _is_due_to_unload(self, now: float) -> bool:
+        unload_at_s = self._unload_at_s()
+        return self.is_idle and unload_at_s is not None and now >= unload_at_s
 
     def _events(self, message: Message) -> list[Event]:
         match message:

@@ -57,6 +57,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         ) STRICT
         """,
     ),
+    # A published file that comes back as an original is known by its bytes.
+    ("CREATE INDEX photos_by_output ON photos (output_sha256) WHERE output_sha256 IS NOT NULL",),
 )
 
 
@@ -89,9 +91,11 @@ def migrate(database: sqlite3.Connection) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise LedgerError(f"the ledger has version {version}; this fawkesd knows up to {len(MIGRATIONS)}")
-    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-        database.execute("BEGIN IMMEDIATE")
+    if version == len(MIGRATIONS):
+        return
+    database.execute("BEGIN IMMEDIATE")  # for all steps: `status` may look in between
+    for statements in MIGRATIONS[version:]:
         for statement in statements:
             database.execute(statement)
-        database.execute(f"PRAGMA user_version = {number}")
-        database.execute("COMMIT")
+    database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    database.execute("COMMIT")

@@ -24,6 +24,7 @@ from pydantic import (
 from daemon import checks, complaints, yamltext
 from daemon.errors import ConfigError
 from daemon.model import Order
+from daemon.quiet import QuietHours, time_of_day
 from fawkes_engine import (
     DEFAULT_MODE,
     MODES,
@@ -69,6 +70,9 @@ Text = Annotated[str, Field(strict=True, min_length=1)]
 Command = Annotated[tuple[Text, ...], AfterValidator(checks.runnable)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+HoursText = Annotated[str, Field(strict=True), AfterValidator(checks.hours)]
 
 
 Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(checks.ignore_pattern)]
@@ -194,6 +198,22 @@ class EngineConfig(_Keys):
     threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
     """Processor threads for arithmetic, 0 to 1024; 0 is all cores. Lower it to keep the machine free."""
 
+    nice: Annotated[Whole, Field(ge=0, le=19)] = 0
+    """How much the engine gives way to other programs, 0 to 19, as the command `nice` counts. The installed service
+    has 10 as a whole, so that only a larger number changes anything there."""
+
+    max_gpu_memory_gib: Annotated[Number, Field(ge=1, le=1024)] | None = None
+    """GiB of a graphics card's memory that the engine may use, 1 to 1024, besides what CUDA itself takes; null
+    is all of it. Where it does not suffice, fewer photos are worked on together."""
+
+    idle_unload_s: Annotated[Number, Field(le=604800)] | None = 600.0
+    """Seconds (above 0, at most 604800, a week) without a photo after which the engine is unloaded, so that other
+    programs have its memory. The next photo waits some seconds until it is loaded again. null is never."""
+
+    quiet_hours: HoursText | None = None
+    """Hours of the day, such as "23:00-07:00", in which no photo is begun: photos wait, and what is in work is
+    finished. They are local time, and may go across midnight. null is none."""
+
     photo_timeout_s: Annotated[Number, Field(le=86400)] = 900.0
     """Seconds (above 0, at most 86400) without a sign of progress on a photo after which the engine
     counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
@@ -204,11 +224,19 @@ class EngineConfig(_Keys):
             extractors=self.extractors,
             budget=MODES[self.mode].budget,
             steps=MODES[self.mode].steps,
+            second_turns=MODES[self.mode].second_turns,
             jpeg_quality=self.jpeg_quality,
             device=self.device,
             threads=self.threads,
             models_dir=self.models_dir,
+            max_gpu_memory_gib=self.max_gpu_memory_gib,
         )
+
+    @property
+    def quiet_now(self) -> QuietHours | None:
+        """The quiet hours, if it is within them."""
+        hours = QuietHours.parse(self.quiet_hours) if self.quiet_hours else None
+        return hours if hours and hours.cover(time_of_day()) else None
 
     @property
     def ensemble(self) -> tuple[str, ...]:

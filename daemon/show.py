@@ -23,7 +23,8 @@ def status_lines(status: Status) -> Iterator[str]:
     eta_s = sum(user.eta_s or 0.0 for user in users)  # one engine: people wait for one another
     waiting = _waiting(sum(user.waiting for user in users), eta_s)
     watching = f", watching: {printable(status.watching)}" if status.running else ""
-    yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}"
+    quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
+    yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}"
     for user in users:
         yield _user_line(user)
         yield from map(_paused_line, user.paused)
@@ -33,6 +34,11 @@ def status_lines(status: Status) -> Iterator[str]:
 def status_json(status: Status) -> str:
     """Return the whole status as JSON."""
     return json.dumps(asdict(status), default=str, indent=2)
+
+
+def quiet_words(until: str) -> str:
+    """Return that no photo is begun now. until: a local time of day."""
+    return f"quiet hours until {until}"
 
 
 def held_line(photo: HeldPhoto) -> str:

@@ -58,12 +58,16 @@ class UserStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole daemon. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled."""
+    """The whole daemon. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled.
+
+    quiet_until: the local time, such as "07:00", at which the present quiet hours end; None if it is not within any.
+    """
 
     running: bool
     pid: int | None
     engine: str
     watching: str
+    quiet_until: str | None
     users: tuple[UserStatus, ...]
 
 
@@ -71,6 +75,7 @@ def read(settings: Settings) -> Status:
     """The present status; before the first start, that nothing was done yet. Raises LedgerError."""
     pid = holder(settings.state_dir)
     running = pid is not None
+    quiet = settings.engine.quiet_now
     with reading(settings.state_dir) as history:
         noted = history.facts() if running else {}
         return Status(
@@ -78,6 +83,7 @@ def read(settings: Settings) -> Status:
             pid=pid,
             engine=_engine(noted, settings) if running else _NOT_RUNNING,
             watching=noted.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
+            quiet_until=quiet.ends if quiet else None,
             users=tuple(_user(history, settings, user, noted) for user in settings.users),
         )
 
@@ -145,4 +151,6 @@ def _seconds_per_photo(database: sqlite3.Connection, user: str) -> float | None:
 def _engine(noted: dict[str, str], settings: Settings) -> str:
     extractors = "+".join(settings.engine.ensemble)
     device = noted.get(facts.ENGINE)
+    if device == facts.UNLOADED:
+        return device
     return f"{extractors} on {device}" if device else f"{extractors}, starting"

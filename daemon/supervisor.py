@@ -39,7 +39,6 @@ from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.syncfolder import SyncFolder
 from daemon.watcher import Arrival, Watcher
-from daemon.worker import EngineSpec
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +96,7 @@ class Supervisor:
         self.lanes.open(time.monotonic())
         roots = Roots(outboxes, self.ledger)
         self._intake = self._make_intake(roots)
-        spec = EngineSpec(self._factory, settings.engine.to_engine(), settings.targets_dir)
-        self.pool = EnginePool(spec, photo_timeout_s=settings.engine.photo_timeout_s)
+        self.pool = EnginePool.of(settings, self._factory)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
         results = Results(settings.state_dir / "results")
@@ -125,7 +123,7 @@ class Supervisor:
         stack.callback(self._control.close)
 
     def serve(self, notifier: Notifier) -> None:
-        """Listen for photos, keep the engine loaded, and work until a signal or a reload."""
+        """Listen for photos, load the engine, and work until a signal or a reload."""
         self._watch()
         while not self.is_done:
             due_s = self.step()
@@ -152,8 +150,9 @@ class Supervisor:
 
     @property
     def has_work(self) -> bool:
-        """Whether anything is left that will come to an end by itself."""
-        return self._intake.unsettled + self._dispatcher.waiting > 0
+        """Whether anything is left that will come to an end by itself, not only once the quiet hours are over."""
+        is_quiet = self._settings.engine.quiet_now is not None
+        return not is_quiet and self._intake.unsettled + self._dispatcher.waiting > 0
 
     @property
     def is_done(self) -> bool:

@@ -50,11 +50,15 @@ class EngineLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to make the engine. factory: "module:function", called with settings and targets_dir."""
+    """How to make the engine. factory: "module:function", called with settings and targets_dir.
+
+    nice: the least niceness of its process, 0 to 19.
+    """
 
     factory: str
     settings: EngineSettings
     targets_dir: Path
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,9 @@ def make_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
 
 def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None:
     """Body of the engine process."""
-    _end_with_supervisor(supervisor_pid)
-    _limit_memory()
+    # Ctrl-C reaches the whole terminal group; the supervisor decides what happens to the batch.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle_in(supervisor_pid, spec.nice)
     try:
         engine = _load(spec)
         connection.send(Ready(engine.fingerprint, engine.device_name))
@@ -153,8 +158,9 @@ def _protect(
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
-    # torch's error by its name, since this module does not import torch.
-    return isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError"
+    # torch's errors by their names, since this module does not import torch; on the CPU it is a plain RuntimeError.
+    is_torchs = type(exc).__name__ == "OutOfMemoryError" or "CPUAllocator: can't allocate memory" in str(exc)
+    return is_torchs or isinstance(exc, MemoryError)
 
 
 def _load(spec: EngineSpec) -> EngineLike:
@@ -162,6 +168,17 @@ def _load(spec: EngineSpec) -> EngineLike:
     engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.targets_dir)
     engine.warm_up()
     return engine
+
+
+def settle_in(parent_pid: int, nice: int) -> None:
+    """Take an engine process's place on the machine: it ends with its parent, is limited, and gives way.
+
+    To be called before there are threads. nice: at least, 0 to 19.
+    """
+    _end_with(parent_pid)
+    _limit_memory()
+    if nice > os.getpriority(os.PRIO_PROCESS, 0):  # less than what the service was given would need rights
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def _limit_memory() -> None:
@@ -180,10 +197,8 @@ def _limit_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _end_with_supervisor(supervisor_pid: int) -> None:
-    # Ctrl-C reaches the whole terminal group; the supervisor decides what happens to the batch.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _end_with(parent_pid: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold uncloaked photos
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor_pid:  # it died before prctl took effect
+    if os.getppid() != parent_pid:  # it died before prctl took effect
         raise SystemExit(1)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.cloak import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.colour import ColourSpace
+from fawkes_engine.descent import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.faces import Box, Face, Pixels, Similarity
 from fawkes_engine.visibility import PAPER_FACE_PX
 
@@ -136,15 +136,6 @@ class Canvas:
         native = F.interpolate(channel[None, None], size=[self.native_side] * 2, mode="bicubic")
         return native[0, 0].numpy()
 
-    def blocks(self, pixels: Pixels) -> tuple[slice, slice]:
-        """Rows and columns of the smallest piece of whole JPEG blocks that holds the region."""
-        height, width = pixels.shape[:2]
-        x0, y0, x1, y1 = self.region
-        return (
-            slice(y0 // _BLOCK * _BLOCK, min(height, -(-y1 // _BLOCK) * _BLOCK)),
-            slice(x0 // _BLOCK * _BLOCK, min(width, -(-x1 // _BLOCK) * _BLOCK)),
-        )
-
 
 def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 of the pixels that the cloak of a face may change, in its photo (H, W, 3)."""
@@ -156,6 +147,19 @@ def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:
         max(0, math.floor(y0 - grow * (y1 - y0))),
         min(width, math.ceil(x1 + grow * (x1 - x0))),
         min(height, math.ceil(y1 + grow * (y1 - y0))),
+    )
+
+
+def blocks_around(region: tuple[int, int, int, int], pixels: Pixels) -> tuple[slice, slice]:
+    """Rows and columns of the smallest piece of whole JPEG blocks of a photo (H, W, 3) that holds a region.
+
+    At 4:4:4 each block of a JPEG stands for itself, so that this piece is encoded as the whole photo would be.
+    """
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = region
+    return (
+        slice(y0 // _BLOCK * _BLOCK, min(height, -(-y1 // _BLOCK) * _BLOCK)),
+        slice(x0 // _BLOCK * _BLOCK, min(width, -(-x1 // _BLOCK) * _BLOCK)),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -17,19 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fawkes_engine import extractors as registry
-from fawkes_engine import models, verify
-from fawkes_engine.canvas import Canvas
-from fawkes_engine.cloak import Subject, optimise
-from fawkes_engine.colour import ColourSpace
-from fawkes_engine.extractors import KNOWN_BY
-from fawkes_engine.extractors.half import in_bfloat16, is_faster
-from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine import device, verify
+from fawkes_engine.cloak import CLOAK, Aim, optimise
+from fawkes_engine.descent import Subject
+from fawkes_engine.ensemble import Ensemble
+from fawkes_engine.extractors import KNOWN_BY, Extractor
+from fawkes_engine.faces import Face, FaceDetector
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
+from fawkes_engine.stopwatch import Stage, Stopwatch
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
-    EngineError,
     EngineSettings,
     FaceReport,
     NoFace,
@@ -40,8 +38,7 @@ from fawkes_engine.types import (
     Request,
     TargetStore,
 )
-from fawkes_engine.views import sample_chips
-from fawkes_engine.work import Work, Written
+from fawkes_engine.work import Goal, Work, Written
 
 VERSION = "3"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
@@ -55,6 +52,7 @@ class Engine:
     """Protects photos; keep one per device and process, since loading takes seconds.
 
     fingerprint: tells engines apart whose cloaks differ. device_name: what it computes on, for people.
+    stopwatch: where the time of all photos so far went.
 
     Raises on construction:
         EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
@@ -63,21 +61,16 @@ class Engine:
     def __init__(self, settings: EngineSettings, targets: TargetStore) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        self.stopwatch = Stopwatch()
         self._settings = settings
-        self._device = _device(settings.device)
+        self._device = device.chosen(settings.device)
+        device.limit_memory(self._device, settings.max_gpu_memory_gib)
         pool = Pool.load()
         self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
-        models_dir = settings.models_dir or models.default_folder()
-        names = settings.extractors or models.best_on_disk(models_dir)
-        if KNOWN_BY not in names:
-            raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
-        self._extractors = {n: registry.load(n, pool.mean(n), self._device, models_dir) for n in names}
-        half = is_faster(self._device)
-        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors.values()]
-        self.fingerprint = _fingerprint(settings, names, pool)
-        on_gpu = self._device.type == "cuda"
-        self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
+        self._ensemble = Ensemble(settings, pool, self._device)
+        self.fingerprint = _fingerprint(settings, self._ensemble.names, pool)
+        self.device_name = device.called(self._device)
 
     @property
     def settings(self) -> EngineSettings:
@@ -87,8 +80,7 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
         self._detector.detect(np.zeros((256, 256, 3), np.uint8))
-        for extractor in (*self._extractors.values(), *self._surrogates):
-            extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
+        self._ensemble.warm_up()
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
@@ -100,7 +92,7 @@ class Engine:
         on_step is called many times, as a sign of life.
         """
         results: list[Protected | Refusal] = []
-        for group in _groups(requests):
+        for group in groups(requests):
             results += self._protect_together(group, on_step or _ignore)
         return results
 
@@ -110,15 +102,16 @@ class Engine:
         started = time.perf_counter()
         opened: list[Work | Refusal] = []
         for request in requests:
-            opened.append(_or_refusal(self._open, request))
+            opened.append(or_refusal(self._open, request))
             alive()
-        self._meet_users([work for work in opened if isinstance(work, Work)])
-        opened = [_or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
+        with self.stopwatch.stage(Stage.RECOGNISE):
+            self._meet_users([work for work in opened if isinstance(work, Work)])
+            opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(works, self._settings.steps, alive)
+        self._cloak(every_face(works), self._ensemble.turns, CLOAK, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
-        return [_or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+        return [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
 
     def enroll(self, user: str, photos: Sequence[bytes]) -> int:
         """Learn a user's face from photos of the user; the face that most of them show is the user's.
@@ -130,31 +123,18 @@ class Engine:
         return self._meet(user, works)
 
     def _open(self, request: Request) -> Work:
-        photo = decode(request.data, request.metadata, request.heic)
-        faces = self._detector.search(photo.pixels)
+        with self.stopwatch.stage(Stage.DECODE):
+            photo = decode(request.data, request.metadata, request.heic)
+        with self.stopwatch.stage(Stage.DETECT):
+            faces = self._detector.search(photo.pixels)
         if not faces and not request.publish_faceless:
             raise NoFace("no face was found, so nothing was cloaked")
-        return self._work(request, photo, faces)
+        with self.stopwatch.stage(Stage.RECOGNISE):
+            return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces, list(self._extractors), photo.colour)
+        own = self._ensemble.embed(photo.pixels, faces, self._ensemble.names, photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
-
-    @torch.no_grad()
-    def _embed(
-        self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
-    ) -> dict[str, Tensor]:
-        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
-        if not faces:
-            return {}
-        canvases = [Canvas.around(face, pixels, colour) for face in faces]
-        cuts = [canvas.cut(pixels)[None] for canvas in canvases]
-        embedded = {}
-        for extractor in (self._extractors[name] for name in names):
-            onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
-            chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
-            embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
-        return embedded
 
     def _meet_users(self, works: Sequence[Work]) -> None:
         """Give every user of these photos who has no target one, from the face most of the user's photos show."""
@@ -179,7 +159,7 @@ class Engine:
         for i in range(len(work.faces)):
             face = {KNOWN_BY: work.own[KNOWN_BY][i].cpu().numpy()}
             people.append(self._people.know(face) or self._people.meet_stranger(face, work.request.data))
-        work = replace(work, people=people)
+        work = replace(work, people=people, goals=[self._goal(person) for person in people])
         if not work.request.only_mine:
             return work
         mine = [i for i, person in enumerate(people) if person == work.request.user]
@@ -187,30 +167,35 @@ class Engine:
             raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
         return work.only(mine)
 
-    def _vectors(self, person: str) -> dict[str, Tensor]:
-        """Return a person's target as unit vectors (D,), for the extractors that have one."""
-        vectors = {name: self._people.vector(person, name) for name in self._extractors}
-        return {n: torch.from_numpy(v).to(self._device) for n, v in vectors.items() if v is not None}
+    def _goal(self, person: str) -> Goal:
+        """Return a person's target, for the extractors that have one."""
+        found = {name: self._people.vector(person, name) for name in self._ensemble.names}
+        vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
+        return Goal(self._people.identity(person), vectors)
 
-    def _cloak(self, works: Sequence[Work], steps: int, on_step: Callable[[], None]) -> None:
-        """Optimise the faces of all photos together, as many at once as fit in memory."""
-        places = []
-        for work in works:
-            work.cloaks[:] = [torch.empty(0)] * len(work.faces)
-            work.steps[:] = [0] * len(work.faces)
-            places += [(work, i) for i in range(len(work.faces))]
-        places.sort(key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
+    def _cloak(
+        self,
+        faces: Iterable[tuple[Work, int]],
+        turns: Sequence[Extractor],
+        aim: Aim,
+        steps: int,
+        on_step: Callable[[], None],
+    ) -> None:
+        """Optimise faces of photos together, as many at once as fit in memory."""
+        places = sorted(faces, key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
         for start in range(0, len(places), self._settings.batch_faces):
             batch = places[start : start + self._settings.batch_faces]
-            cloaks = optimise(
-                [self._subject(work, i) for work, i in batch],
-                self._surrogates,
-                self._settings.budget,
-                steps=steps,
-                on_step=on_step,
-            )
+            with self.stopwatch.stage(Stage.OPTIMISE):
+                cloaks = optimise(
+                    [self._subject(work, i) for work, i in batch],
+                    turns,
+                    self._settings.budget,
+                    aim=aim,
+                    steps=steps,
+                    on_step=on_step,
+                )
             for (work, i), cloak in zip(batch, cloaks, strict=True):
-                work.cloaks[i], work.steps[i] = cloak.delta, cloak.steps
+                work.cloaks[i] = cloak
 
     def _subject(self, work: Work, index: int) -> Subject:
         face, canvas = work.faces[index], work.canvases[index]
@@ -219,8 +204,8 @@ class Engine:
             mask=canvas.mask().to(self._device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
-            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._surrogates},
-            target=self._vectors(work.people[index]),
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._ensemble.turns},
+            target=work.goals[index].vectors,
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
@@ -232,18 +217,13 @@ class Engine:
         """Encode, verify, and try once more and harder where that fails."""
         started = time.perf_counter()
         on_step()
-        written = work.write()
-        found = self._detector.detect(written.pixels)
+        written, found = self._written(work)
         try:
             faces = self._verified(work, written, found)
-        except NotProtected:
-            missed = work.not_known(found)
-            if missed:  # faces that only the second look finds are cloaked too
-                every = [*work.faces, *work.left, *missed]
-                work = self._identified(self._work(work.request, work.photo, every))
-            self._cloak([work], _SECOND_TRY * self._settings.steps, on_step)
-            written = work.write()
-            faces = self._verified(work, written, self._detector.detect(written.pixels))
+        except NotProtected as failure:
+            work = self._again(work, found, failure, on_step)
+            written, found = self._written(work)
+            faces = self._verified(work, written, found)
         return Protected(
             data=written.data,
             sha256=hashlib.sha256(written.data).hexdigest(),
@@ -255,29 +235,61 @@ class Engine:
             ),
         )
 
+    def _again(
+        self, work: Work, found: Sequence[Face], failure: NotProtected, on_step: Callable[[], None]
+    ) -> Work:
+        """Cloak once more, harder, and so that those turn who verify: the faces to blame, or all of them."""
+        steps = _SECOND_TRY * self._settings.steps
+        turns = self._ensemble.second_try
+        if failure.faces:
+            self._cloak([(work, i) for i in failure.faces], turns, CLOAK, steps, on_step)
+            return work
+        missed = work.not_known(found)
+        if missed:  # faces that only the second look finds are cloaked too
+            every = [*work.faces, *work.left, *missed]
+            with self.stopwatch.stage(Stage.RECOGNISE):
+                work = self._identified(self._work(work.request, work.photo, every))
+        self._cloak(every_face([work]), turns, CLOAK, steps, on_step)
+        return work
+
+    def _written(self, work: Work) -> tuple[Written, Sequence[Face]]:
+        """Encode the photo; also returns the faces that are found in the decoded file."""
+        with self.stopwatch.stage(Stage.ENCODE):
+            written = work.write()
+        with self.stopwatch.stage(Stage.VERIFY):
+            return written, self._detector.detect(written.pixels)
+
     def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
-        embedded = verify.measure(work, written, found, partial(self._embed, colour=work.photo.colour))
+        embed = partial(self._ensemble.embed, colour=work.photo.colour)
+        with self.stopwatch.stage(Stage.VERIFY):
+            embedded = verify.measure(work, written, found, embed, verify.unlike_owners)
         return tuple(self._report(work, written, embedded, i) for i in range(len(work.faces)))
 
     def _report(self, work: Work, written: Written, embedded: Mapping[str, Tensor], index: int) -> FaceReport:
-        face, person, seen = work.faces[index], work.people[index], written.seen[index]
-        targets = self._vectors(person)
+        face, goal, seen = work.faces[index], work.goals[index], written.seen[index]
         return FaceReport(
             box=face.box,
             height_px=face.height_px,
-            person=person,
-            target=self._people.identity(person),
+            person=work.people[index],
+            target=goal.identity,
             dssim=seen.dssim,
             dssim_224=seen.dssim_224,
             colour_mean=seen.colour_mean,
             colour_p99=seen.colour_p99,
             cosine_own={n: float(e[index] @ work.own[n][index]) for n, e in embedded.items()},
-            cosine_target={n: float(e[index] @ targets[n]) for n, e in embedded.items() if n in targets},
-            steps=work.steps[index],
+            cosine_target={
+                n: float(e[index] @ goal.vectors[n]) for n, e in embedded.items() if n in goal.vectors
+            },
+            steps=work.cloaks[index].steps,
         )
 
 
-def _groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
+def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:
+    """Return photos and numbers of their faces, for all faces."""
+    return [(work, i) for work in works for i in range(len(work.faces))]
+
+
+def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
     """Cut requests into runs that fit in memory together; a larger photo is alone."""
     group: list[Request] = []
     pixels = 0
@@ -292,22 +304,12 @@ def _groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
         yield group
 
 
-def _or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
+def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
+    """Return what a step makes of an item, or the Refusal it raises."""
     try:
         return step(item)
     except Refusal as refusal:
         return refusal
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device("cuda" if name == "auto" else name)
-        torch.zeros(1, device=device)
-    except (AssertionError, RuntimeError) as error:
-        if name != "auto":
-            raise EngineError(f"the device {name!r} cannot be used: {error}") from error
-        return torch.device("cpu")
-    return device
 
 
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:
@@ -316,6 +318,7 @@ def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> 
         tuple(names),
         settings.budget,
         settings.steps,
+        [name for name in names if name in settings.second_turns],
         settings.jpeg_quality,
         pool.version,
     )

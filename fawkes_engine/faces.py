@@ -86,6 +86,8 @@ class Face:
 class FaceDetector:
     """MTCNN (Zhang et al. 2016) with the weights inside facenet-pytorch's wheel."""
 
+    name = "mtcnn"
+
     def __init__(self, device: torch.device) -> None:
         self._mtcnn = MTCNN(keep_all=True, device=device, select_largest=False)
 

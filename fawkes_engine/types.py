@@ -10,6 +10,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
         |-- Unreadable        the bytes are no complete picture
         |-- Unsupported       a picture, of a kind the engine does not write yet
         |-- NoFace            nothing to cloak was found
+        |-- NoDecoy           a photo that is of no use as a decoy
         `-- NotProtected      the cloak did not pass verification on the encoded file
 """
 
@@ -54,8 +55,19 @@ class NoFace(Refusal):
     """No face was found, so nothing was cloaked."""
 
 
+class NoDecoy(Refusal):
+    """The photo cannot be a decoy: it shows not one face, or the user's own, or came no nearer to the user."""
+
+
 class NotProtected(Refusal):
-    """The encoded file was decoded and measured again, and a face in it is not protected enough."""
+    """The encoded file was decoded and measured again, and a face in it is not protected enough.
+
+    faces: numbers of the cloaked faces that still look like their owners; none where something else is wrong.
+    """
+
+    def __init__(self, message: str, faces: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.faces = faces
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +87,21 @@ class Budget:
 class Mode:
     """A trade of seconds and visibility for protection; what each gives is in evaluation/RESULTS.md.
 
-    budget: the visibility budget of every face. steps: optimiser steps a face gets at most.
+    budget: the visibility budget of every face. steps: optimiser steps a face gets at most. second_turns: extractors
+    that, if they take part, have two turns in each round; it costs no time.
     """
 
     budget: Budget
     steps: int
+    second_turns: tuple[str, ...] = ()
 
 
 ModeName = Literal["quick", "standard", "strong"]
 MODES: Mapping[ModeName, Mode] = {
     "quick": Mode(Budget(), steps=24),
     "standard": Mode(Budget(), steps=60),
-    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60),
+    # the others are fooled long before this budget is used up
+    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60, second_turns=("sface",)),
 }
 DEFAULT_MODE: ModeName = "standard"
 
@@ -98,22 +113,25 @@ class EngineSettings:
     extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty is the best set
         that is on disk (`models.best_on_disk`).
     budget: the visibility budget of every face.
-    steps: optimiser steps a face gets at most.
+    steps: optimiser steps a face gets at most. second_turns: as in `Mode`.
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
     batch_faces: faces optimised together at most; bounds memory.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores.
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
+    max_gpu_memory_gib: what PyTorch may allocate on a graphics card, besides the CUDA context; None = all of it.
     """
 
     extractors: tuple[str, ...] = ()
     budget: Budget = MODES[DEFAULT_MODE].budget
     steps: int = MODES[DEFAULT_MODE].steps
+    second_turns: tuple[str, ...] = MODES[DEFAULT_MODE].second_turns
     jpeg_quality: int = 95
     batch_faces: int = 16
     device: str = "auto"
     threads: int = 0
     models_dir: Path | None = None
+    max_gpu_memory_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +262,19 @@ class Protected:
     sha256: str
     suffix: str
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Decoy:
+    """A photo of somebody else whose face was moved toward a user's own; never a `Protected`.
+
+    data: the complete output file. suffix: file extension that fits the format. face: as `FaceReport`, where target is
+    the user and cosine_target says how like the user's clean face the decoy is. cosine_before: the same of the photo
+    as it was. seconds: the photo's share of its batch's wall time.
+    """
+
+    data: bytes
+    suffix: str
+    face: FaceReport
+    cosine_before: Mapping[str, float]
+    seconds: float

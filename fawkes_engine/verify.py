@@ -22,15 +22,19 @@ from fawkes_engine.work import Work, Written
 OWN_COSINE_LIMIT = 0.5
 
 Embed = Callable[[Pixels, Sequence[Face], Sequence[str]], Mapping[str, Tensor]]
+Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
 
-def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -> Mapping[str, Tensor]:
+def measure(
+    work: Work, written: Written, found: Sequence[Face], embed: Embed, check: Check
+) -> Mapping[str, Tensor]:
     """Measure every cloaked face in the decoded file; found: what a detector finds in it.
 
     embed: pixels, faces, names of extractors -> extractor -> (faces, D).
+    check: raises a Refusal if one of the embeddings, the second of which KNOWN_BY alone makes, may not be published.
+
     Returns the cloaked faces as published, by every extractor that embedded the clean ones. Raises:
-        NotProtected: there is a face that was not cloaked, or one still looks like its owner, or its cloak is too
-            visible.
+        NotProtected: there is a face that was not cloaked, or a cloak is too visible.
     """
     missed = work.not_known(found)
     if missed:
@@ -39,19 +43,24 @@ def measure(work: Work, written: Written, found: Sequence[Face], embed: Embed) -
     as_published = embed(written.pixels, again, list(work.own))
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
-    for embedded in (as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])):
-        _check_owners(work, embedded)
+    check(work, [as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])])
     for face, figures in zip(work.faces, written.seen, strict=True):
         if not figures.share_of(work.budget) <= 1:
             raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
     return as_published
 
 
-def _check_owners(work: Work, embedded: Mapping[str, Tensor]) -> None:
-    for i, face in enumerate(work.faces):
-        likeness = float(embedded[KNOWN_BY][i] @ work.own[KNOWN_BY][i])
-        if not likeness <= OWN_COSINE_LIMIT:  # asked this way round, what is not a number is refused too
-            raise NotProtected(f"the face {_where(face)} still looks like its owner to a recogniser")
+def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
+    """Raise NotProtected for faces that in one of the embeddings, extractor -> (faces, D), look like their owners."""
+    # asked this way round, what is not a number is refused too
+    known = [
+        i
+        for i in range(len(work.faces))
+        if not all(float(e[KNOWN_BY][i] @ work.own[KNOWN_BY][i]) <= OWN_COSINE_LIMIT for e in embeddings)
+    ]
+    if known:
+        where = _where(work.faces[known[0]])
+        raise NotProtected(f"the face {where} still looks like its owner to a recogniser", tuple(known))
 
 
 def _where(face: Face) -> str:

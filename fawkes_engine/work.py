@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from fawkes_engine.canvas import Canvas, in_srgb, to_tensor
+from fawkes_engine.canvas import Canvas, blocks_around, in_srgb, to_tensor
+from fawkes_engine.cloak import Cloak
 from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
 from fawkes_engine.photo import Photo, decode
@@ -40,13 +41,21 @@ class Written:
     seen: Sequence[Visibility]
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Whom a face is moved toward. identity: by name. vectors: extractor -> unit embedding (D,), where there is one."""
+
+    identity: str
+    vectors: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
 class Work:
     """A decoded photo with its detected faces.
 
     own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
-    lowest_quality: of JPEG output. people: whose each face is. left: other faces, to be left as they are.
-    cloaks: one delta (3, S, S) per face once they are made. steps: what each took.
+    lowest_quality: of JPEG output. people: whose each face is. goals: where each is moved. left: other faces, to be
+    left as they are. cloaks: number of a face -> its cloak, once it is made.
     """
 
     request: Request
@@ -56,9 +65,9 @@ class Work:
     budget: Budget
     lowest_quality: int
     people: Sequence[str] = ()
+    goals: Sequence[Goal] = ()
     left: Sequence[Face] = ()
-    steps: list[int] = field(default_factory=list)
-    cloaks: list[Tensor] = field(default_factory=list)
+    cloaks: dict[int, Cloak] = field(default_factory=dict)
 
     def only(self, indices: Sequence[int]) -> Work:
         """Return the same photo with only these faces to be cloaked."""
@@ -66,6 +75,7 @@ class Work:
             self,
             faces=[self.faces[i] for i in indices],
             people=[self.people[i] for i in indices],
+            goals=[self.goals[i] for i in indices],
             own={name: embedding[indices] for name, embedding in self.own.items()},
             left=[face for i, face in enumerate(self.faces) if i not in indices],
         )
@@ -97,9 +107,8 @@ class Work:
         return self._look(index, delta, self.encoding.quality)
 
     def _look(self, index: int, delta: Tensor, quality: int) -> Visibility:
-        # Only the blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself.
         canvas = self.canvases[index]
-        rows, columns = canvas.blocks(self.photo.pixels)
+        rows, columns = blocks_around(canvas.region, self.photo.pixels)
         here = canvas.seen_from(columns.start, rows.start)
         before = self.photo.pixels[rows, columns]
         after = before.copy()
@@ -108,7 +117,7 @@ class Work:
 
     def write(self) -> Written:
         """Encode the photo with every cloak inside the budget."""
-        deltas = [self._fitted(i, delta) for i, delta in enumerate(self.cloaks)]
+        deltas = [self._fitted(i, self.cloaks[i].delta) for i in range(len(self.faces))]
         for _ in range(_FIT_ROUNDS):
             data = encode(self.photo, self._cloaked(deltas), self.encoding.quality)
             published = decode(data, heic=self.request.heic).pixels

@@ -16,7 +16,8 @@ from fawkes_engine import EngineError, WeightsError
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("init", "check-config", "run", "once", "status", "cloak"),
-    *("why", "history", "held", "retry", "redo", "pause", "resume", "reload", "doctor", "evaluate"),
+    *("why", "history", "held", "retry", "redo", "pause", "resume", "reload", "doctor", "evaluate", "bench"),
+    *("sybil", "audit"),
 ]
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from daemon import cloak
+from daemon import cloak, shelf
 from daemon.cli import run_command
 from daemon.cloak import Cloaked, Held, Order
 from daemon.errors import ConfigError, InputError, OutputError
@@ -68,7 +68,7 @@ def order(out: Path, *photos: Path) -> Order:
 
 
 def run(wanted: Order, engine: ReversingEngine, batch_photos: int = 16) -> list[Cloaked | Held]:
-    cloak.check(wanted)
+    shelf.check(wanted.photos, wanted.out, force=wanted.force)
     return list(cloak.cloak(wanted, engine, batch_photos))
 
 

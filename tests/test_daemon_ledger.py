@@ -182,3 +182,13 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerError, match="cannot be opened"):
         Ledger(tmp_path / LEDGER_NAME)
+
+
+def test_an_output_tells_its_origin(ledger: Ledger) -> None:
+    photo = admitted(ledger)
+    ledger.move(photo, State.WORKING)
+    ledger.move(photo, State.STAGED)
+    ledger.move(photo, State.PUBLISHING, Change(output=Output(Path("a.jpg"), "c0ffee")))
+
+    assert ledger.origin("c0ffee") == photo.source
+    assert ledger.origin("decade") is None

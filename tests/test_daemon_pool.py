@@ -14,7 +14,7 @@ from twins import Deed, is_cloaked, make_photo
 
 from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
-from daemon.pool import Answer, Died, EnginePool, Event
+from daemon.pool import Answer, Died, EnginePool, Event, Unloaded
 from daemon.worker import EngineSpec, Ready, Refused
 from fawkes_engine import EngineSettings, Protected, Request
 
@@ -25,9 +25,15 @@ FACTORY = "twins:make_engine"
 class Driver:
     """A pool and all that it has told."""
 
-    def __init__(self, tmp_path: Path, factory: str = FACTORY, photo_timeout_s: float = 20.0) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        factory: str = FACTORY,
+        photo_timeout_s: float = 20.0,
+        idle_unload_s: float | None = None,
+    ) -> None:
         spec = EngineSpec(factory, EngineSettings(), tmp_path)
-        self.pool = EnginePool(spec, photo_timeout_s=photo_timeout_s)
+        self.pool = EnginePool(spec, photo_timeout_s=photo_timeout_s, idle_unload_s=idle_unload_s)
         self.events: list[Event] = []
 
     def run_until(self, kind: type[Event]) -> Event:
@@ -168,6 +174,45 @@ def test_the_engine_ends_with_its_supervisor(tmp_path: Path, eventually: Wait) -
     os.waitpid(supervisor, 0)
 
     eventually(lambda: not _is_running(engine))
+
+
+def test_an_idle_engine_is_unloaded_when_its_time_is_over_and_another_one_can_be_called(
+    tmp_path: Path,
+) -> None:
+    driver = Driver(tmp_path, idle_unload_s=100.0).started()
+    first, due_s = driver.pool.pid, driver.pool.due_s
+    assert first is not None
+    assert due_s is not None
+
+    assert driver.pool.poll(due_s - 0.1) == []
+    assert not driver.pool.is_away
+    assert driver.pool.poll(due_s) == [Unloaded()]
+    assert (driver.pool.is_away, driver.pool.is_ready, driver.pool.due_s) == (True, False, None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+    driver.started().submit(Deed.PROTECT)
+    driver.run_until(Answer)
+    driver.pool.stop()
+
+
+def test_an_engine_is_idle_from_its_last_answer_on(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, idle_unload_s=100.0).started()
+    ready_due_s = driver.pool.due_s
+    driver.submit(Deed.HANG)
+    assert driver.pool.poll(time.monotonic() + 15) == [], "it works, and has 20 s for a photo"
+    driver.pool.stop()
+    driver.started().submit(Deed.TAKE_A_SECOND)
+    driver.run_until(Answer)
+
+    assert ready_due_s is not None
+    assert driver.pool.due_s is not None
+    assert driver.pool.due_s >= ready_due_s + 1.0
+    driver.pool.stop()
+
+
+def test_an_engine_without_a_limit_is_never_unloaded(driver: Driver) -> None:
+    assert driver.started().pool.due_s is None
+    assert driver.pool.poll(time.monotonic() + 1e9) == []
 
 
 def test_stopping_gives_back_the_photos_without_an_answer(driver: Driver) -> None:

@@ -58,6 +58,35 @@ def test_once_repeats_nothing_and_a_deleted_result_stays_deleted(home: Home) -> 
     assert home.published() == ["b.jpg"]
 
 
+def test_a_published_copy_that_comes_back_as_an_original_is_known_and_not_cloaked_again(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "downloaded").mkdir()
+    (home.outbox / "downloaded" / "b.jpg").write_bytes((home.sync / "a.jpg").read_bytes())
+
+    result = once(home.settings, Counter(), FACTORY)
+
+    assert [(photo.path, photo.reason) for photo in result.held] == [
+        (
+            home.outbox / "downloaded" / "b.jpg",
+            f"cloaked already: it is the published copy of {home.outbox}/a.jpg",
+        )
+    ]
+    assert home.published() == ["a.jpg"]
+
+
+def test_an_original_overwritten_by_its_published_copy_keeps_that_copy(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    copy = (home.sync / "a.jpg").read_bytes()
+    (home.outbox / "a.jpg").write_bytes(copy)
+
+    assert [photo.reason[:15] for photo in once(home.settings, Counter(), FACTORY).held] == [
+        "cloaked already"
+    ]
+    assert (home.sync / "a.jpg").read_bytes() == copy
+
+
 def test_once_says_why_nothing_can_be_published(home: Home) -> None:
     once(home.settings, Counter(), FACTORY)
     (home.sync / MARKER_NAME).unlink()

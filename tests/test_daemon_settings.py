@@ -88,6 +88,18 @@ WRONG = {
     "unknown device": Case(
         GOOD + "engine:\n  device: gpu\n", 7, "engine.device: 'gpu' is no device; write auto"
     ),
+    "too little of a graphics card": Case(
+        GOOD + "engine:\n  max_gpu_memory_gib: 0.2\n", 7, "engine.max_gpu_memory_gib: must be at least 1"
+    ),
+    "quiet hours that are none": Case(
+        GOOD + "engine:\n  quiet_hours: 23-7\n", 7, "engine.quiet_hours: '23-7' is no span of hours; write it"
+    ),
+    "quiet hours without an end": Case(
+        GOOD + "engine:\n  quiet_hours: 07:00-07:00\n", 7, "engine.quiet_hours: '07:00-07:00' ends when it"
+    ),
+    "number for never": Case(
+        GOOD + "engine:\n  idle_unload_s: 0\n", 7, "engine.idle_unload_s: must be more than 0"
+    ),
     "name that YAML takes for no": Case(
         GOOD.replace("alice", "no"), 2, "users[0].name: must be text, is False; "
     ),
@@ -288,10 +300,16 @@ def test_the_engine_gets_its_own_defaults() -> None:
 
 
 def test_engine_settings_arrive(home: Path) -> None:
-    text = GOOD + "engine: {mode: strong, threads: 2, device: 'cuda:1', jpeg_quality: 97}\n"
+    text = (
+        GOOD
+        + "engine: {mode: strong, threads: 2, device: 'cuda:1', jpeg_quality: 97, max_gpu_memory_gib: 4}\n"
+    )
     engine = parse(text, home / "f.yaml").engine.to_engine()
-    assert (engine.budget, engine.steps) == (MODES["strong"].budget, MODES["strong"].steps)
+    strong = MODES["strong"]
+    wanted = (strong.budget, strong.steps, strong.second_turns)
+    assert (engine.budget, engine.steps, engine.second_turns) == wanted
     assert (engine.threads, engine.device, engine.jpeg_quality) == (2, "cuda:1", 97)
+    assert engine.max_gpu_memory_gib == 4.0
 
 
 @pytest.mark.parametrize(("value", "expected"), [("/s", "/s/fawkesd"), ("rel", None), ("", None)])

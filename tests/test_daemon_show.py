@@ -17,6 +17,7 @@ STATUS = Status(
     pid=7,
     engine="dlib on cpu",
     watching="natively",
+    quiet_until=None,
     users=(
         UserStatus("alice", 40, 3, 11, (), (), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
         UserStatus("bob", 0, 0, 1, (HELD,), (PAUSED,), seconds_per_photo=None, eta_s=40.0, target=None),

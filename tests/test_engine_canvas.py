@@ -10,8 +10,8 @@ from engine_pictures import astronaut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fawkes_engine.canvas import Canvas, to_tensor
-from fawkes_engine.cloak import region_side
+from fawkes_engine.canvas import Canvas, blocks_around, to_tensor
+from fawkes_engine.descent import region_side
 from fawkes_engine.faces import Face, Pixels, Similarity
 
 HEIGHT, WIDTH = 240, 320
@@ -150,7 +150,7 @@ def test_a_delta_added_to_the_blocks_around_a_face_is_the_one_added_to_the_photo
     delta = torch.rand(3, canvas.side, canvas.side, generator=torch.Generator().manual_seed(1)) - 0.5
     whole = photo.copy()
     canvas.add(delta, whole)
-    rows, columns = canvas.blocks(photo)
+    rows, columns = blocks_around(canvas.region, photo)
     piece = photo[rows, columns].copy()
     canvas.seen_from(columns.start, rows.start).add(delta, piece)
     assert np.array_equal(piece, whole[rows, columns])

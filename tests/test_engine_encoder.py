@@ -11,7 +11,7 @@ from rich_photos import FORMATS
 from scan import scan
 
 from fawkes_engine import HeicAs, Unsupported
-from fawkes_engine.canvas import Canvas
+from fawkes_engine.canvas import Canvas, blocks_around
 from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.faces import Face, Pixels
 from fawkes_engine.photo import Photo, decode
@@ -31,7 +31,7 @@ def cloaked(photo: Photo) -> tuple[Pixels, Canvas]:
 
 def outside(canvas: Canvas, photo: Photo) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """(H, W): true where no block of the face region reaches."""
-    rows, columns = canvas.blocks(photo.pixels)
+    rows, columns = blocks_around(canvas.region, photo.pixels)
     mask = np.ones(photo.pixels.shape[:2], bool)
     mask[rows, columns] = False
     return mask

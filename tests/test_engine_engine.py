@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,10 +39,13 @@ from fawkes_engine import (
     Unreadable,
     Unsupported,
     extractors,
+    verify,
 )
 from fawkes_engine.canvas import Canvas
+from fawkes_engine.device import limit_memory
 from fawkes_engine.engine import Engine
-from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine.faces import Box, Face, FaceDetector, Pixels
+from fawkes_engine.stopwatch import Stage
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import STRANGER
 from fawkes_engine.verify import OWN_COSINE_LIMIT
@@ -353,6 +358,33 @@ def test_bad_photos_get_their_refusal_and_the_others_are_unharmed(
     assert results[1].data == from_jpeg.data
 
 
+def test_the_stopwatch_tells_where_the_time_went(engine: Engine) -> None:
+    before, started = dict(engine.stopwatch.seconds), time.perf_counter()
+    protected(engine, jpeg())
+    took = time.perf_counter() - started
+    spent = {stage: seconds - before[stage] for stage, seconds in engine.stopwatch.seconds.items()}
+    assert list(spent) == list(Stage)
+    assert min(spent.values()) > 0
+    assert 0.8 * took < sum(spent.values()) <= took
+
+
+@pytest.mark.parametrize(("limit_gib", "fraction"), [(2.0, 0.25), (8.0, 1.0), (12.0, 1.0)])
+def test_a_graphics_card_is_used_up_to_the_limit(
+    limit_gib: float, fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a card of 8 GiB; the calls that only a card can answer are stood in for."""
+    told: list[tuple[float, torch.device]] = []
+    card = SimpleNamespace(total_memory=8 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: card)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: told.append(limit))
+    limit_memory(torch.device("cuda:1"), limit_gib)
+    assert told == [(fraction, torch.device("cuda:1"))]
+
+
+def test_the_limit_of_a_graphics_card_means_nothing_to_the_cpu(shelf: Shelf) -> None:
+    Engine(replace(QUICK, max_gpu_memory_gib=0.001), shelf)
+
+
 def test_no_photos_give_no_results(engine: Engine) -> None:
     assert engine.protect([]) == []
 
@@ -486,6 +518,27 @@ def test_more_steps_move_a_face_farther_from_itself(shelf: Shelf, from_png: Prot
     assert long.steps > short.steps
 
 
+def test_only_a_face_that_still_looks_like_its_owner_is_cloaked_again_and_harder(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(replace(QUICK, steps=8), shelf)
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    monkeypatch.setattr(verify, "OWN_COSINE_LIMIT", 1.0)
+    first = protected(engine, photo)
+    once = {face.person: face for face in first.report.faces}
+    good, bad = sorted(once.values(), key=lambda face: face.cosine_own["dlib"])
+    monkeypatch.setattr(verify, "OWN_COSINE_LIMIT", bad.cosine_own["dlib"] - 0.02)
+    assert good.cosine_own["dlib"] < verify.OWN_COSINE_LIMIT
+    second = protected(engine, photo)
+    twice = {face.person: face for face in second.report.faces}
+    good_side, bad_side = (_half(face.box, photo) for face in (good, bad))
+    assert np.array_equal(pixels_of(first.data)[good_side], pixels_of(second.data)[good_side])
+    assert not np.array_equal(pixels_of(first.data)[bad_side], pixels_of(second.data)[bad_side])
+    assert twice[good.person].steps == good.steps
+    assert twice[bad.person].steps > bad.steps
+    assert twice[bad.person].cosine_own["dlib"] <= verify.OWN_COSINE_LIMIT
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -551,3 +604,10 @@ def test_only_the_users_face_is_cloaked_where_that_is_wanted(engine: Engine) -> 
     assert [face.person for face in result.report.faces] == ["ada"]
     other = np.s_[:, portrait().shape[1] + 20 :]
     assert np.array_equal(np.asarray(opened(result.data))[other], np.asarray(opened(source))[other])
+
+
+def _half(box: Box, photo: bytes) -> tuple[slice, slice]:
+    """The left or the right half of a photo, whichever the middle of a face is in."""
+    width = pixels_of(photo).shape[1]
+    left = (box[0] + box[2]) / 2 < width / 2
+    return slice(None), slice(0, width // 2) if left else slice(width // 2, None)

@@ -95,6 +95,23 @@ def test_strong_shows_more_and_moves_a_face_farther_than_standard() -> None:
     assert strong.cosine_own["dlib"] < standard.cosine_own["dlib"]
 
 
+def test_a_second_turn_in_each_round_moves_a_face_farther_from_itself_there(small: str) -> None:
+    equal, twice = (
+        cloaked(replace(SETTINGS, extractors=("dlib", small), second_turns=turns)).report.faces[0]
+        for turns in ((), ("dlib",))
+    )
+    assert twice.cosine_own["dlib"] < equal.cosine_own["dlib"] - 0.02
+    assert twice.dssim <= SETTINGS.budget.dssim
+
+
+def test_second_turns_tell_engines_apart_only_where_they_are_taken(small: str) -> None:
+    ours = replace(SETTINGS, extractors=("dlib", small))
+    plain, twice, absent = (
+        Engine(replace(ours, second_turns=turns), Shelf()).fingerprint for turns in ((), (small,), ("sface",))
+    )
+    assert plain == absent != twice
+
+
 def test_the_fetched_ensemble_fools_what_one_surrogate_does_not(fetched_models: Path) -> None:
     settings = replace(SETTINGS, steps=45, models_dir=fetched_models)
     together, alone = cloaked(settings), cloaked(replace(settings, extractors=("dlib",)))

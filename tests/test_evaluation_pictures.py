@@ -15,15 +15,31 @@ from torch import Tensor
 
 from fawkes_engine import FaceReport
 from fawkes_engine.canvas import region_of, to_tensor
-from fawkes_engine.evaluation.disturb import DISTURBANCES, blurred, halved, jpeg_75
-from fawkes_engine.evaluation.noise import noisy, region_dssim
+from fawkes_engine.evaluation.disturb import (
+    DISRUPTIONS,
+    DISTURBANCES,
+    blurred,
+    cropped,
+    denoised,
+    jpeg,
+    resized,
+)
+from fawkes_engine.evaluation.disturb import noisy as with_grain
+from fawkes_engine.evaluation.noise import noisy
 from fawkes_engine.evaluation.publishing import CloakedFace, Published
 from fawkes_engine.evaluation.quality import ms_ssim
-from fawkes_engine.faces import Pixels
+from fawkes_engine.faces import Box, Pixels
 from fawkes_engine.photo import decode
-from fawkes_engine.visibility import gaussian_blur
+from fawkes_engine.visibility import gaussian_blur, mean_dssim
 
 BOX = (100.0, 59.0, 188.0, 175.0)  # the face of `portrait`
+
+
+def region_dssim(before: Pixels, after: Pixels, box: Box) -> float:
+    """DSSIM at native size of a face's region."""
+    x0, y0, x1, y1 = region_of(box, after)
+    one, other = (to_tensor(pixels[y0:y1, x0:x1])[None] for pixels in (before, after))
+    return mean_dssim(one, other)
 
 
 def published(original: bytes, *dssims: float, suffix: str = ".jpg") -> Published:
@@ -41,7 +57,7 @@ def published(original: bytes, *dssims: float, suffix: str = ".jpg") -> Publishe
 def test_noise_reaches_the_dssim_asked_for(file_format: str, options: dict[str, int], dssim: float) -> None:
     original = encoded(portrait(), file_format, **options)
     result = decode(noisy(original, published(original, dssim), seed=0))
-    reached = region_dssim(decode(original), result.pixels, BOX)
+    reached = region_dssim(decode(original).pixels, result.pixels, BOX)
     assert reached == pytest.approx(dssim, rel=0.02)
     assert reached <= dssim
 
@@ -49,7 +65,7 @@ def test_noise_reaches_the_dssim_asked_for(file_format: str, options: dict[str, 
 def test_each_face_gets_its_own_noise() -> None:
     original = encoded(portrait(), "PNG")
     result = decode(noisy(original, published(original, 0.01, 0.002), seed=0)).pixels
-    photo = decode(original)
+    photo = decode(original).pixels
     assert region_dssim(photo, result, BOX) == pytest.approx(0.01, rel=0.02)
     assert region_dssim(photo, result, (4.0, 200.0, 60.0, 270.0)) == pytest.approx(0.002, rel=0.02)
 
@@ -90,26 +106,52 @@ def test_an_encoding_that_uses_up_the_dssim_gets_no_noise() -> None:
     assert np.array_equal(decode(noisy(original, published(original, 0.0), seed=0)).pixels, portrait())
 
 
-def test_halving_halves() -> None:
-    assert opened(halved(encoded(portrait(), "JPEG"))).size == (136, 144)
+@pytest.mark.parametrize(("factor", "size"), [(0.75, (204, 216)), (0.5, (136, 144)), (0.25, (68, 72))])
+def test_resizing_scales_both_sides(factor: float, size: tuple[int, int]) -> None:
+    assert opened(resized(encoded(portrait(), "JPEG"), factor)).size == size
+
+
+def test_a_crop_is_the_middle_as_it_was() -> None:
+    whole = portrait()  # 288 rows, 272 columns
+    kept = np.asarray(opened(cropped(encoded(whole, "PNG"), 0.5)))
+    assert np.array_equal(kept, whole[72:216, 68:204])
+
+
+def test_grain_is_as_strong_as_it_says_and_always_the_same() -> None:
+    grey = encoded(np.full((100, 100, 3), 128, np.uint8), "PNG")
+    assert np.asarray(opened(with_grain(grey, 8.0))).std() == pytest.approx(8, rel=0.05)
+    assert with_grain(grey, 8.0) == with_grain(grey, 8.0)
+
+
+def test_denoising_takes_grain_away_and_leaves_an_edge() -> None:
+    edge = np.full((64, 64, 3), 60, np.uint8)
+    edge[:, 32:] = 190
+    smooth = np.asarray(opened(denoised(with_grain(encoded(edge, "PNG"), 6.0)))).astype(int)
+    assert smooth[8:-8, 8:24].std() < 2
+    assert abs(smooth[32, 31, 0] - 60) < 10
+    assert abs(smooth[32, 32, 0] - 190) < 10
+
+
+def test_the_usual_disturbances_are_disruptions_too() -> None:
+    assert DISTURBANCES.items() <= DISRUPTIONS.items()
 
 
 def test_blurring_is_a_gaussian_of_one_pixel() -> None:
     dot = np.zeros((21, 21, 3), np.uint8)
     dot[10, 10] = 255
-    row = np.asarray(opened(blurred(encoded(dot, "PNG"))))[10, :, 0].astype(float)
+    row = np.asarray(opened(blurred(encoded(dot, "PNG"), 1.0)))[10, :, 0].astype(float)
     assert row[11] / row[10] == pytest.approx(np.exp(-1 / 2), abs=0.02)
     assert row[12] / row[10] == pytest.approx(np.exp(-4 / 2), abs=0.02)
 
 
 def test_recompression_is_that_of_platforms() -> None:
-    result = opened(jpeg_75(encoded(portrait(), "PNG")))
+    result = opened(jpeg(encoded(portrait(), "PNG"), 75))
     assert vars(result)["layer"][0][1:3] == (2, 2)  # luminance at twice the resolution of colour
     reference = opened(encoded(portrait(), "JPEG", quality=75))
     assert vars(result)["quantization"] == vars(reference)["quantization"]
 
 
-@pytest.mark.parametrize("disturbed", DISTURBANCES.values(), ids=DISTURBANCES)
+@pytest.mark.parametrize("disturbed", DISRUPTIONS.values(), ids=DISRUPTIONS)
 def test_disturbances_turn_a_photo_upright(disturbed: Callable[[bytes], bytes]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side

@@ -10,12 +10,13 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from conftest import Home
 from faulty import FACTORY, Counter, Start, Wait, reasons, states
 from PIL import Image
 from twins import Deed, make_photo
 
-from daemon import status
+from daemon import status, worker
 from daemon.exits import Exit
 from daemon.service import once, run
 from fawkes_engine import Unreadable, Unsupported, WeightsError
@@ -164,6 +165,15 @@ def test_fault_37_a_batch_too_large_for_the_memory_is_made_smaller(
     eventually(lambda: len(home.published()) == 5)
     assert "at once need more memory" in daemon.log
     assert daemon.log.count("engine ready") == 1
+
+
+def test_fault_37_too_little_memory_is_known_by_what_torch_raises_on_any_device() -> None:
+    with pytest.raises(RuntimeError) as on_cpu:
+        torch.empty(1 << 50, dtype=torch.uint8)
+
+    assert worker._is_out_of_memory(on_cpu.value)
+    assert worker._is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not worker._is_out_of_memory(RuntimeError("CUDA error: unspecified launch failure"))
 
 
 def test_fault_37_a_photo_too_large_by_itself_is_held_and_the_others_go_on(home: Home) -> None:

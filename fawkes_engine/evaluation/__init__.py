@@ -5,6 +5,7 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
                   store.py          sightings.py, trackers.py (onnx.py): find and describe faces
                   quality.py        heads.py, finetune.py: name them; rates.py: count
                                     noise.py, disturb.py: what else is learned from; costs.py: visibility, time
+                  audit.py: one user's own photos; sybil.py: what decoys are worth
 
     from fawkes_engine.engine import Engine
     from fawkes_engine import evaluation, EngineSettings
@@ -16,7 +17,8 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
     result = evaluation.evaluate(publication, trackers, split)
     print(*result.recognition, sep="\n")
 
-`fawkesd evaluate` does this. Unlike the engine this package reads folders; it never touches a user's targets.
+`fawkesd evaluate` does this. `evaluation.studies` measures what beats the cloaks. Unlike the engine this package reads
+folders; it never touches a user's targets.
 """
 
 from fawkes_engine.evaluation.heads import HEADS, check_heads

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fawkes_engine.canvas import in_srgb, region_of, to_tensor
+from fawkes_engine.canvas import blocks_around, in_srgb, region_of, to_tensor
 from fawkes_engine.encoder import as_written, encode
 from fawkes_engine.evaluation.publishing import Published
 from fawkes_engine.faces import Box, Pixels
@@ -20,7 +20,6 @@ from fawkes_engine.visibility import at_least_a_window, mean_dssim
 
 _ROUNDS = 14  # of bisection
 _STRONGEST = 64.0  # standard deviation, levels of 255
-_BLOCK = 8  # JPEG's block side
 
 
 def noisy(original: bytes, published: Published, seed: int) -> bytes:
@@ -37,22 +36,14 @@ def noisy(original: bytes, published: Published, seed: int) -> bytes:
     return encode(photo, pixels, quality)
 
 
-@torch.no_grad()
-def region_dssim(before: Photo, after: Pixels, box: Box) -> float:
-    """Return the DSSIM at native size of the region of a face; after: (H, W, 3) uint8, as decoded."""
-    x0, y0, x1, y1 = region_of(box, after)
-    return _dssim(before, before.pixels[y0:y1, x0:x1], after[y0:y1, x0:x1])
-
-
 def _add_noise(
     photo: Photo, pixels: Pixels, box: Box, dssim: float, quality: int, random: np.random.Generator
 ) -> None:
     """Add noise to a face's region of the pixels, in place."""
-    x0, y0, x1, y1 = region_of(box, pixels)
-    # only whole blocks around the face are encoded: at 4:4:4 each block of a JPEG stands for itself
-    left, top = x0 // _BLOCK * _BLOCK, y0 // _BLOCK * _BLOCK
-    piece = pixels[top : -(-y1 // _BLOCK) * _BLOCK, left : -(-x1 // _BLOCK) * _BLOCK]
-    inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    x0, y0, x1, y1 = region = region_of(box, pixels)
+    rows, columns = blocks_around(region, pixels)
+    piece = pixels[rows, columns]
+    inside = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
     noise = random.standard_normal((y1 - y0, x1 - x0, 1 if photo.grey else 3), np.float32)
     clean = photo.pixels[y0:y1, x0:x1]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 _RESAMPLES = 2000
+_Z = 1.96  # of a normal distribution, 95 % are inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of photos, 0..1, with its 95 % interval over people."""
+    """A share of photos, 0..1, with its 95 % interval: over people, or over the photos of one person."""
 
     share: float
     low: float
@@ -49,7 +52,25 @@ def rate(people: Sequence[Outcome], seed: int) -> Rate:
     """Return the share of photos given the right name; the interval is a bootstrap over people, not photos."""
     recognised = np.array([o.recognised for o in people])
     tried = np.array([o.tried for o in people])
-    drawn = np.random.default_rng(seed).integers(len(people), size=(_RESAMPLES, len(people)))
-    shares = recognised[drawn].sum(axis=1) / tried[drawn].sum(axis=1)
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return Rate(float(recognised.sum() / tried.sum()), float(low), float(high))
+    return bootstrap(len(people), lambda drawn: float(recognised[drawn].sum() / tried[drawn].sum()), seed)
+
+
+def bootstrap(people: int, statistic: Callable[[npt.NDArray[np.int64]], float], seed: int) -> Rate:
+    """Return a statistic of everybody, with its interval over people drawn anew, with replacement.
+
+    statistic: indices of people (P,), 0 to people - 1 -> a share.
+    """
+    drawn = np.random.default_rng(seed).integers(people, size=(_RESAMPLES, people))
+    low, high = np.percentile([statistic(some) for some in drawn], [2.5, 97.5])
+    return Rate(statistic(np.arange(people)), float(low), float(high))
+
+
+def rate_of_one(recognised: int, tried: int) -> Rate:
+    """Return the share of one person's photos; Wilson's interval (1927), which holds for few photos and at 0 and 1.
+
+    It takes the photos for independent draws, which those of one occasion are not.
+    """
+    share, z2 = recognised / tried, _Z**2
+    middle = (share + z2 / (2 * tried)) / (1 + z2 / tried)
+    half = _Z * math.sqrt(share * (1 - share) / tried + z2 / (4 * tried**2)) / (1 + z2 / tried)
+    return Rate(share, max(0.0, middle - half), min(1.0, middle + half))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,22 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from fawkes_engine.canvas import to_tensor
-from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
+from fawkes_engine.faces import Face, Pixels, Similarity
 from fawkes_engine.types import EvaluationError
 from fawkes_engine.views import sample_chips
 
 Points = npt.NDArray[np.float64]
 
 _BATCH_CHIPS = 32
+
+
+class Detector(Protocol):
+    """What finds faces. name: another one where others may be found."""
+
+    name: str
+
+    def detect(self, pixels: Pixels) -> Sequence[Face]:
+        """Find the faces of a photo (H, W, 3) uint8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class Crop:
     points: Callable[[Points], Points] = all_five
 
 
-def look(photos: Iterable[tuple[str, bytes]], detector: FaceDetector) -> list[Sighting]:
+def look(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighting]:
     """Find the face nearest the middle of each photo, given as person and file.
 
     Raises:

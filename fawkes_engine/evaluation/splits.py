@@ -48,9 +48,17 @@ class Split:
 
 
 def draw(
-    data: Path, *, people: int | None = None, cloaked: int = 10, tested: int = 10, seed: int = 0
+    data: Path,
+    *,
+    people: int | None = None,
+    cloaked: int = 10,
+    tested: int = 10,
+    seed: int = 0,
+    other_people: int | None = OTHER_PEOPLE,
 ) -> Split:
     """Draw a split; people: only the first so many users, in the order of names.
+
+    other_people: at most, None for all there are; fewer are the first ones of more.
 
     Raises:
         EvaluationError: a folder is missing or empty, or a user has too few photos.
@@ -65,7 +73,9 @@ def draw(
                 "add some, take the person out, or ask for fewer (--cloaked, --tested)"
             )
         users.append(User(folder.name, tuple(photos[:cloaked]), tuple(photos[cloaked : cloaked + tested])))
-    others = tuple(photo for person in _other_people(data, seed) for photo in photos_of(person))
+    others = tuple(
+        photo for person in _other_people(data, seed)[:other_people] for photo in photos_of(person)
+    )
     if not others:
         raise EvaluationError(
             f"{data / 'others'} has nobody left whom a tracker could know besides the users"
@@ -99,11 +109,20 @@ def shuffled(photos: Iterable[Path], seed: int) -> list[Path]:
     return ordered
 
 
+def unused_people(data: Path, seed: int) -> list[Path]:
+    """Return people, in random order, who are neither users nor known to a tracker, nor in the target pool."""
+    return _no_users(data, seed)[OTHER_PEOPLE:]
+
+
 def _other_people(data: Path, seed: int) -> list[Path]:
+    return _no_users(data, seed)[:OTHER_PEOPLE]
+
+
+def _no_users(data: Path, seed: int) -> list[Path]:
     """Draw people who are no users and whom the target pool was not built from."""
     users = {person.name for person in _people(data / "users")}
     unused = _without_other_sets(data / "others")[1::2]
-    return shuffled([p for p in unused if p.name not in users], seed)[:OTHER_PEOPLE]
+    return shuffled([p for p in unused if p.name not in users], seed)
 
 
 def _without_other_sets(others: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ from fawkes_engine import extractors
 from fawkes_engine.evaluation import onnx
 from fawkes_engine.evaluation.heads import Labelled, Vectors, unit
 from fawkes_engine.evaluation.sightings import Crop, Sighting, batches
+from fawkes_engine.targets import Pool
 from fawkes_engine.types import EngineError, EvaluationError, WeightsError
 
 _ONNX = "onnx:"
-_MEAN = np.zeros((), np.float32)  # heads centre by the tracker's own gallery, not by the engine's pool
+_NO_MEAN = np.zeros((), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,13 @@ class Tracker:
         return Labelled(tuple(s.person for s in found), unit(np.concatenate(vectors)))
 
 
-def load(specification: str, device: torch.device) -> Tracker:
+def load(
+    specification: str, device: torch.device, *, pool: Pool | None = None, models_dir: Path | None = None
+) -> Tracker:
     """Load a tracker's recogniser.
+
+    pool: an extractor's embeddings are centred as the pool's are, to be compared with those; by default nothing is
+    centred, since heads do it by the tracker's own gallery. models_dir: of the fetched weights, None = the usual one.
 
     Raises:
         EvaluationError: a specification of neither kind, or a file that cannot be used.
@@ -62,7 +69,8 @@ def load(specification: str, device: torch.device) -> Tracker:
     if specification.startswith(_ONNX):
         return _onnx(specification.removeprefix(_ONNX))
     try:
-        extractor = extractors.load(specification, _MEAN, device)
+        mean = pool.mean(specification) if pool else _NO_MEAN
+        extractor = extractors.load(specification, mean, device, models_dir)
     except WeightsError:
         raise
     except EngineError as error:

@@ -70,6 +70,7 @@ class Contest:
             extractors=tuple(args.extractors),
             budget=MODES[args.mode].budget,
             steps=MODES[args.mode].steps,
+            second_turns=MODES[args.mode].second_turns,
             device="cpu",
             threads=torch.get_num_threads(),
         )

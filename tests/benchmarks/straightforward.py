@@ -87,7 +87,7 @@ def cloak(
             moved = jittered(onto[e.name], e.chip_px, generator)
             embedding = p.embed(_chip(p, seen, moved))[0]
             pull, push = 1 - embedding @ targets[e.name], embedding @ own[e.name]
-            loss = loss + (engine.TARGET_WEIGHT * pull + engine.OWN_WEIGHT * push) / len(plain)
+            loss = loss + (engine.CLOAK.target_weight * pull + engine.CLOAK.own_weight * push) / len(plain)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -1,0 +1,138 @@
+"""Decoys: photos of somebody else whose face is moved toward a user's own, for a second, "Sybil", account.
+
+A tracker that has clean photos of a user next to the cloaked ones finds new photos of the user near the clean ones.
+Decoys stand there under another name (Shan et al. 2020, section 7). It is the cloak's own loop with another aim.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fawkes_engine import verify
+from fawkes_engine.cloak import Aim
+from fawkes_engine.engine import Engine, every_face, groups, or_refusal
+from fawkes_engine.extractors import KNOWN_BY
+from fawkes_engine.people import SAME_PERSON_COSINE, most_frequent
+from fawkes_engine.types import Decoy, MetadataPolicy, NoDecoy, NoFace, Refusal, Request
+from fawkes_engine.work import Goal, Work
+
+DECOY = Aim(target_weight=2.0, own_weight=0.0, near_target=0.95, away_from_own=1.0)
+# whatever a photo tells besides its picture could tie the second account to the first
+_NO_METADATA = MetadataPolicy(all=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A user's clean face. vectors: extractor -> (n, D), unit embeddings, one of each photo that shows the user."""
+
+    user: str
+    vectors: Mapping[str, Tensor]
+
+    @property
+    def photos(self) -> int:
+        """How many photos showed the user."""
+        return len(next(iter(self.vectors.values())))
+
+    def mean(self) -> Goal:
+        """The middle of them, nearer to a photo never seen than most of them are."""
+        return Goal(self.user, {name: F.normalize(v.mean(dim=0), dim=0) for name, v in self.vectors.items()})
+
+
+class DecoyEngine(Engine):
+    """Makes decoys; settings and targets as of `Engine`. It adds nobody to the targets."""
+
+    def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
+        """Learn a user's clean face from photos, of which some may show others or nobody, or be of no use.
+
+        It is the face the user is known by; of a user not known yet, the one that most of the photos show.
+
+        Raises:
+            NoFace: none shows the user.
+        """
+        seen: list[dict[str, Tensor]] = []
+        for data in photos:
+            work = or_refusal(self._open, Request(data, user))
+            if isinstance(work, Refusal):
+                continue
+            faces = list(range(len(work.faces)))
+            if self._people.target(user):
+                faces = [i for i in faces if self._people.know(_known_by(work, i)) == user]
+            seen += [{name: rows[i] for name, rows in work.own.items()} for i in faces[:1]]
+        if not seen:
+            raise NoFace(f"none of the photos shows {user}; give others, or fewer that show somebody else")
+        rows = {name: torch.stack([face[name] for face in seen]) for name in seen[0]}
+        theirs = torch.from_numpy(most_frequent({KNOWN_BY: rows[KNOWN_BY].cpu().numpy()}))
+        return Likeness(user, {name: vectors[theirs] for name, vectors in rows.items()})
+
+    def decoys(
+        self,
+        photos: Sequence[bytes],
+        like: Likeness,
+    ) -> list[Decoy | Refusal]:
+        """Move the one face of each photo toward a user's; one result per photo, in order.
+
+        A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.
+        """
+        decoy = partial(self._decoy, goal=like.mean())
+        requests = [Request(photo, like.user, metadata=_NO_METADATA) for photo in photos]
+        results: list[Decoy | Refusal] = []
+        for group in groups(requests):
+            started = time.perf_counter()
+            opened = [or_refusal(decoy, request) for request in group]
+            works = [work for work in opened if isinstance(work, Work)]
+            self._cloak(every_face(works), self._ensemble.turns, DECOY, self._settings.steps, _no_sign)
+            seconds = (time.perf_counter() - started) / max(1, len(works))
+            finish = partial(self._finished_decoy, seconds=seconds)
+            results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+        return results
+
+    def _decoy(self, request: Request, goal: Goal) -> Work:
+        work = self._open(request)
+        if len(work.faces) != 1:
+            raise NoDecoy(f"it shows {len(work.faces)} faces; a decoy shows one person")
+        if float(work.own[KNOWN_BY][0] @ goal.vectors[KNOWN_BY]) >= SAME_PERSON_COSINE:
+            raise NoDecoy(f"it shows {goal.identity}; a decoy shows somebody else")
+        return replace(work, people=[goal.identity], goals=[goal])
+
+    def _finished_decoy(self, work: Work, *, seconds: float) -> Decoy:
+        started = time.perf_counter()
+        written = work.write()
+        embed = partial(self._ensemble.embed, colour=work.photo.colour)
+        embedded = verify.measure(work, written, self._detector.detect(written.pixels), embed, _nearer)
+        return Decoy(
+            data=written.data,
+            suffix=work.photo.suffix,
+            face=self._report(work, written, embedded, 0),
+            cosine_before=_likenesses(work, work.own),
+            seconds=seconds + time.perf_counter() - started,
+        )
+
+
+def _no_sign() -> None:
+    """Tell nobody of the optimiser's steps."""
+
+
+def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
+    """Raise NoDecoy if to any recogniser the face is no nearer to the user than it was."""
+    before = _likenesses(work, work.own)
+    for after in (_likenesses(work, embedded) for embedded in embeddings):
+        for name in after:
+            if not after[name] > before[name]:
+                raise NoDecoy(f"to {name} it looks no more like {work.goals[0].identity} than before")
+
+
+def _likenesses(work: Work, embedded: Mapping[str, Tensor]) -> dict[str, float]:
+    goal = work.goals[0].vectors
+    return {n: float(rows[0] @ goal[n]) for n, rows in embedded.items() if n in goal}
+
+
+def _known_by(work: Work, index: int) -> dict[str, np.ndarray]:
+    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}

@@ -1,0 +1,188 @@
+"""How often trackers would name one user on photos of the user's own, after they learned what the user published.
+
+The tracker knows the published photos under the user's name, and some other people. It is asked who is on clean photos
+of the user, in FOLDS parts: what was published of a photo that is asked about is not learned. The control learned the
+clean photos themselves, those of the other parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fawkes_engine.evaluation.heads import HEADS, Labelled
+from fawkes_engine.evaluation.rates import Rate, rate_of_one
+from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.splits import photos_below
+from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.extractors import KNOWN_BY
+from fawkes_engine.faces import FaceDetector
+from fawkes_engine.people import SAME_PERSON_COSINE
+from fawkes_engine.targets import Pool
+from fawkes_engine.types import EvaluationError
+
+FOLDS = 5
+PUBLISHED, CLEAN, WITHOUT_LEAKS = (
+    "what was published",
+    "the clean photos",
+    "what was published, less the leaks",
+)
+_USER = "~the user"  # no name of a person in a gallery
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPhoto:
+    """A photo of the user; the face nearest the middle is taken for the user's.
+
+    name: by which it is told. of: name of the clean photo that it was made of, where that is known.
+    """
+
+    name: str
+    data: bytes
+    of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """How often one tracker named the user. head: key of HEADS. learned: PUBLISHED, CLEAN or WITHOUT_LEAKS."""
+
+    tracker: str
+    head: str
+    learned: str
+    recognised: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """All that was measured.
+
+    published, clean: names of the photos in which a face was found. faceless: of those in which none was.
+    leaked: published photos that look like the user to KNOWN_BY. named: how many trackers name the user on a clean
+    photo by the nearest of what was published. other_people: whom each tracker knew besides.
+    """
+
+    published: list[str]
+    clean: list[str]
+    faceless: list[str]
+    leaked: list[str]
+    named: dict[str, int]
+    other_people: dict[str, int]
+    rows: list[AuditRow]
+
+
+def audit(
+    published: Sequence[OwnPhoto],
+    clean: Sequence[OwnPhoto],
+    trackers: Sequence[Tracker],
+    *,
+    gallery: Path | None = None,
+    on_step: Callable[[str], None] = lambda doing: None,
+) -> Audit:
+    """Judge what one user published.
+
+    trackers: KNOWN_BY among them, loaded with the pool. gallery: folder of other people, <person>/<photos>; without it
+    trackers know the identities of the pool, and those the pool has no embeddings for cannot be used.
+
+    Raises:
+        EvaluationError: no face in what was published, or in fewer than two clean photos; a tracker without gallery.
+    """
+    strangers = None if gallery else Pool.load().vectors
+    for tracker in trackers:
+        if strangers is not None and tracker.name not in strangers:
+            raise EvaluationError(
+                f"{tracker.name} needs other people to choose from, and none are bundled for it: name a folder "
+                "of photos of others, a folder for each person, with --gallery"
+            )
+    detector = FaceDetector(trackers[0].device)
+    on_step("finding the faces")
+    seen = {name: _seen(photos, detector) for name, photos in (("published", published), ("clean", clean))}
+    shown, asked = ([s for s in found if s.landmarks is not None] for found in seen.values())
+    if not shown or len(asked) < 2:
+        raise EvaluationError(
+            f"a face was found in {len(shown)} published and {len(asked)} clean photos; at least 1 and 2 are needed"
+        )
+    others = (
+        look([(p.parent.name, p.read_bytes()) for p in photos_below(gallery)], detector) if gallery else []
+    )
+    made_of = {photo.name: photo.of for photo in published}
+    described = {}
+    for tracker in trackers:
+        on_step(f"recognising: {tracker.name}")
+        known = Labelled(_pool_names(), strangers[tracker.name]) if strangers else tracker.describe(others)
+        described[tracker.name] = _Described(known, tracker.describe(shown), tracker.describe(asked), made_of)
+    leaked = described[KNOWN_BY].leaked()
+    rows, named = _judged(described, leaked)
+    return Audit(
+        published=[s.person for s in shown],
+        clean=[s.person for s in asked],
+        faceless=[s.person for found in seen.values() for s in found if s.landmarks is None],
+        leaked=leaked,
+        named=named,
+        other_people={name: len(set(one.others.names)) for name, one in described.items()},
+        rows=rows,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """One tracker's embeddings: of other people, and of the user's photos, labelled with the photos' names."""
+
+    others: Labelled
+    published: Labelled
+    clean: Labelled
+    made_of: Mapping[str, str | None]
+
+    def leaked(self) -> list[str]:
+        """Published photos that this tracker takes for one person with a clean one."""
+        likeness = (self.published.vectors @ self.clean.vectors.T).max(axis=1)
+        return [
+            name
+            for name, cosine in zip(self.published.names, likeness, strict=True)
+            if cosine >= SAME_PERSON_COSINE
+        ]
+
+    def hits(self, head: str, learned: str, leaked: Sequence[str]) -> dict[str, bool]:
+        """Whether the user is named on each clean photo."""
+        names = self.clean.names
+        hits: dict[str, bool] = {}
+        for part in range(min(FOLDS, len(names))):
+            asked = names[part::FOLDS]
+            if learned == CLEAN:
+                own = _without(self.clean, asked)
+            else:
+                made = [name for name in self.published.names if self.made_of[name] in asked]
+                own = _without(self.published, [*made, *(leaked if learned == WITHOUT_LEAKS else ())])
+            gallery = Labelled.joined([self.others, replace(own, names=(_USER,) * len(own.names))])
+            named = HEADS[head](gallery, self.clean.vectors[part::FOLDS])
+            hits |= {photo: name == _USER for photo, name in zip(asked, named, strict=True)}
+        return hits
+
+
+def _judged(described: Mapping[str, _Described], leaked: list[str]) -> tuple[list[AuditRow], dict[str, int]]:
+    rows = []
+    named = dict.fromkeys(described[KNOWN_BY].clean.names, 0)
+    for tracker, one in described.items():
+        for learned in (CLEAN, PUBLISHED, *([WITHOUT_LEAKS] if leaked else ())):
+            for head in HEADS:
+                hits = one.hits(head, learned, leaked)
+                rows.append(AuditRow(tracker, head, learned, rate_of_one(sum(hits.values()), len(hits))))
+                if (head, learned) == ("nearest", PUBLISHED):
+                    named = {photo: count + hits[photo] for photo, count in named.items()}
+    return rows, named
+
+
+def _seen(photos: Sequence[OwnPhoto], detector: FaceDetector) -> list[Sighting]:
+    """Find the faces; a sighting's person is the photo's name."""
+    return look([(photo.name, photo.data) for photo in photos], detector)
+
+
+def _pool_names() -> tuple[str, ...]:
+    return Pool.load().identities
+
+
+def _without(faces: Labelled, names: Sequence[str]) -> Labelled:
+    kept = np.array([name not in names for name in faces.names], bool)
+    return Labelled(tuple(np.array(faces.names)[kept].tolist()), faces.vectors[kept])

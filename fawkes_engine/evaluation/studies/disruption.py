@@ -1,0 +1,56 @@
+"""What a tracker gains by working on the photos before it learns from them, or by aligning faces in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fawkes_engine.evaluation.disturb import DISRUPTIONS
+from fawkes_engine.evaluation.rates import Rate
+from fawkes_engine.evaluation.sightings import Detector
+from fawkes_engine.evaluation.studies.gallery import first_photos
+from fawkes_engine.evaluation.studies.hog import HogDetector
+from fawkes_engine.evaluation.studies.material import Material, Photo, recognised
+from fawkes_engine.evaluation.studies.result import Row, Study, Table
+from fawkes_engine.evaluation.trackers import Tracker
+
+PHOTOS = 5  # of each user: half of them tell as much, and each is worked on once per disruption
+_NOTHING = "nothing"
+_OTHER_DETECTOR = "aligned by dlib's HOG and landmarks"
+
+
+def disruption(material: Material) -> Study:
+    """Measure recognition after each of DISRUPTIONS of the users' photos, and with another detector for all photos."""
+    piles = {
+        learned: [photo for photo in photos if photo.name in first_photos(photos, PHOTOS)]
+        for learned, photos in material.learned.items()
+    }
+    rows = []
+    for tracker in material.trackers:
+        for doing in (_NOTHING, *DISRUPTIONS, _OTHER_DETECTOR):
+            rates = tuple(_rate(material, tracker, photos, doing) for photos in piles.values())
+            rows.append(Row((tracker.name, doing), rates))
+    return Study(
+        title="Disruption by the tracker",
+        method=f"The tracker works on the users' photos ({PHOTOS} of each) before it learns from them; those of other "
+        "people and those asked about stay as they are, but for the other detector, which is used on all.",
+        seed=material.seed,
+        people=tuple(material.users),
+        tables=(Table("Recognised", ("tracker (nearest photo)", "what it does"), tuple(piles), tuple(rows)),),
+    )
+
+
+def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], doing: str) -> Rate:
+    detector: Detector | None = None
+    if doing in DISRUPTIONS:
+        photos = _worked_on(photos, doing)
+    elif doing == _OTHER_DETECTOR:
+        detector = HogDetector()
+    others, asked = (
+        material.faces(tracker, pile, detector).labelled for pile in (material.others, material.tested)
+    )
+    gallery = [others, material.faces(tracker, photos, detector).labelled]
+    return recognised(gallery, asked, seed=material.seed)
+
+
+def _worked_on(photos: Sequence[Photo], doing: str) -> list[Photo]:
+    return [Photo(photo.name, DISRUPTIONS[doing](photo.data)) for photo in photos]

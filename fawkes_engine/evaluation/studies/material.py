@@ -1,0 +1,199 @@
+"""What all studies share: the photos of a split, what was published of them, and what each tracker sees in them.
+
+A photo is known by "person/name" of its original, whatever was done to it: so a cloaked photo and its original pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fawkes_engine.evaluation.heads import HEADS, Labelled, Vectors
+from fawkes_engine.evaluation.publishing import Publication, key
+from fawkes_engine.evaluation.rates import Rate, outcomes, rate
+from fawkes_engine.evaluation.sightings import Detector, Sighting, look
+from fawkes_engine.evaluation.splits import OTHER_PEOPLE, Split
+from fawkes_engine.evaluation.studies.cache import Cache
+from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.faces import FaceDetector
+from fawkes_engine.types import MODES, EvaluationError
+
+ORIGINALS = "as they were"
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo as somebody has it. name: "person/name" of its original."""
+
+    name: str
+    data: bytes
+
+    @property
+    def person(self) -> str:
+        """Whose photo it is."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Photos as one tracker describes them. photos: names of the K that show a face. vectors: (K, D), of length 1."""
+
+    photos: tuple[str, ...]
+    vectors: Vectors
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Whose each is."""
+        return tuple(photo.partition("/")[0] for photo in self.photos)
+
+    @property
+    def labelled(self) -> Labelled:
+        """The same, as heads take it."""
+        return Labelled(self.people, self.vectors)
+
+    def of(self, photos: Collection[str]) -> Faces:
+        """Return those of the named photos."""
+        chosen = [i for i, photo in enumerate(self.photos) if photo in photos]
+        return Faces(tuple(self.photos[i] for i in chosen), self.vectors[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Photos, trackers, and where what was computed is kept.
+
+    cloaked: mode -> what was published in it. originals, tested: of the users. others: of the OTHER_PEOPLE people a
+    tracker knows besides; more_others: of all further ones there are. on_step: told what begins.
+    """
+
+    seed: int
+    cloaked: Mapping[str, Sequence[Photo]]
+    originals: Sequence[Photo]
+    tested: Sequence[Photo]
+    others: Sequence[Photo]
+    more_others: Sequence[Photo]
+    trackers: Sequence[Tracker]
+    detector: Detector
+    cache: Cache
+    on_step: Callable[[str], None]
+
+    @property
+    def users(self) -> list[str]:
+        """The people to protect, in the order of their names."""
+        return people_of(self.tested)
+
+    @property
+    def learned(self) -> dict[str, Sequence[Photo]]:
+        """What a tracker may learn the users from: their photos as they were, or as published in each mode."""
+        return {ORIGINALS: self.originals, **self.cloaked}
+
+    def sightings(self, photos: Sequence[Photo], detector: Detector | None = None) -> list[Sighting]:
+        """Find the face of each photo. Raises EvaluationError: a photo cannot be read."""
+        finder = detector or self.detector
+
+        def landmarks() -> Vectors:
+            self.on_step(f"finding {len(photos)} faces by {finder.name}")
+            seen = look([(photo.person, photo.data) for photo in photos], finder)
+            missing = np.full((5, 2), np.nan)
+            return np.array([missing if s.landmarks is None else s.landmarks for s in seen])
+
+        found = self.cache.array(["landmarks", finder.name, *_digests(photos)], landmarks)
+        return [
+            Sighting(photo.person, photo.data, None if np.isnan(points).any() else points)
+            for photo, points in zip(photos, found, strict=True)
+        ]
+
+    def faces(self, tracker: Tracker, photos: Sequence[Photo], detector: Detector | None = None) -> Faces:
+        """Describe the faces of photos, each photo's once and for all. Raises EvaluationError."""
+        seen = self.sightings(photos, detector)
+
+        def vectors() -> Vectors:
+            self.on_step(f"describing {len(photos)} faces by {tracker.name}")
+            return tracker.describe(seen).vectors
+
+        model = (tracker.name, tracker.input, tracker.sha256 or "", (detector or self.detector).name)
+        described = self.cache.array(["vectors", *model, *_digests(photos)], vectors)
+        shown = (p.name for p, s in zip(photos, seen, strict=True) if s.landmarks is not None)
+        return Faces(tuple(shown), described)
+
+
+def gather(
+    publications: Sequence[Publication],
+    split: Split,
+    trackers: Sequence[Tracker],
+    *,
+    cache: Path,
+    on_step: Callable[[str], None] = lambda doing: None,
+) -> Material:
+    """Put together what studies need; split: drawn with all other people there are.
+
+    Raises:
+        EvaluationError: no tracker or publication, two of one mode, or one that is not of this split's photos.
+        OSError: the folder of the cache cannot be made.
+    """
+    if not trackers or not publications:
+        raise EvaluationError("a study needs at least one tracker and one publication")
+    cloaked: dict[str, Sequence[Photo]] = {}
+    for publication in publications:
+        mode = mode_of(publication)
+        if mode in cloaked:
+            raise EvaluationError(f"two publications are of mode {mode}; name one of each mode")
+        part = publication.of(split.cloaked)
+        cloaked[mode] = [Photo(one.photo, one.data) for one in part.published]
+    others = _read(split.others)
+    known = set(people_of(others)[:OTHER_PEOPLE])
+    return Material(
+        seed=split.seed,
+        cloaked=cloaked,
+        originals=_read(split.cloaked),
+        tested=_read(split.tested),
+        others=[photo for photo in others if photo.person in known],
+        more_others=[photo for photo in others if photo.person not in known],
+        trackers=trackers,
+        detector=FaceDetector(trackers[0].device),
+        cache=Cache(cache),
+        on_step=on_step,
+    )
+
+
+def mode_of(publication: Publication) -> str:
+    """Return the name of the mode whose budget and steps the engine had, or its DSSIM if there is none."""
+    budget, steps = publication.settings.get("budget"), publication.settings.get("steps")
+    for name, mode in MODES.items():
+        limits = {field: getattr(mode.budget, field) for field in mode.budget.__slots__}
+        if (budget, steps) == (limits, mode.steps):
+            return name
+    return f"DSSIM {budget['dssim']}" if isinstance(budget, dict) else publication.fingerprint
+
+
+def recognised(gallery: Iterable[Labelled], asked: Labelled, *, head: str = "nearest", seed: int) -> Rate:
+    """Return how often the users are named right by a tracker that learned a gallery."""
+    named = HEADS[head](Labelled.joined(gallery), asked.vectors)
+    return rate(outcomes(asked.names, named), seed)
+
+
+def folds(people: Sequence[str], count: int) -> list[list[str]]:
+    """Return so many parts of people, as equal as can be; each is held out once while the others teach.
+
+    Raises:
+        EvaluationError: fewer people than parts.
+    """
+    if len(people) < count:
+        raise EvaluationError(f"{count} people are needed at least to hold some of them out; add users")
+    return [list(people[i::count]) for i in range(count)]
+
+
+def people_of(photos: Iterable[Photo]) -> list[str]:
+    """Return the people of photos, each once, in the order in which they come."""
+    return list(dict.fromkeys(photo.person for photo in photos))
+
+
+def _read(paths: Iterable[Path]) -> list[Photo]:
+    return [Photo(key(path), path.read_bytes()) for path in paths]
+
+
+def _digests(photos: Sequence[Photo]) -> list[str]:
+    return [hashlib.sha256(photo.data).hexdigest() for photo in photos]

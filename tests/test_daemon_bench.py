@@ -1,0 +1,166 @@
+"""The command `bench`: with the real engine what it measures, without one which photos it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Home
+from engine_pictures import encoded, portrait
+from faulty import FACTORY, Counter
+from PIL import Image
+from twins import Deed, make_photo
+
+from daemon import benchphotos, showbench
+from daemon.bench import Bench, Measured
+from daemon.cli import run_command
+from daemon.errors import InputError
+from daemon.exits import Exit
+from daemon.service import once
+from fawkes_engine import HeicAs, ModeName
+
+
+def on_one_thread(home: Home) -> Path:
+    """The configuration's file; tests share their cores with others."""
+    engine = home.settings.engine.model_copy(update={"threads": 1})
+    path = home.write_config()
+    path.write_text(home.settings.model_copy(update={"engine": engine}).model_dump_json())
+    return path
+
+
+def everything_below(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_mode_is_measured_and_nothing_is_left_behind(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "me.jpg").write_bytes(encoded(portrait(), "JPEG"))
+    config = on_one_thread(home)
+    before = everything_below(tmp_path)
+
+    assert run_command(["bench", "--mode", "quick", "--seconds", "1", "--json", "-c", str(config)]) == 0
+
+    assert everything_below(tmp_path) == before
+    assert not home.state_dir.exists()
+    told = json.loads(capsys.readouterr().out)
+    (quick,) = told["modes"].values()
+    assert list(told["modes"]) == [told["waiting_mode"]] == ["quick"]
+    assert (told["extractors"], told["sample"], told["waiting"]) == (["dlib"], 1, 1)
+    assert told["waiting_s"] == quick["seconds_per_photo"] == quick["first_s"], "there was time for no more"
+    assert (quick["device"], quick["threads"]) == ("cpu", 1)
+    assert (quick["photos"], quick["held"], quick["faces"]) == (1, 0, 1)
+    assert quick["start_s"] > 0
+    assert 100 < quick["rest_mib"] <= quick["peak_mib"] < 4096
+    assert sum(quick["stages"].values()) == pytest.approx(1)
+    assert all(0 < share < 1 for share in quick["stages"].values())
+
+
+def test_photos_without_a_face_measure_nothing_and_it_says_so(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "photos" / "black.png")
+
+    arguments = ("--data", str(tmp_path / "photos"), "--seconds", "1", "-c", str(on_one_thread(home)))
+    assert run_command(["bench", *arguments]) == Exit.NO_INPUT
+    assert "no face could be cloaked in" in (said := capsys.readouterr().err)
+    assert "no face was found" in said
+    assert "with --data" in said
+
+
+def test_the_sample_is_what_waits_newest_first_and_as_the_service_would_ask_for_it(home: Home) -> None:
+    photos = {
+        "published.jpg": make_photo(seed=1),
+        "held.jpg": make_photo(Deed.REFUSE, seed=2),
+        "old.jpg": make_photo(seed=3),
+        "new.jpg": make_photo(seed=4),
+        "clip.mov": b"no photo",
+    }
+    for age, name in enumerate(photos):
+        (home.outbox / name).write_bytes(photos[name])
+        os.utime(home.outbox / name, (age, age))
+        if name == "held.jpg":
+            once(home.settings, Counter(), FACTORY)
+
+    sample = benchphotos.of_outboxes(home.settings)
+
+    assert [one.data for one in sample.photos] == [
+        photos[name] for name in ("new.jpg", "old.jpg", "held.jpg", "published.jpg")
+    ]
+    assert {one.user for one in sample.photos} == {"ada"}
+    assert sample.waiting == 2
+    (user,) = home.settings.users
+    heic = home.settings.model_copy(update={"users": (user.model_copy(update={"heic": "heic"}),)})
+    assert benchphotos.of_outboxes(heic).photos[0].heic is HeicAs.HEIC
+
+
+def test_no_more_photos_are_read_than_the_service_works_on_together(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+    assert len(benchphotos.of_folder(home.outbox, 3).photos) == 3
+    monkeypatch.setattr("daemon.benchphotos._SAMPLE_BYTES", 2 * len(make_photo()) + 200)
+    assert len(benchphotos.of_folder(home.outbox, 3).photos) == 2
+    assert benchphotos.of_folder(home.outbox, 3).waiting == 5
+
+
+def test_without_photos_it_says_what_to_do(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file.txt").write_text("")
+    for place, complaint in {
+        home.outbox: f"there is no photo in {home.outbox}; name a folder of photos with --data",
+        tmp_path / "file.txt": f"{tmp_path}/file.txt is no folder; name a folder of photos with --data",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            benchphotos.of_folder(place, 16)
+        assert str(caught.value) == complaint
+    assert run_command(["bench", "-c", str(home.write_config())]) == Exit.NO_INPUT
+    assert f"there is no photo in {home.outbox}; name" in capsys.readouterr().err
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert run_command(["bench"]) == Exit.NO_INPUT
+    assert "no configuration that names an outbox; name a folder" in capsys.readouterr().err
+
+
+MEASURED = Measured(
+    device="cpu",
+    threads=2,
+    start_s=6.25,
+    first_s=3.1,
+    photos=14,
+    held=1,
+    faces=21,
+    seconds_per_photo=2.5,
+    stages={"decode": 0.01, "optimise": 0.9, "other": 0.09},
+    rest_mib=800,
+    peak_mib=1500,
+    peak_gpu_mib=0,
+)
+
+
+def test_the_table_has_a_column_for_each_mode_and_ends_with_the_estimate() -> None:
+    modes: dict[ModeName, Measured] = {"quick": MEASURED, "standard": MEASURED}
+    bench = Bench(("dlib", "sface"), 7, modes, waiting=412, waiting_mode="standard", waiting_s=412 * 2.5)
+    lines = list(showbench.bench_lines(bench, what="photos that wait"))
+
+    assert lines[0] == "dlib+sface on cpu, 2 threads; 7 different photo(s)"
+    assert [line.split() for line in lines[1:6]] == [
+        ["quick", "standard"],
+        ["seconds", "per", "photo,", "together", "2.50", "2.50"],
+        ["photos", "/", "held", "/", "faces", *["14", "/", "1", "/", "21"] * 2],
+        ["faces", "per", "second", "0.60", "0.60"],
+        ["the", "first", "photo,", "alone,", "s", "3.1", "3.1"],
+    ]
+    assert [line.split() for line in lines[-4:-1]] == [
+        ["decode", "1%", "1%"],
+        ["optimise", "90%", "90%"],
+        ["other", "9%", "9%"],
+    ]
+    assert lines[-1] == "412 photos that wait: about 17 min (standard)"
+    assert len({len(line) for line in lines[1:-1]}) == 1, "the columns stand below one another"
+    assert not any("graphics" in line for line in lines)
