@@ -1,0 +1,97 @@
+"""Whether targets that are spread hinder linking a user's cloaked photos, and what that costs in protection.
+
+    python -m tests.benchmarks.diversity --data DIR/faces --tracker dlib --tracker onnx:FILE
+
+The same photos of a few people are cloaked with the one target per user that the engine keeps, with another identity of
+the pool for each photo, and with none, away from the own face only. Linked: how often the nearest other cloaked photo
+is of the same user (by vectors centred by other people's). Recognised: as `fawkesd evaluate` counts it, nearest photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fawkes_engine import EngineSettings, evaluation
+from fawkes_engine.engine import Engine
+from fawkes_engine.evaluation.heads import HEADS, Labelled, unit
+from fawkes_engine.evaluation.rates import outcomes, rate
+from fawkes_engine.evaluation.sightings import look
+from fawkes_engine.evaluation.studies.linkage import nearest_is_own
+from fawkes_engine.evaluation.studies.material import Faces
+from fawkes_engine.faces import FaceDetector
+from fawkes_engine.targets import Pool
+from fawkes_engine.work import Goal, Work
+
+CPU = torch.device("cpu")
+
+
+class Spread(Engine):
+    """Gives each photo an identity of its own."""
+
+    def _identified(self, work: Work) -> Work:
+        pool, draw = Pool.load(), random.Random(work.request.data)
+        return replace(super()._identified(work), goals=[_any_of(pool, draw) for _ in work.faces])
+
+
+class Targetless(Engine):
+    """Only pushes away from the own face."""
+
+    def _identified(self, work: Work) -> Work:
+        return replace(super()._identified(work), goals=[Goal("nobody", {}) for _ in work.faces])
+
+
+def main() -> None:
+    """Measure, and print a line of a Markdown table for each kind of target and each tracker."""
+    args = _arguments()
+    split = evaluation.draw(args.data, people=args.people, cloaked=args.photos, tested=10, seed=0)
+    trackers = evaluation.load_trackers(args.tracker, CPU)
+    detector = FaceDetector(CPU)
+    others, tested = (
+        look([(photo.parent.name, photo.read_bytes()) for photo in photos], detector)
+        for photos in (split.others, split.tested)
+    )
+    described = {t.name: (t.describe(others), t.describe(tested)) for t in trackers}
+    print("| target | tracker | linked | recognised |\n|---|---|---|---|", flush=True)
+    for name, kind in (("one per user", Engine), ("one per photo", Spread), ("none", Targetless)):
+        made = evaluation.publish(kind(EngineSettings(), evaluation.MemoryTargets()), split.cloaked)
+        cloaked = look([(p.photo.partition("/")[0], p.data) for p in made.published], detector)
+        for tracker in trackers:
+            known, asked = described[tracker.name]
+            print(
+                f"| {name} | {tracker.name} | {_row(tracker.describe(cloaked), known, asked)} |", flush=True
+            )
+
+
+def _row(cloaked: Labelled, others: Labelled, asked: Labelled) -> str:
+    centred = unit(cloaked.vectors - others.vectors.mean(axis=0))
+    linked = rate(nearest_is_own(Faces(tuple(f"{name}/" for name in cloaked.names), centred)), seed=0)
+    named = HEADS["nearest"](Labelled.joined([others, cloaked]), asked.vectors)
+    return f"{linked} | {rate(outcomes(asked.names, named), seed=0)}"
+
+
+def _any_of(pool: Pool, draw: random.Random) -> Goal:
+    index = draw.randrange(len(pool.identities))
+    vectors = {name: torch.from_numpy(rows[index]) for name, rows in pool.vectors.items()}
+    return Goal(pool.identities[index], vectors)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
+    parser.add_argument(
+        "--tracker", action="append", required=True, help="as of fawkesd evaluate; repeatable"
+    )
+    parser.add_argument("--people", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=6, help="cloaked photos of each")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
