@@ -59,6 +59,21 @@ def test_trackers_know_nobody_of_the_pool_no_user_and_nobody_of_other_test_sets(
     assert not others & {"ada", *IN_OTHER_SETS}
 
 
+def test_a_tracker_knows_as_many_others_as_wanted_and_fewer_are_the_first_of_more(data: Path) -> None:
+    for number in range(820):
+        folder = data / "others" / f"more{number}"
+        folder.mkdir()
+        (folder / "0.jpg").write_bytes(f"{number}".encode())
+    everybody, usual, two = (
+        draw(data, cloaked=4, tested=4, other_people=count).others for count in (None, 400, 2)
+    )
+    assert len({photo.parent for photo in everybody}) > 400
+    assert len({photo.parent for photo in usual}) == 400
+    assert usual == draw(data, cloaked=4, tested=4).others
+    assert two == everybody[: len(two)]
+    assert len({photo.parent for photo in two}) == 2
+
+
 def test_a_user_with_too_few_photos_is_named(data: Path) -> None:
     with pytest.raises(EvaluationError, match="ada has 8 different photos and 9 are needed"):
         draw(data, cloaked=5, tested=4)

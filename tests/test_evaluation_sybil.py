@@ -67,7 +67,7 @@ def test_nobody_poses_whom_the_tracker_or_the_pool_knows(
     with pytest.raises(EvaluationError, match=r"0 photos of people .* ask for fewer --people"):
         sybil.posing(data, split, 1)  # a tracker knows all of these few people
     monkeypatch.setattr("fawkes_engine.evaluation.splits.OTHER_PEOPLE", 1)
-    split = draw(data, people=1, cloaked=2, tested=2)
+    split = draw(data, people=1, cloaked=2, tested=2, other_people=1)
     (photo,) = sybil.posing(data, split, 1)["ada"]
     assert photo.parent in unused_people(data, 0)
     assert photo.parent.name not in {other.parent.name for other in split.others}

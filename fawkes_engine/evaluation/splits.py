@@ -73,9 +73,7 @@ def draw(
                 "add some, take the person out, or ask for fewer (--cloaked, --tested)"
             )
         users.append(User(folder.name, tuple(photos[:cloaked]), tuple(photos[cloaked : cloaked + tested])))
-    others = tuple(
-        photo for person in _other_people(data, seed)[:other_people] for photo in photos_of(person)
-    )
+    others = tuple(photo for person in _no_users(data, seed)[:other_people] for photo in photos_of(person))
     if not others:
         raise EvaluationError(
             f"{data / 'others'} has nobody left whom a tracker could know besides the users"
@@ -112,10 +110,6 @@ def shuffled(photos: Iterable[Path], seed: int) -> list[Path]:
 def unused_people(data: Path, seed: int) -> list[Path]:
     """Return people, in random order, who are neither users nor known to a tracker, nor in the target pool."""
     return _no_users(data, seed)[OTHER_PEOPLE:]
-
-
-def _other_people(data: Path, seed: int) -> list[Path]:
-    return _no_users(data, seed)[:OTHER_PEOPLE]
 
 
 def _no_users(data: Path, seed: int) -> list[Path]:
