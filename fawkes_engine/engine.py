@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -46,6 +46,14 @@ _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Redone:
+    """A photo that failed verification, and the numbers of its faces that are cloaked once more."""
+
+    work: Work
+    faces: tuple[int, ...]
 
 
 class Engine:
@@ -111,7 +119,15 @@ class Engine:
         self._cloak(every_face(works), self._ensemble.turns, CLOAK, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
-        return [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+        results = [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+        failed = {
+            i: (work, result)
+            for i, (work, result) in enumerate(zip(opened, results, strict=True))
+            if isinstance(work, Work) and isinstance(result, NotProtected)
+        }
+        for i, result in zip(failed, self._tried_again(list(failed.values()), seconds, alive), strict=True):
+            results[i] = result
+        return results
 
     def enroll(self, user: str, photos: Sequence[bytes]) -> int:
         """Learn a user's face from photos of the user; the face that most of them show is the user's.
@@ -214,16 +230,11 @@ class Engine:
         )
 
     def _finish(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Protected:
-        """Encode, verify, and try once more and harder where that fails."""
+        """Encode and verify. Raises NotProtected."""
         started = time.perf_counter()
         on_step()
         written, found = self._written(work)
-        try:
-            faces = self._verified(work, written, found)
-        except NotProtected as failure:
-            work = self._again(work, found, failure, on_step)
-            written, found = self._written(work)
-            faces = self._verified(work, written, found)
+        faces = self._verified(work, written, found)
         return Protected(
             data=written.data,
             sha256=hashlib.sha256(written.data).hexdigest(),
@@ -235,22 +246,33 @@ class Engine:
             ),
         )
 
-    def _again(
-        self, work: Work, found: Sequence[Face], failure: NotProtected, on_step: Callable[[], None]
-    ) -> Work:
-        """Cloak once more, harder, and so that those turn who verify: the faces to blame, or all of them."""
-        steps = _SECOND_TRY * self._settings.steps
-        turns = self._ensemble.second_try
+    def _tried_again(
+        self, failed: Sequence[tuple[Work, NotProtected]], seconds: float, on_step: Callable[[], None]
+    ) -> list[Protected | Refusal]:
+        """Cloak photos that failed once more, together and harder, and so that the one who verifies turns more often.
+
+        seconds: that each of them has taken.
+        """
+        started = time.perf_counter()
+        redone = [or_refusal(self._to_redo, one) for one in failed]
+        faces = [(one.work, i) for one in redone if isinstance(one, _Redone) for i in one.faces]
+        self._cloak(faces, self._ensemble.second_try, CLOAK, _SECOND_TRY * self._settings.steps, on_step)
+        seconds += (time.perf_counter() - started) / max(1, len(failed))
+        finish = partial(self._finish, seconds=seconds, on_step=on_step)
+        return [or_refusal(finish, one.work) if isinstance(one, _Redone) else one for one in redone]
+
+    def _to_redo(self, failed: tuple[Work, NotProtected]) -> _Redone:
+        """Return what is to be cloaked once more: the faces to blame, or all of them, and those missed so far."""
+        work, failure = failed
         if failure.faces:
-            self._cloak([(work, i) for i in failure.faces], turns, CLOAK, steps, on_step)
-            return work
+            return _Redone(work, failure.faces)
+        _, found = self._written(work)
         missed = work.not_known(found)
         if missed:  # faces that only the second look finds are cloaked too
             every = [*work.faces, *work.left, *missed]
             with self.stopwatch.stage(Stage.RECOGNISE):
                 work = self._identified(self._work(work.request, work.photo, every))
-        self._cloak(every_face([work]), turns, CLOAK, steps, on_step)
-        return work
+        return _Redone(work, tuple(range(len(work.faces))))
 
     def _written(self, work: Work) -> tuple[Written, Sequence[Face]]:
         """Encode the photo; also returns the faces that are found in the decoded file."""
