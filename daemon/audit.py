@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from daemon import atomic
-from daemon.errors import InputError, OutputExists
+from daemon import atomic, audithtml
+from daemon.auditorder import Order
+from daemon.errors import OutputExists
 from daemon.names import printable
-from daemon.ownphotos import Shared, photos_in, shared_by
-from daemon.settings import EngineConfig, Settings
 from daemon.shelf import read
 
 if TYPE_CHECKING:
     from fawkes_engine.evaluation.audit import Audit, OwnPhoto
-
-AT_MOST = 40  # photos of each kind; their files are held in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to measure. shared: published photos. clean: folder of further photos of the user, None = the originals.
-
-    trackers: besides the engine's recognisers on disk. gallery: folder of other people. html: where the report goes.
-    """
-
-    user: str
-    shared: tuple[Shared, ...]
-    clean: Path | None
-    trackers: tuple[str, ...]
-    gallery: Path | None
-    html: Path | None
-    engine: EngineConfig
-
-    @property
-    def photos(self) -> tuple[list[Path], list[Path]]:
-        """What was published, and the clean photos. Raises InputError if there are too few of either."""
-        originals = [photo.original for photo in self.shared if photo.original]
-        clean = photos_in(self.clean)[:AT_MOST] if self.clean else originals
-        if not self.shared or len(clean) < 2:
-            raise InputError(
-                f"{len(self.shared)} published and {len(clean)} clean photos of {self.user} are at hand, and 1 and 2 "
-                "are needed at least: name folders with --published and --clean"
-            )
-        return [photo.path for photo in self.shared], clean
-
-
-def shared_photos(settings: Settings | None, user: str, published: Path | None) -> tuple[Shared, ...]:
-    """Return the published photos in a folder, or the newest in the user's sync folder.
-
-    Raises InputError for a folder without photos, or where neither is known.
-    """
-    if published:
-        return tuple(Shared(path, None) for path in photos_in(published)[:AT_MOST])
-    theirs = next((person for person in settings.users if person.name == user), None) if settings else None
-    if settings is None or theirs is None:
-        raise InputError(f"no configuration tells where {user}'s photos are published; name --published")
-    return tuple(shared_by(settings, theirs, AT_MOST))
 
 
 def run(order: Order) -> Audit:
@@ -96,8 +51,6 @@ def run(order: Order) -> Audit:
 def write_html(order: Order, found: Audit) -> None:
     """Write the report, if one is wanted. Raises OutputError."""
     if order.html:
-        from daemon import audithtml
-
         atomic.write(order.html, audithtml.page(order, found).encode(), replace=False)
 
 

@@ -13,7 +13,7 @@ from daemon import audittext
 from daemon.names import printable
 
 if TYPE_CHECKING:
-    from daemon.audit import Order
+    from daemon.auditorder import Order
     from fawkes_engine.evaluation.audit import Audit
 
 _THUMBNAIL_PX = 160

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from daemon.names import printable
 
 if TYPE_CHECKING:
-    from daemon.audit import Order
+    from daemon.auditorder import Order
     from fawkes_engine.evaluation.audit import Audit
 
 _FEW = 10  # photos: with fewer an interval is wider than 30 points

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon import audit, audittext, cloak
+from daemon import audit, auditorder, audittext, cloak
 from daemon.clicommon import Config, Json, examples
 from daemon.settings import load_if_any
 
@@ -51,9 +51,9 @@ def audit_user(
 
     A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no other people are bundled for it.
     """
-    order = audit.Order(
+    order = auditorder.Order(
         user=user,
-        shared=audit.shared_photos(load_if_any(config), user, published),
+        shared=auditorder.shared_photos(load_if_any(config), user, published),
         clean=clean,
         trackers=tuple(tracker or ()),
         gallery=gallery,

@@ -1,9 +1,9 @@
 """fawkes_engine: photo bytes in, a `Protected` photo or a typed refusal out.
 
     decode --> detect -> embed ------> whose, target -> optimise -> write -----> verify
-    photo.py   faces.py  extractors.py people.py        cloak.py    work.py      verify.py
-    formats.py           dlibnet.py    targets.py       views.py    encoder.py
-    metadata.py                                         visibility.py
+    photo.py   faces.py  extractors/   people.py        cloak.py    work.py      verify.py
+    formats.py                         targets.py       descent.py  encoder.py
+    metadata.py                                         views.py    visibility.py
     engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
     stopwatch.py tells where the time goes; decoys.py is the same loop with another aim;
     evaluation/ measures with trackers what the cloaks are worth

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.cloak import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.colour import ColourSpace
+from fawkes_engine.descent import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.faces import Box, Face, Pixels, Similarity
 from fawkes_engine.visibility import PAPER_FACE_PX
 

@@ -84,7 +84,7 @@ class DecoyEngine(Engine):
             started = time.perf_counter()
             opened = [or_refusal(decoy, request) for request in group]
             works = [work for work in opened if isinstance(work, Work)]
-            self._cloak(every_face(works), self._turns, DECOY, self._settings.steps, _no_sign)
+            self._cloak(every_face(works), self._ensemble.turns, DECOY, self._settings.steps, _no_sign)
             seconds = (time.perf_counter() - started) / max(1, len(works))
             finish = partial(self._finished_decoy, seconds=seconds)
             results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -101,7 +101,7 @@ class DecoyEngine(Engine):
     def _finished_decoy(self, work: Work, *, seconds: float) -> Decoy:
         started = time.perf_counter()
         written = work.write()
-        embed = partial(self._embed, colour=work.photo.colour)
+        embed = partial(self._ensemble.embed, colour=work.photo.colour)
         embedded = verify.measure(work, written, self._detector.detect(written.pixels), embed, _nearer)
         return Decoy(
             data=written.data,

@@ -17,20 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fawkes_engine import extractors as registry
-from fawkes_engine import models, verify
-from fawkes_engine.canvas import Canvas
-from fawkes_engine.cloak import CLOAK, Aim, Subject, optimise
-from fawkes_engine.colour import ColourSpace
+from fawkes_engine import device, verify
+from fawkes_engine.cloak import CLOAK, Aim, optimise
+from fawkes_engine.descent import Subject
+from fawkes_engine.ensemble import Ensemble
 from fawkes_engine.extractors import KNOWN_BY, Extractor
-from fawkes_engine.extractors.half import in_bfloat16, is_faster
-from fawkes_engine.faces import Face, FaceDetector, Pixels
+from fawkes_engine.faces import Face, FaceDetector
 from fawkes_engine.people import People, most_frequent
 from fawkes_engine.photo import Photo, decode, pixel_count
 from fawkes_engine.stopwatch import Stage, Stopwatch
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
-    EngineError,
     EngineSettings,
     FaceReport,
     NoFace,
@@ -41,7 +38,6 @@ from fawkes_engine.types import (
     Request,
     TargetStore,
 )
-from fawkes_engine.views import sample_chips
 from fawkes_engine.work import Goal, Work, Written
 
 VERSION = "3"  # of the cloak: changes whenever the same photo would get another cloak
@@ -67,22 +63,14 @@ class Engine:
             torch.set_num_threads(settings.threads)
         self.stopwatch = Stopwatch()
         self._settings = settings
-        self._device = _device(settings.device)
-        _limit_gpu_memory(self._device, settings.max_gpu_memory_gib)
+        self._device = device.chosen(settings.device)
+        device.limit_memory(self._device, settings.max_gpu_memory_gib)
         pool = Pool.load()
         self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
-        models_dir = settings.models_dir or models.default_folder()
-        names = settings.extractors or models.best_on_disk(models_dir)
-        if KNOWN_BY not in names:
-            raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
-        self._extractors = {n: registry.load(n, pool.mean(n), self._device, models_dir) for n in names}
-        half = is_faster(self._device)
-        self._surrogates = [in_bfloat16(e) if half else e for e in self._extractors.values()]
-        self._turns = [*self._surrogates, *(e for e in self._surrogates if e.name in settings.second_turns)]
-        self.fingerprint = _fingerprint(settings, names, pool)
-        on_gpu = self._device.type == "cuda"
-        self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
+        self._ensemble = Ensemble(settings, pool, self._device)
+        self.fingerprint = _fingerprint(settings, self._ensemble.names, pool)
+        self.device_name = device.called(self._device)
 
     @property
     def settings(self) -> EngineSettings:
@@ -92,8 +80,7 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
         self._detector.detect(np.zeros((256, 256, 3), np.uint8))
-        for extractor in (*self._extractors.values(), *self._surrogates):
-            extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
+        self._ensemble.warm_up()
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
@@ -121,7 +108,7 @@ class Engine:
             self._meet_users([work for work in opened if isinstance(work, Work)])
             opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
-        self._cloak(every_face(works), self._turns, CLOAK, self._settings.steps, alive)
+        self._cloak(every_face(works), self._ensemble.turns, CLOAK, self._settings.steps, alive)
         seconds = (time.perf_counter() - started) / max(1, len(works))
         finish = partial(self._finish, seconds=seconds, on_step=alive)
         return [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -146,24 +133,8 @@ class Engine:
             return self._work(request, photo, faces)
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        own = self._embed(photo.pixels, faces, list(self._extractors), photo.colour)
+        own = self._ensemble.embed(photo.pixels, faces, self._ensemble.names, photo.colour)
         return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
-
-    @torch.no_grad()
-    def _embed(
-        self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
-    ) -> dict[str, Tensor]:
-        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
-        if not faces:
-            return {}
-        canvases = [Canvas.around(face, pixels, colour) for face in faces]
-        cuts = [canvas.cut(pixels)[None] for canvas in canvases]
-        embedded = {}
-        for extractor in (self._extractors[name] for name in names):
-            onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
-            chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
-            embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
-        return embedded
 
     def _meet_users(self, works: Sequence[Work]) -> None:
         """Give every user of these photos who has no target one, from the face most of the user's photos show."""
@@ -198,7 +169,7 @@ class Engine:
 
     def _goal(self, person: str) -> Goal:
         """Return a person's target, for the extractors that have one."""
-        found = {name: self._people.vector(person, name) for name in self._extractors}
+        found = {name: self._people.vector(person, name) for name in self._ensemble.names}
         vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
         return Goal(self._people.identity(person), vectors)
 
@@ -233,7 +204,7 @@ class Engine:
             mask=canvas.mask().to(self._device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
-            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._surrogates},
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._ensemble.turns},
             target=work.goals[index].vectors,
             own={name: embedding[index] for name, embedding in work.own.items()},
             grey=work.photo.grey,
@@ -269,8 +240,7 @@ class Engine:
     ) -> Work:
         """Cloak once more, harder, and so that those turn who verify: the faces to blame, or all of them."""
         steps = _SECOND_TRY * self._settings.steps
-        verifier, *others = sorted(self._surrogates, key=lambda e: e.name != KNOWN_BY)
-        turns = [extractor for other in others for extractor in (verifier, other)] or [verifier]
+        turns = self._ensemble.second_try
         if failure.faces:
             self._cloak([(work, i) for i in failure.faces], turns, CLOAK, steps, on_step)
             return work
@@ -290,7 +260,7 @@ class Engine:
             return written, self._detector.detect(written.pixels)
 
     def _verified(self, work: Work, written: Written, found: Sequence[Face]) -> tuple[FaceReport, ...]:
-        embed = partial(self._embed, colour=work.photo.colour)
+        embed = partial(self._ensemble.embed, colour=work.photo.colour)
         with self.stopwatch.stage(Stage.VERIFY):
             embedded = verify.measure(work, written, found, embed, verify.unlike_owners)
         return tuple(self._report(work, written, embedded, i) for i in range(len(work.faces)))
@@ -340,24 +310,6 @@ def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
         return step(item)
     except Refusal as refusal:
         return refusal
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device("cuda" if name == "auto" else name)
-        torch.zeros(1, device=device)
-    except (AssertionError, RuntimeError) as error:
-        if name != "auto":
-            raise EngineError(f"the device {name!r} cannot be used: {error}") from error
-        return torch.device("cpu")
-    return device
-
-
-def _limit_gpu_memory(device: torch.device, limit_gib: float | None) -> None:
-    """Let a graphics card's allocations beyond the limit fail; no effect on the CPU."""
-    if device.type == "cuda" and limit_gib is not None:
-        total_bytes = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_gib * 2**30 / total_bytes), device)
 
 
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:

@@ -33,6 +33,7 @@ LAYERS = (
     {"audit"},
     {"audithtml"},
     {"audittext", "sybil"},
+    {"auditorder"},
     {"doctorfolders", "doctordeep"},
     {"bench"},
     {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "study", "why"},

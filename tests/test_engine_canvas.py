@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine.canvas import Canvas, blocks_around, to_tensor
-from fawkes_engine.cloak import region_side
+from fawkes_engine.descent import region_side
 from fawkes_engine.faces import Face, Pixels, Similarity
 
 HEIGHT, WIDTH = 240, 320

@@ -42,7 +42,8 @@ from fawkes_engine import (
     verify,
 )
 from fawkes_engine.canvas import Canvas
-from fawkes_engine.engine import Engine, _limit_gpu_memory
+from fawkes_engine.device import limit_memory
+from fawkes_engine.engine import Engine
 from fawkes_engine.faces import Box, Face, FaceDetector, Pixels
 from fawkes_engine.stopwatch import Stage
 from fawkes_engine.targets import Pool
@@ -376,7 +377,7 @@ def test_a_graphics_card_is_used_up_to_the_limit(
     card = SimpleNamespace(total_memory=8 << 30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: card)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: told.append(limit))
-    _limit_gpu_memory(torch.device("cuda:1"), limit_gib)
+    limit_memory(torch.device("cuda:1"), limit_gib)
     assert told == [(fraction, torch.device("cuda:1"))]
 
 

@@ -159,7 +159,7 @@ def main() -> None:
     torch.set_num_threads(1)
     engine = Engine(EngineSettings(device="cpu", threads=1), MemoryTargets())
     engine.warm_up()
-    clock = Clock(engine._surrogates)
+    clock = Clock(engine._ensemble.turns)
     with mock.patch("fawkes_engine.engine.optimise", clock.optimise):
         results = engine.protect(_requests(args))
     inside = sum(sum(spent.values()) for spent in (clock.scoring, clock.forward, clock.back))

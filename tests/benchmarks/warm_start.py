@@ -24,7 +24,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from fawkes_engine import Budget, EngineSettings, Protected, Request, cloak, evaluation
+from fawkes_engine import Budget, EngineSettings, Protected, Request, cloak, descent, evaluation
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.report import table
 from fawkes_engine.evaluation.sightings import look
@@ -46,12 +46,12 @@ class Memory:
         self._to_chip = Similarity(complex(CHIP_PX / _SIDE), 0j)
         self._sum, self._count = torch.zeros(1, 3, _SIDE, _SIDE), 0
 
-    def learn(self, subject: cloak.Subject, delta: Tensor) -> None:
+    def learn(self, subject: descent.Subject, delta: Tensor) -> None:
         """Add a finished cloak (3, S, S)."""
         self._sum += sample_chips(delta[None], [self._onto_canvas(subject)], _SIDE)
         self._count += 1
 
-    def start(self, subject: cloak.Subject) -> Tensor:
+    def start(self, subject: descent.Subject) -> Tensor:
         """Return the average as a cloak of another face, (3, S, S)."""
         side, onto = subject.canvas.shape[2], self._onto_canvas(subject)
         back = Similarity(1 / onto.turn, -onto.shift / onto.turn)
@@ -59,7 +59,7 @@ class Memory:
         shifted = Similarity(back.turn, back.shift + complex(1, 1))
         return sample_chips(padded, [shifted], side)[0] * subject.mask
 
-    def _onto_canvas(self, subject: cloak.Subject) -> Similarity:
+    def _onto_canvas(self, subject: descent.Subject) -> Similarity:
         return subject.onto_canvas[KNOWN_BY].after(self._to_chip)
 
 
@@ -71,11 +71,11 @@ class Session:
         self._engines = {
             n: Engine(EngineSettings(steps=n, device="cpu", threads=1), targets) for n in set(steps)
         }
-        self.subjects: list[cloak.Subject] = []
+        self.subjects: list[descent.Subject] = []
         self.cloaks: list[cloak.Cloak] = []
 
     def protect(
-        self, photos: Sequence[Path], steps: int, start: Callable[[cloak.Subject], Tensor] | None = None
+        self, photos: Sequence[Path], steps: int, start: Callable[[descent.Subject], Tensor] | None = None
     ) -> list[Protected]:
         """Cloak the user's face in photos of one user."""
         requests = [Request(p.read_bytes(), p.parent.name, only_mine=True) for p in photos]
@@ -87,7 +87,7 @@ class Session:
             results = self._engines[steps].protect(requests)
         return [r for r in results if isinstance(r, Protected)]
 
-    def _optimise(self, subjects: Sequence[cloak.Subject], *args: Any, **kwargs: Any) -> list[cloak.Cloak]:
+    def _optimise(self, subjects: Sequence[descent.Subject], *args: Any, **kwargs: Any) -> list[cloak.Cloak]:
         cloaks = cloak.optimise(subjects, *args, **kwargs)
         self.subjects += subjects
         self.cloaks += cloaks
@@ -95,18 +95,18 @@ class Session:
 
 
 @contextmanager
-def _started_from(start: Callable[[cloak.Subject], Tensor] | None) -> Iterator[None]:
-    usual = cloak._State.start
+def _started_from(start: Callable[[descent.Subject], Tensor] | None) -> Iterator[None]:
+    usual = descent.State.start
 
-    def warm(subjects: Sequence[cloak.Subject], budget: Budget) -> cloak._State:
+    def warm(subjects: Sequence[descent.Subject], budget: Budget) -> descent.State:
         state = usual(subjects, budget)
         if start is not None:
-            state.delta.data = cloak._centre(torch.stack([start(s) for s in subjects])).contiguous()
+            state.delta.data = descent._centre(torch.stack([start(s) for s in subjects])).contiguous()
             with torch.no_grad():
                 state._project()
         return state
 
-    with mock.patch.object(cloak._State, "start", warm):
+    with mock.patch.object(descent.State, "start", warm):
         yield
 
 

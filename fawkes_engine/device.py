@@ -1,0 +1,35 @@
+"""What the engine computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from fawkes_engine.types import EngineError
+
+
+def chosen(name: str) -> torch.device:
+    """Return a device by its name; "auto" is CUDA if it works, else the CPU.
+
+    Raises:
+        EngineError: it cannot be used.
+    """
+    try:
+        device = torch.device("cuda" if name == "auto" else name)
+        torch.zeros(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        if name != "auto":
+            raise EngineError(f"the device {name!r} cannot be used: {error}") from error
+        return torch.device("cpu")
+    return device
+
+
+def limit_memory(device: torch.device, limit_gib: float | None) -> None:
+    """Let a graphics card's allocations beyond the limit fail; no effect on the CPU, and none for None."""
+    if device.type == "cuda" and limit_gib is not None:
+        total_bytes = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_gib * 2**30 / total_bytes), device)
+
+
+def called(device: torch.device) -> str:
+    """Return what a device is called, for people."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
