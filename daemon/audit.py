@@ -28,7 +28,15 @@ def run(order: Order) -> Audit:
     from fawkes_engine.targets import Pool
 
     device, pool = torch.device("cpu"), Pool.load()
-    names = dict.fromkeys((*order.engine.ensemble, *order.trackers))
+    at_hand = order.engine.ensemble
+    if not order.gallery:
+        unknown = [name for name in at_hand if name not in pool.vectors]
+        at_hand = tuple(name for name in at_hand if name in pool.vectors)
+        if unknown:
+            typer.echo(
+                f"without --gallery there are no other people for {', '.join(unknown)}: left out", err=True
+            )
+    names = dict.fromkeys((*at_hand, *order.trackers))
     judges = [trackers.load(n, device, pool=pool, models_dir=order.engine.models_dir) for n in names]
     made_of = {photo.path: photo.original for photo in order.shared}
     return audit.audit(

@@ -72,11 +72,7 @@ class DecoyEngine(Engine):
         theirs = torch.from_numpy(most_frequent({KNOWN_BY: rows[KNOWN_BY].cpu().numpy()}))
         return Likeness(user, {name: vectors[theirs] for name, vectors in rows.items()})
 
-    def decoys(
-        self,
-        photos: Sequence[bytes],
-        like: Likeness,
-    ) -> list[Decoy | Refusal]:
+    def decoys(self, photos: Sequence[bytes], like: Likeness) -> list[Decoy | Refusal]:
         """Move the one face of each photo toward a user's; one result per photo, in order.
 
         A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,18 @@ def test_folders_are_judged_without_a_configuration(
     assert told["other_people"] == {"dlib": 4}
     assert audit("--clean", data / "users/ada") == Exit.NO_INPUT
     assert "name --published" in capsys.readouterr().err
+
+
+def test_a_recogniser_on_disk_without_bundled_people_is_left_out_and_told(
+    shared: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f"onnx:{tmp_path / 'own.onnx'}"
+    engine = shared.settings.engine.model_copy(update={"extractors": ("dlib", own)})
+    home = replace(shared, settings=shared.settings.model_copy(update={"engine": engine}))
+    assert audit("-c", home.write_config(), "--json") == Exit.OK
+    told = capsys.readouterr()
+    assert f"no other people for {own}: left out" in told.err
+    assert set(json.loads(told.out)["other_people"]) == {"dlib"}
 
 
 def test_too_few_photos_are_told_before_anything_is_loaded(

@@ -89,6 +89,7 @@ def audit(
     Raises:
         EvaluationError: no face in what was published, or in fewer than two clean photos; a tracker without gallery.
     """
+    assert KNOWN_BY in {tracker.name for tracker in trackers}
     strangers = None if gallery else Pool.load().vectors
     for tracker in trackers:
         if strangers is not None and tracker.name not in strangers:
