@@ -60,11 +60,12 @@ def linear(gallery: Labelled, queries: Vectors) -> list[str]:
     """
     known, asked = _centred(gallery, queries)
     spread = known.std(axis=0)
-    x, q = (torch.from_numpy(v / np.where(spread > 0, spread, 1)) for v in (known, asked))
+    # double precision: in single, rounding decides between two people who are nearly as likely
+    x, q = (torch.from_numpy(v / np.where(spread > 0, spread, 1)).double() for v in (known, asked))
     people = sorted(set(gallery.names))
     y = torch.tensor([people.index(name) for name in gallery.names])
-    weight = torch.zeros(len(people), x.shape[1], requires_grad=True)
-    bias = torch.zeros(len(people), requires_grad=True)
+    weight = torch.zeros(len(people), x.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(len(people), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [weight, bias],
         max_iter=_ITERATIONS,
