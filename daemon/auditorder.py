@@ -47,7 +47,7 @@ def shared_photos(settings: Settings | None, user: str, published: Path | None) 
     """
     if published:
         return tuple(Shared(path, None) for path in photos_in(published)[:AT_MOST])
-    theirs = next((person for person in settings.users if person.name == user), None) if settings else None
+    theirs = settings.user(user) if settings else None
     if settings is None or theirs is None:
         raise InputError(f"no configuration tells where {user}'s photos are published; name --published")
     return tuple(shared_by(settings, theirs, AT_MOST))

@@ -314,9 +314,14 @@ class Settings(_Keys):
     hooks: HookSettings = HookSettings()
     """Programs that are told what happens."""
 
+    def user(self, name: str) -> UserSettings | None:
+        """Return the user of that name, if there is one."""
+        return next((user for user in self.users if user.name == name), None)
+
     def request(self, user: str, data: bytes) -> Request:
         """Return what the engine shall do with a photo of one of the users."""
-        theirs = next(person for person in self.users if person.name == user)
+        theirs = self.user(user)
+        assert theirs is not None, "only users have outboxes"
         return Request(
             data,
             user,

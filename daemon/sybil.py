@@ -86,7 +86,7 @@ def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple
     """
     if like is not None:
         return tuple(photos_in(like)[:LEARNED_FROM])
-    theirs = next((person for person in settings.users if person.name == user), None) if settings else None
+    theirs = settings.user(user) if settings else None
     known = shared_by(settings, theirs, LEARNED_FROM) if settings and theirs else []
     originals = tuple(photo.original for photo in known if photo.original)
     if not originals:

@@ -53,7 +53,7 @@ def _foreign(place: Path, user: str) -> Explanation:
 
 def _explain(settings: Settings, history: History, place: Path, source: Source) -> Explanation:
     records = history.of_source(source)
-    user = next((user for user in settings.users if user.name == source.outbox.user), None)
+    user = settings.user(source.outbox.user)
     output = _output(user, records)
     return Explanation(
         path=place,

@@ -15,7 +15,7 @@ import numpy as np
 
 from fawkes_engine.evaluation.heads import HEADS, Labelled
 from fawkes_engine.evaluation.rates import Rate, rate_of_one
-from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.sightings import Sighting, detected, look
 from fawkes_engine.evaluation.splits import photos_below
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.extractors import KNOWN_BY
@@ -100,7 +100,7 @@ def audit(
     detector = FaceDetector(trackers[0].device)
     on_step("finding the faces")
     seen = {name: _seen(photos, detector) for name, photos in (("published", published), ("clean", clean))}
-    shown, asked = ([s for s in found if s.landmarks is not None] for found in seen.values())
+    shown, asked = (detected(found) for found in seen.values())
     if not shown or len(asked) < 2:
         raise EvaluationError(
             f"a face was found in {len(shown)} published and {len(asked)} clean photos; at least 1 and 2 are needed"

@@ -18,7 +18,7 @@ from fawkes_engine.evaluation.heads import HEADS, Labelled, check_heads
 from fawkes_engine.evaluation.noise import noisy
 from fawkes_engine.evaluation.publishing import Publication, key
 from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.sightings import Sighting, detected, look
 from fawkes_engine.evaluation.splits import Split
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.faces import FaceDetector
@@ -184,18 +184,14 @@ def _by_fine_tuning(
     epochs: int,
     seed: int,
 ) -> list[Recognition]:
-    others, asked = _detected(seen[OTHERS]), _detected(seen[TESTED])
+    others, asked = detected(seen[OTHERS]), detected(seen[TESTED])
     found = []
     for name in galleries:
-        gallery = [*others, *_detected(seen[name])]
+        gallery = [*others, *detected(seen[name])]
         named = finetune.fine_tuned(tracker, gallery, asked, epochs=epochs, seed=seed)
         people = outcomes([sighting.person for sighting in asked], named)
         found.append(Recognition(tracker.name, finetune.NAME, name, rate(people, seed), people))
     return found
-
-
-def _detected(seen: Sequence[Sighting]) -> list[Sighting]:
-    return [sighting for sighting in seen if sighting.landmarks is not None]
 
 
 def _read(photos: Sequence[Path]) -> Files:

@@ -76,6 +76,11 @@ def look(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighti
     return seen
 
 
+def detected(seen: Iterable[Sighting]) -> list[Sighting]:
+    """Return those that show a face."""
+    return [sighting for sighting in seen if sighting.landmarks is not None]
+
+
 def batches(found: Sequence[Sighting], crop: Crop) -> Iterator[Tensor]:
     """Cut the faces of photos that all show one: chips (N, 3, chip_px, chip_px), RGB, [0, 1], some at a time."""
     for start in range(0, len(found), _BATCH_CHIPS):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fawkes_engine import extractors
 from fawkes_engine.evaluation import onnx
 from fawkes_engine.evaluation.heads import Labelled, Vectors, unit
-from fawkes_engine.evaluation.sightings import Crop, Sighting, batches
+from fawkes_engine.evaluation.sightings import Crop, Sighting, batches, detected
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import EngineError, EvaluationError, WeightsError
 
@@ -47,7 +47,7 @@ class Tracker:
     @torch.no_grad()
     def describe(self, sightings: Sequence[Sighting]) -> Labelled:
         """Embed the faces of those photos that show one, as vectors of length 1."""
-        found = [s for s in sightings if s.landmarks is not None]
+        found = detected(sightings)
         vectors = [self.embed(chips.to(self.device)) for chips in batches(found, self.crop)]
         if not vectors:
             return Labelled((), np.zeros((0, 0), np.float32))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fawkes_engine.encoder import encode
 from fawkes_engine.evaluation.rates import Rate, bootstrap
-from fawkes_engine.evaluation.sightings import Crop, batches
-from fawkes_engine.evaluation.studies.learning import detected, small_network
+from fawkes_engine.evaluation.sightings import Crop, batches, detected
+from fawkes_engine.evaluation.studies.learning import small_network
 from fawkes_engine.evaluation.studies.linkage import area_under_roc
 from fawkes_engine.evaluation.studies.material import Material, Photo, folds
 from fawkes_engine.evaluation.studies.result import Row, Study, Table

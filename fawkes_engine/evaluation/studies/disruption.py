@@ -20,15 +20,18 @@ _OTHER_DETECTOR = "aligned by dlib's HOG and landmarks"
 
 def disruption(material: Material) -> Study:
     """Measure recognition after each of DISRUPTIONS of the users' photos, and with another detector for all photos."""
-    piles = {
-        learned: [photo for photo in photos if photo.name in first_photos(photos, PHOTOS)]
-        for learned, photos in material.learned.items()
-    }
-    rows = []
-    for tracker in material.trackers:
-        for doing in (_NOTHING, *DISRUPTIONS, _OTHER_DETECTOR):
-            rates = tuple(_rate(material, tracker, photos, doing) for photos in piles.values())
-            rows.append(Row((tracker.name, doing), rates))
+    piles = {}
+    for learned, photos in material.learned.items():
+        first = first_photos(photos, PHOTOS)
+        piles[learned] = [photo for photo in photos if photo.name in first]
+    by_tracker: dict[str, list[Row]] = {tracker.name: [] for tracker in material.trackers}
+    for doing in (_NOTHING, *DISRUPTIONS, _OTHER_DETECTOR):
+        detector = HogDetector() if doing == _OTHER_DETECTOR else None
+        worked_on = [_worked_on(photos, doing) for photos in piles.values()]  # once for all trackers
+        for tracker in material.trackers:
+            rates = tuple(_rate(material, tracker, photos, detector) for photos in worked_on)
+            by_tracker[tracker.name].append(Row((tracker.name, doing), rates))
+    rows = [row for rows in by_tracker.values() for row in rows]
     return Study(
         title="Disruption by the tracker",
         method=f"The tracker works on the users' photos ({PHOTOS} of each) before it learns from them; those of other "
@@ -39,12 +42,7 @@ def disruption(material: Material) -> Study:
     )
 
 
-def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], doing: str) -> Rate:
-    detector: Detector | None = None
-    if doing in DISRUPTIONS:
-        photos = _worked_on(photos, doing)
-    elif doing == _OTHER_DETECTOR:
-        detector = HogDetector()
+def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], detector: Detector | None) -> Rate:
     others, asked = (
         material.faces(tracker, pile, detector).labelled for pile in (material.others, material.tested)
     )
@@ -52,5 +50,7 @@ def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], doing: 
     return recognised(gallery, asked, seed=material.seed)
 
 
-def _worked_on(photos: Sequence[Photo], doing: str) -> list[Photo]:
+def _worked_on(photos: Sequence[Photo], doing: str) -> Sequence[Photo]:
+    if doing not in DISRUPTIONS:
+        return photos
     return [Photo(photo.name, DISRUPTIONS[doing](photo.data)) for photo in photos]

@@ -9,7 +9,7 @@ from torch import nn
 
 from fawkes_engine.evaluation import finetune
 from fawkes_engine.evaluation.rates import Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Crop, Sighting, batches
+from fawkes_engine.evaluation.sightings import Crop, batches, detected
 from fawkes_engine.evaluation.studies.gallery import KNOWN_PEOPLE
 from fawkes_engine.evaluation.studies.material import Material, Photo, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
@@ -84,11 +84,6 @@ def small_network(first: nn.Module, widths: Sequence[int], classes: int, seed: i
 
 def _network(people: int, seed: int) -> nn.Module:
     return small_network(nn.BatchNorm2d(3, affine=False), _WIDTHS, people, seed)
-
-
-def detected(sightings: Sequence[Sighting]) -> list[Sighting]:
-    """Return those of a face."""
-    return [sighting for sighting in sightings if sighting.landmarks is not None]
 
 
 def _fine_tuned(material: Material, tracker: Tracker, photos: Sequence[Photo]) -> Rate:
