@@ -8,6 +8,7 @@ owner.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,7 +28,6 @@ from daemon.model import Order
 from daemon.quiet import QuietHours, time_of_day
 from fawkes_engine import (
     DEFAULT_MODE,
-    MODES,
     EngineSettings,
     HeicAs,
     MetadataPolicy,
@@ -220,11 +220,9 @@ class EngineConfig(_Keys):
 
     def to_engine(self) -> EngineSettings:
         """Return the same settings as the engine takes them."""
-        return EngineSettings(
+        return replace(
+            EngineSettings.of_mode(self.mode),
             extractors=self.extractors,
-            budget=MODES[self.mode].budget,
-            steps=MODES[self.mode].steps,
-            second_turns=MODES[self.mode].second_turns,
             jpeg_quality=self.jpeg_quality,
             device=self.device,
             threads=self.threads,

@@ -63,7 +63,7 @@ def optimise(
     turns: Sequence[Extractor],
     budget: Budget,
     *,
-    aim: Aim = CLOAK,
+    aim: Aim,
     steps: int,
     on_step: Callable[[], None],
 ) -> list[Cloak]:

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine import verify
 from fawkes_engine.cloak import Aim
-from fawkes_engine.engine import Engine, every_face, groups, or_refusal
+from fawkes_engine.engine import Engine, every_face, groups, known_by, no_sign, or_refusal
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.people import SAME_PERSON_COSINE, most_frequent
 from fawkes_engine.types import Decoy, MetadataPolicy, NoDecoy, NoFace, Refusal, Request
@@ -64,7 +63,7 @@ class DecoyEngine(Engine):
                 continue
             faces = list(range(len(work.faces)))
             if self._people.target(user):
-                faces = [i for i in faces if self._people.know(_known_by(work, i)) == user]
+                faces = [i for i in faces if self._people.know(known_by(work, i)) == user]
             seen += [{name: rows[i] for name, rows in work.own.items()} for i in faces[:1]]
         if not seen:
             raise NoFace(f"none of the photos shows {user}; give others, or fewer that show somebody else")
@@ -84,7 +83,7 @@ class DecoyEngine(Engine):
             started = time.perf_counter()
             opened = [or_refusal(decoy, request) for request in group]
             works = [work for work in opened if isinstance(work, Work)]
-            self._cloak(every_face(works), self._ensemble.turns, DECOY, self._settings.steps, _no_sign)
+            self._cloak(every_face(works), self._ensemble.turns, DECOY, self._settings.steps, no_sign)
             seconds = (time.perf_counter() - started) / max(1, len(works))
             finish = partial(self._finished_decoy, seconds=seconds)
             results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
@@ -112,10 +111,6 @@ class DecoyEngine(Engine):
         )
 
 
-def _no_sign() -> None:
-    """Tell nobody of the optimiser's steps."""
-
-
 def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
     """Raise NoDecoy if to any recogniser the face is no nearer to the user than it was."""
     before = _likenesses(work, work.own)
@@ -128,7 +123,3 @@ def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
 def _likenesses(work: Work, embedded: Mapping[str, Tensor]) -> dict[str, float]:
     goal = work.goals[0].vectors
     return {n: float(rows[0] @ goal[n]) for n, rows in embedded.items() if n in goal}
-
-
-def _known_by(work: Work, index: int) -> dict[str, np.ndarray]:
-    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}

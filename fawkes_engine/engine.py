@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -101,7 +102,7 @@ class Engine:
         """
         results: list[Protected | Refusal] = []
         for group in groups(requests):
-            results += self._protect_together(group, on_step or _ignore)
+            results += self._protect_together(group, on_step or no_sign)
         return results
 
     def _protect_together(
@@ -173,7 +174,7 @@ class Engine:
         """Name every face, strangers too; with only_mine, leave theirs as they are."""
         people = []
         for i in range(len(work.faces)):
-            face = {KNOWN_BY: work.own[KNOWN_BY][i].cpu().numpy()}
+            face = known_by(work, i)
             people.append(self._people.know(face) or self._people.meet_stranger(face, work.request.data))
         work = replace(work, people=people, goals=[self._goal(person) for person in people])
         if not work.request.only_mine:
@@ -306,6 +307,11 @@ class Engine:
         )
 
 
+def known_by(work: Work, index: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
+    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}
+
+
 def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:
     """Return photos and numbers of their faces, for all faces."""
     return [(work, i) for work in works for i in range(len(work.faces))]
@@ -351,5 +357,5 @@ def _seed(data: bytes, index: int) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") + index
 
 
-def _ignore() -> None:
-    return
+def no_sign() -> None:
+    """Tell nobody that there is progress."""

@@ -46,7 +46,10 @@ class Ensemble:
 
     def warm_up(self) -> None:
         """Run every network once."""
-        for extractor in (*self._measuring.values(), *self.turns):
+        every = {
+            id(e): e for e in (*self._measuring.values(), *self.turns)
+        }  # some are in both, or have two turns
+        for extractor in every.values():
             extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
 
     @torch.no_grad()

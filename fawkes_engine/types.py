@@ -133,6 +133,12 @@ class EngineSettings:
     models_dir: Path | None = None
     max_gpu_memory_gib: float | None = None
 
+    @classmethod
+    def of_mode(cls, name: ModeName) -> EngineSettings:
+        """Return what a mode decides; the rest as by default."""
+        mode = MODES[name]
+        return cls(budget=mode.budget, steps=mode.steps, second_turns=mode.second_turns)
+
 
 @dataclass(frozen=True, slots=True)
 class MetadataPolicy:

@@ -19,7 +19,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -66,11 +66,9 @@ class Contest:
     """The contenders and the judges."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        settings = EngineSettings(
+        settings = replace(
+            EngineSettings.of_mode(args.mode),
             extractors=tuple(args.extractors),
-            budget=MODES[args.mode].budget,
-            steps=MODES[args.mode].steps,
-            second_turns=MODES[args.mode].second_turns,
             device="cpu",
             threads=torch.get_num_threads(),
         )

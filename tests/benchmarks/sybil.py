@@ -42,9 +42,7 @@ def _decoys(args: argparse.Namespace, split: evaluation.Split) -> dict[str, list
     photos = sybil.posing(args.data, split, DRAWN)
     missing = [user for user in split.users if not (args.decoys / user.name).is_dir()]
     if missing:
-        mode = MODES[args.mode]
-        settings = EngineSettings(budget=mode.budget, steps=mode.steps, second_turns=mode.second_turns)
-        engine = DecoyEngine(settings, evaluation.MemoryTargets())
+        engine = DecoyEngine(EngineSettings.of_mode(args.mode), evaluation.MemoryTargets())
     for user in missing:
         made = sybil.make(engine, user, photos[user.name])
         folder = args.decoys / user.name
