@@ -228,7 +228,7 @@ def cloak_photos(
     with progress.bar("cloaking") as bar:
         bar.total(len(photos))
         for outcome in cloak.cloak(order, engine, setup.engine.batch_photos):
-            held |= isinstance(outcome, cloak.Held)
+            held |= isinstance(outcome, shelf.Held)
             typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if held else Exit.OK)

@@ -16,6 +16,12 @@ from fawkes_engine import DEFAULT_MODE, ModeName
 
 app = typer.Typer()
 
+Data = Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")]
+Trackers = Annotated[list[str], typer.Option(help="An extractor's name, or onnx:FILE[@INPUT]; repeatable.")]
+People = Annotated[int | None, typer.Option(min=1, help="Only the first so many users, by name.")]
+Tested = Annotated[int, typer.Option(min=1, help="Other photos of each user, to recognise.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+
 
 @app.command(
     "evaluate",
@@ -27,18 +33,16 @@ app = typer.Typer()
 )
 def measure_protection(  # noqa: PLR0913 - one parameter per option
     *,
-    data: Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="Folder for evaluation.json, .md and .svg; made if missing.")],
-    tracker: Annotated[
-        list[str], typer.Option(help="An extractor's name, or onnx:FILE[@INPUT]; repeatable.")
-    ] = ["dlib"],  # noqa: B006 - typer's way to write a repeatable option's default
+    tracker: Trackers = ["dlib"],  # noqa: B006 - typer's way to write a repeatable option's default
     head: Annotated[
         list[str], typer.Option(help="How it names faces: nearest, centroid or linear; repeatable.")
     ] = ["nearest", "centroid", "linear"],  # noqa: B006
-    people: Annotated[int | None, typer.Option(min=1, help="Only the first so many users, by name.")] = None,
+    people: People = None,
     cloaked: Annotated[int, typer.Option(min=1, help="Photos of each user that are published.")] = 10,
-    tested: Annotated[int, typer.Option(min=1, help="Other photos of each user, to recognise.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    tested: Tested = 10,
+    seed: Seed = 0,
     disturb: Annotated[
         bool, typer.Option("--disturb", help="Also cloaked photos recompressed, halved, blurred.")
     ] = False,
@@ -110,18 +114,16 @@ def study_protection(  # noqa: PLR0913 - one parameter per option
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Which studies; all if none is named.")
     ] = None,
-    data: Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")],
+    data: Data,
     published: Annotated[
         list[Path], typer.Option(help="What `evaluate --keep` has kept; one of each mode, repeatable.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.md; made if missing.")],
-    tracker: Annotated[
-        list[str], typer.Option(help="An extractor's name, or onnx:FILE[@INPUT]; repeatable.")
-    ] = ["dlib"],  # noqa: B006
-    people: Annotated[int | None, typer.Option(min=1, help="Only the first so many users, by name.")] = None,
+    tracker: Trackers = ["dlib"],  # noqa: B006
+    people: People = None,
     cloaked: Annotated[int, typer.Option(min=1, help="Photos of each user that were published.")] = 10,
-    tested: Annotated[int, typer.Option(min=1, help="Other photos of each user, to recognise.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    tested: Tested = 10,
+    seed: Seed = 0,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder in which faces are kept as trackers see them [default: OUT/cache]."),

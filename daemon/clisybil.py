@@ -67,7 +67,7 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     with progress.bar("making decoys") as bar:
         bar.total(len(order.images))
         for outcome in sybil.make(order, engine, learned):
-            refused |= isinstance(outcome, sybil.Refused)
+            refused |= isinstance(outcome, shelf.Held)
             typer.echo(sybil.as_json(outcome) if as_json else sybil.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if refused else Exit.OK)

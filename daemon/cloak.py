@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
-from daemon.errors import ConfigError, OutputExists
+from daemon.errors import ConfigError
 from daemon.names import printable
 from daemon.settings import EngineConfig, default_config_path, default_state_dir, load_if_any
-from daemon.shelf import Shelf, read
+from daemon.shelf import Held, Shelf, read
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 
 if TYPE_CHECKING:
@@ -59,14 +59,6 @@ class Cloaked:
     source: Path
     output: Path
     protected: Protected
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A photo nothing was written for, and why."""
-
-    source: Path
-    reason: str
 
 
 def setup(config: Path | None, user: str) -> Setup:
@@ -115,12 +107,9 @@ def cloak(order: Order, engine: Engine, batch_photos: int) -> Iterator[Cloaked |
 
 def _stored(shelf: Shelf, photo: Path, result: Protected | Refusal) -> Cloaked | Held:
     if isinstance(result, Refusal):
-        shelf.place(photo, photo.suffix)
-        return Held(photo, str(result))
-    try:
-        return Cloaked(photo, shelf.write(photo, result.suffix, result.data), result)
-    except OutputExists as objection:
-        return Held(photo, str(objection))
+        return shelf.hold(photo, result)
+    output = shelf.write(photo, result.suffix, result.data)
+    return output if isinstance(output, Held) else Cloaked(photo, output, result)
 
 
 def as_line(outcome: Cloaked | Held) -> str:

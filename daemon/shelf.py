@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import atomic
 from daemon.errors import InputError, OutputError, OutputExists
 from daemon.names import candidates, output_name, printable, twin_key
+from fawkes_engine import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A photo nothing was written for, and why."""
+
+    source: Path
+    reason: str
 
 
 def check(photos: Sequence[Path], out: Path, *, force: bool) -> None:
@@ -50,13 +60,21 @@ class Shelf:
             return f"{printable(path)} exists already; move it away, choose another --out or use --force"
         return None
 
-    def write(self, source: Path, suffix: str, data: bytes) -> Path:
-        """Write a photo's result under its name. Raises OutputExists if nothing may be written there, OutputError."""
+    def write(self, source: Path, suffix: str, data: bytes) -> Path | Held:
+        """Write a photo's result under its name, unless nothing may be written there. Raises OutputError."""
         output = self.place(source, suffix)
         if objection := self.objection(output):
-            raise OutputExists(objection)
-        atomic.write(output, data, replace=self._force)
+            return Held(source, objection)
+        try:
+            atomic.write(output, data, replace=self._force)
+        except OutputExists as late:  # it came since
+            return Held(source, str(late))
         return output
+
+    def hold(self, source: Path, refusal: Refusal) -> Held:
+        """Write nothing for a photo; its name stays its own."""
+        self.place(source, source.suffix)
+        return Held(source, str(refusal))
 
 
 def read(photo: Path) -> bytes:

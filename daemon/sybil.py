@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
 from daemon.cloak import face_values
-from daemon.errors import InputError, OutputExists
+from daemon.errors import InputError
 from daemon.names import printable
 from daemon.ownphotos import photos_in, shared_by
 from daemon.settings import Settings
-from daemon.shelf import Shelf, read
+from daemon.shelf import Held, Shelf, read
 from daemon.targets import FileTargetStore
 from fawkes_engine import Decoy, EngineSettings, Refusal
 
@@ -71,14 +71,6 @@ class Made:
     decoy: Decoy
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A photo nothing was written for, and why."""
-
-    source: Path
-    reason: str
-
-
 def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple[Path, ...]:
     """Return photos of a user: those in a folder, or the originals of what the service published last.
 
@@ -101,7 +93,7 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
     return DecoyEngine(settings, FileTargetStore(targets_dir))
 
 
-def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Refused]:
+def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Held]:
     """Make the decoys; yield each outcome, in order, when its file is on disk.
 
     Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
@@ -114,9 +106,9 @@ def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Refused
             yield _stored(shelf, photo, result)
 
 
-def as_line(outcome: Made | Refused) -> str:
+def as_line(outcome: Made | Held) -> str:
     """Return the outcome as one line for a person; names are escaped."""
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Held):
         return f"{printable(outcome.source)}: no decoy: {printable(outcome.reason)}"
     face = outcome.decoy.face
     likeness = ", ".join(
@@ -129,21 +121,18 @@ def as_line(outcome: Made | Refused) -> str:
     )
 
 
-def as_json(outcome: Made | Refused) -> str:
+def as_json(outcome: Made | Held) -> str:
     """Return the outcome as one line of JSON."""
     told: Mapping[str, object] = {"input": str(outcome.source)}
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Held):
         return json.dumps({**told, "refused": outcome.reason})
     decoy = outcome.decoy
     figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
     return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
 
 
-def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Refused:
+def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Held:
     if isinstance(result, Refusal):
-        shelf.place(photo, photo.suffix)
-        return Refused(photo, str(result))
-    try:
-        return Made(photo, shelf.write(photo, result.suffix, result.data), result)
-    except OutputExists as objection:
-        return Refused(photo, str(objection))
+        return shelf.hold(photo, result)
+    output = shelf.write(photo, result.suffix, result.data)
+    return output if isinstance(output, Held) else Made(photo, output, result)

@@ -10,8 +10,9 @@ import pytest
 
 from daemon import cloak, shelf
 from daemon.cli import run_command
-from daemon.cloak import Cloaked, Held, Order
+from daemon.cloak import Cloaked, Order
 from daemon.errors import ConfigError, InputError, OutputError
+from daemon.shelf import Held
 from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request
 
 FACE = FaceReport(
