@@ -48,16 +48,15 @@ def run(order: Order) -> None:
     """
     if (order.out / f"{RESULT}.json").exists():
         raise OutputExists(f"{order.out} holds an evaluation already; choose another --out")
-    import torch
-
-    from fawkes_engine import evaluation
+    from fawkes_engine import device, evaluation
 
     split = evaluation.draw(
         order.data, people=order.people, cloaked=order.cloaked, tested=order.tested, seed=order.seed
     )
     evaluation.check_heads(order.heads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trackers = evaluation.load_trackers(order.trackers, device)  # before the slow part: a slip shows at once
+    trackers = evaluation.load_trackers(
+        order.trackers, device.chosen("auto")
+    )  # before the slow part: a slip shows at once
     publication, portraits = _publications(order, split.cloaked)
     judged = evaluation.evaluate(
         publication,

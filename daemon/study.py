@@ -59,9 +59,7 @@ def run(order: Order) -> None:
 
 
 def _material(order: Order) -> Material:
-    import torch
-
-    from fawkes_engine import evaluation
+    from fawkes_engine import device, evaluation
     from fawkes_engine.evaluation import studies
 
     split = evaluation.draw(
@@ -72,8 +70,7 @@ def _material(order: Order) -> Material:
         seed=order.seed,
         other_people=None,
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trackers = evaluation.load_trackers(order.trackers, device)
+    trackers = evaluation.load_trackers(order.trackers, device.chosen("auto"))
     publications = [evaluation.load_publication(folder / "users") for folder in order.published]
     cache = order.cache or order.out / CACHE
     for folder in (order.out, cache):

@@ -15,7 +15,7 @@ import numpy as np
 
 from fawkes_engine.evaluation.heads import HEADS, Labelled
 from fawkes_engine.evaluation.rates import Rate, rate_of_one
-from fawkes_engine.evaluation.sightings import Sighting, detected, look
+from fawkes_engine.evaluation.sightings import Sighting, detected, look, read_photos
 from fawkes_engine.evaluation.splits import photos_below
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.extractors import KNOWN_BY
@@ -105,9 +105,7 @@ def audit(
         raise EvaluationError(
             f"a face was found in {len(shown)} published and {len(asked)} clean photos; at least 1 and 2 are needed"
         )
-    others = (
-        look([(p.parent.name, p.read_bytes()) for p in photos_below(gallery)], detector) if gallery else []
-    )
+    others = look(read_photos(photos_below(gallery)), detector) if gallery else []
     made_of = {photo.name: photo.of for photo in published}
     described = {}
     for tracker in trackers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from fawkes_engine.evaluation import finetune
 from fawkes_engine.evaluation.costs import Costs, costs
@@ -18,7 +17,7 @@ from fawkes_engine.evaluation.heads import HEADS, Labelled, check_heads
 from fawkes_engine.evaluation.noise import noisy
 from fawkes_engine.evaluation.publishing import Publication, key
 from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, detected, look
+from fawkes_engine.evaluation.sightings import Sighting, detected, look, read_photos
 from fawkes_engine.evaluation.splits import Split
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.faces import FaceDetector
@@ -111,7 +110,7 @@ def evaluate(
         raise EvaluationError("only PyTorch trackers can be fine-tuned: add one, such as dlib")
     publication = publication.of(split.cloaked)
     galleries = _galleries(publication, split, disturb=disturb)
-    piles = galleries | {OTHERS: _read(split.others), TESTED: _read(split.tested)}
+    piles = galleries | {OTHERS: read_photos(split.others), TESTED: read_photos(split.tested)}
     detector = FaceDetector(trackers[0].device)
     seen = {}
     for name, files in piles.items():
@@ -192,10 +191,6 @@ def _by_fine_tuning(
         people = outcomes([sighting.person for sighting in asked], named)
         found.append(Recognition(tracker.name, finetune.NAME, name, rate(people, seed), people))
     return found
-
-
-def _read(photos: Sequence[Path]) -> Files:
-    return [(photo.parent.name, photo.read_bytes()) for photo in photos]
 
 
 def _person(photo: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -74,6 +75,11 @@ def look(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighti
         face = _central(detector.detect(pixels), pixels)
         seen.append(Sighting(person, data, face.landmarks if face else None))
     return seen
+
+
+def read_photos(photos: Iterable[Path]) -> list[tuple[str, bytes]]:
+    """Read photos as `look` takes them; a photo's folder is its person. Raises OSError."""
+    return [(photo.parent.name, photo.read_bytes()) for photo in photos]
 
 
 def detected(seen: Iterable[Sighting]) -> list[Sighting]:

@@ -14,7 +14,7 @@ from fawkes_engine.decoys import DecoyEngine
 from fawkes_engine.evaluation.heads import HEADS, Labelled
 from fawkes_engine.evaluation.publishing import Publication, key
 from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, look
+from fawkes_engine.evaluation.sightings import Sighting, look, read_photos
 from fawkes_engine.evaluation.splits import Split, User, photos_of, unused_people
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.faces import FaceDetector
@@ -92,8 +92,8 @@ def study(
     publication = publication.of(split.cloaked)
     detector = FaceDetector(trackers[0].device)
     on_step("finding the faces")
-    others = look(_files(split.others), detector)
-    asked = look(_files(split.tested), detector)
+    others = look(read_photos(split.others), detector)
+    asked = look(read_photos(split.tested), detector)
     users = [_Seen.of(user, publication, decoys[user.name], detector) for user in split.users]
     rows = []
     for tracker in trackers:
@@ -128,7 +128,7 @@ class _Seen:
             )
         files = {one.photo: one.data for one in publication.published}
         return cls(
-            clean=look(_files(user.cloaked), detector),
+            clean=look(read_photos(user.cloaked), detector),
             cloaked=[
                 look([(user.name, files[key(photo)])], detector)[0] if key(photo) in files else None
                 for photo in user.cloaked
@@ -143,7 +143,3 @@ class _Seen:
     def decoys(self, part: int) -> list[Sighting]:
         """The part-th decoy of each photo."""
         return self.account[part * len(self.clean) : (part + 1) * len(self.clean)]
-
-
-def _files(photos: Sequence[Path]) -> list[tuple[str, bytes]]:
-    return [(photo.parent.name, photo.read_bytes()) for photo in photos]

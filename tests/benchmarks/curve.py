@@ -54,20 +54,24 @@ def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings]]:
         yield names, replace(base, extractors=tuple(names.split(",")))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
-    parser.add_argument(
+def parser(told: str | None) -> argparse.ArgumentParser:
+    """Return the options of a benchmark that cloaks some photos of a few people. told: about it."""
+    options = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
+    options.add_argument(
         "--tracker", action="append", required=True, help="as of fawkesd evaluate; repeatable"
     )
-    parser.add_argument("--people", type=int, default=5)
-    parser.add_argument("--photos", type=int, default=6, help="cloaked photos of each")
-    parser.add_argument("--dssim", type=float, nargs="*", default=[])
-    parser.add_argument("--steps", type=int, nargs="*", default=[])
-    parser.add_argument("--extractors", nargs="*", default=[], help="names with commas between them")
-    return parser.parse_args()
+    options.add_argument("--people", type=int, default=5)
+    options.add_argument("--photos", type=int, default=6, help="cloaked photos of each")
+    return options
+
+
+def _arguments() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--dssim", type=float, nargs="*", default=[])
+    options.add_argument("--steps", type=int, nargs="*", default=[])
+    options.add_argument("--extractors", nargs="*", default=[], help="names with commas between them")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

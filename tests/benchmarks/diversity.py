@@ -9,10 +9,8 @@ is of the same user (by vectors centred by other people's). Recognised: as `fawk
 
 from __future__ import annotations
 
-import argparse
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -20,12 +18,14 @@ from fawkes_engine import EngineSettings, evaluation
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.heads import HEADS, Labelled, unit
 from fawkes_engine.evaluation.rates import outcomes, rate
-from fawkes_engine.evaluation.sightings import look
+from fawkes_engine.evaluation.sightings import look, read_photos
 from fawkes_engine.evaluation.studies.linkage import nearest_is_own
 from fawkes_engine.evaluation.studies.material import Faces
 from fawkes_engine.faces import FaceDetector
 from fawkes_engine.targets import Pool
 from fawkes_engine.work import Goal, Work
+
+from .curve import parser
 
 CPU = torch.device("cpu")
 
@@ -47,14 +47,11 @@ class Targetless(Engine):
 
 def main() -> None:
     """Measure, and print a line of a Markdown table for each kind of target and each tracker."""
-    args = _arguments()
+    args = parser(__doc__).parse_args()
     split = evaluation.draw(args.data, people=args.people, cloaked=args.photos, tested=10, seed=0)
     trackers = evaluation.load_trackers(args.tracker, CPU)
     detector = FaceDetector(CPU)
-    others, tested = (
-        look([(photo.parent.name, photo.read_bytes()) for photo in photos], detector)
-        for photos in (split.others, split.tested)
-    )
+    others, tested = (look(read_photos(photos), detector) for photos in (split.others, split.tested))
     described = {t.name: (t.describe(others), t.describe(tested)) for t in trackers}
     print("| target | tracker | linked | recognised |\n|---|---|---|---|", flush=True)
     for name, kind in (("one per user", Engine), ("one per photo", Spread), ("none", Targetless)):
@@ -78,19 +75,6 @@ def _any_of(pool: Pool, draw: random.Random) -> Goal:
     index = draw.randrange(len(pool.identities))
     vectors = {name: torch.from_numpy(rows[index]) for name, rows in pool.vectors.items()}
     return Goal(pool.identities[index], vectors)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
-    parser.add_argument(
-        "--tracker", action="append", required=True, help="as of fawkesd evaluate; repeatable"
-    )
-    parser.add_argument("--people", type=int, default=5)
-    parser.add_argument("--photos", type=int, default=6, help="cloaked photos of each")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

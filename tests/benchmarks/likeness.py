@@ -16,7 +16,7 @@ import torch
 from fawkes_engine import extractors
 from fawkes_engine.evaluation.heads import Labelled, Vectors
 from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.sightings import Crop, batches, look
+from fawkes_engine.evaluation.sightings import Crop, batches, detected, look, read_photos
 from fawkes_engine.evaluation.splits import draw
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.faces import FaceDetector
@@ -49,8 +49,7 @@ def main() -> None:
 @torch.no_grad()
 def embedded(extractor: Extractor, photos: list[Path] | tuple[Path, ...]) -> Labelled:
     """Embed the face nearest the middle of each photo that shows one."""
-    files = [(photo.parent.name, photo.read_bytes()) for photo in photos]
-    found = [s for s in look(files, FaceDetector(torch.device("cpu"))) if s.landmarks is not None]
+    found = detected(look(read_photos(photos), FaceDetector(torch.device("cpu"))))
     crop = Crop(extractor.chip_px, extractor.template)
     vectors = torch.cat([extractor.embed(chips) for chips in batches(found, crop)])
     return Labelled(tuple(s.person for s in found), vectors.numpy())

@@ -27,7 +27,7 @@ from torch import Tensor
 from fawkes_engine import Budget, EngineSettings, Protected, Request, cloak, descent, evaluation
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.sightings import look
+from fawkes_engine.evaluation.sightings import look, read_photos
 from fawkes_engine.evaluation.splits import photos_of, shuffled
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.extractors import KNOWN_BY
@@ -146,7 +146,7 @@ def _figures(
     figures = {"DSSIM": mean(f.dssim for f in faces)}
     for name in faces[0].cosine_own:
         figures[name] = mean(f.cosine_own[name] for f in faces)
-    clean = look([(p.parent.name, p.read_bytes()) for p in photos], detector)
+    clean = look(read_photos(photos), detector)
     cloaked = look([("", r.data) for r in results], detector)
     for tracker in trackers:
         own, there = tracker.describe(clean).vectors, tracker.describe(cloaked).vectors

@@ -43,14 +43,12 @@ def adaptive(material: Material) -> Study:
             people = _held_out_outcomes(material, tracker, adapt)
             rates = tuple(rate(people[learned], material.seed) for learned in material.learned)
             rows.append(Row((tracker.name, way), rates))
-    return Study(
+    return material.study(
         title="Adaptive trackers",
         method=f"The tracker adapted on {FOLDS - 1} of {FOLDS} parts of the people, cloaked and clean, and knows the "
         f"people of the other part and {len(people_of(material.others))} others. Projection: within-class covariance "
         "normalisation of its embeddings. Network trained: all layers, so that cloaked photos are described as their "
         f"originals are, {_EPOCHS} epochs; PyTorch trackers only.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(
             Table("Recognised", ("tracker (nearest photo)", "adapted"), tuple(material.learned), tuple(rows)),
         ),

@@ -54,13 +54,11 @@ def detection(material: Material) -> Study:
         material.on_step(f"learning to detect {mode} cloaks")
         rows.append(Row((mode,), roc(_scores(material, mode), material.seed)))
     found = tuple(f"found at {share:.0%} false alarms".replace("%", " %") for share in FALSE_ALARMS)
-    return Study(
+    return material.study(
         title="Detecting cloaks",
         method="A convolutional network behind a high-pass filter learned to tell cloaked photos from clean ones, "
         f"written anew in the same format and quality, on {FOLDS - 1} of {FOLDS} parts of the people, and was asked "
         "about the other part's.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(Table("Detected", ("mode",), ("area under the ROC", *found), tuple(rows)),),
     )
 

@@ -32,12 +32,10 @@ def disruption(material: Material) -> Study:
             rates = tuple(_rate(material, tracker, photos, detector) for photos in worked_on)
             by_tracker[tracker.name].append(Row((tracker.name, doing), rates))
     rows = [row for rows in by_tracker.values() for row in rows]
-    return Study(
+    return material.study(
         title="Disruption by the tracker",
         method=f"The tracker works on the users' photos ({PHOTOS} of each) before it learns from them; those of other "
         "people and those asked about stay as they are, but for the other detector, which is used on all.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(Table("Recognised", ("tracker (nearest photo)", "what it does"), tuple(piles), tuple(rows)),),
     )
 

@@ -38,11 +38,9 @@ def gallery(material: Material) -> Study:
         ]
         by_photos.append(Row(labels, tuple(rates)))
     labels = ("tracker (nearest photo)", "photos learned")
-    return Study(
+    return material.study(
         title="Size of the gallery",
         method="How many people the tracker knows, the users among them, and how many photos of each user.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(
             Table(
                 "Recognised, by people known", labels, tuple(f"{n} people" for n in sizes), tuple(by_people)

@@ -23,11 +23,9 @@ def leak(material: Material) -> Study:
         for mode in material.cloaked
         for head in HEADS
     ]
-    return Study(
+    return material.study(
         title="Leaked originals",
         method="Of the photos that the tracker has of each user, a share are originals instead of cloaked copies.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(
             Table(
                 "Recognised",

@@ -39,12 +39,10 @@ def fine_tune(material: Material) -> Study:
         Row((tracker.name,), tuple(_fine_tuned(material, tracker, p) for p in material.learned.values()))
         for tracker in networks
     ]
-    return Study(
+    return material.study(
         title="Fine-tuned trackers",
         method="All layers of the tracker's network, and a linear layer behind it, were trained on its gallery, for "
         f"{FINE_TUNE_EPOCHS} epochs; {len(people_of(material.others))} other people.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(Table("Recognised", ("tracker",), tuple(material.learned), tuple(rows)),),
     )
 
@@ -55,12 +53,10 @@ def scratch(material: Material) -> Study:
     known = everybody[: KNOWN_PEOPLE[-1]]
     rates = tuple(_from_scratch(material, photos, known) for photos in material.learned.values())
     size = sum(weight.numel() for weight in _network(len(known), material.seed).parameters())
-    return Study(
+    return material.study(
         title="A tracker trained from scratch",
         method=f"A convolutional network of {size / 1000:.0f} thousand weights behind chips of {_CHIP_PX} px, trained "
         f"for {_EPOCHS} epochs to tell {len(known)} people apart by their photos.",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(
             Table("Recognised", ("tracker",), tuple(material.learned), (Row(("from scratch",), rates),)),
         ),

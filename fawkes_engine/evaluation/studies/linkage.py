@@ -23,12 +23,10 @@ def linkage(material: Material) -> Study:
         for tracker in material.trackers
         for learned in material.learned
     ]
-    return Study(
+    return material.study(
         title="Linking a user's cloaked photos to each other",
         method="Among the users' published photos: how often the nearest other one is of the same user, and the "
         "area under the ROC of telling pairs of one user from pairs of two by the cosine (mean over users).",
-        seed=material.seed,
-        people=tuple(material.users),
         tables=(
             Table(
                 "Linked",

@@ -18,6 +18,7 @@ from fawkes_engine.evaluation.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.sightings import Detector, Sighting, look
 from fawkes_engine.evaluation.splits import OTHER_PEOPLE, Split
 from fawkes_engine.evaluation.studies.cache import Cache
+from fawkes_engine.evaluation.studies.result import Study, Table
 from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.faces import FaceDetector
 from fawkes_engine.types import MODES, EvaluationError
@@ -89,6 +90,10 @@ class Material:
     def learned(self) -> dict[str, Sequence[Photo]]:
         """What a tracker may learn the users from: their photos as they were, or as published in each mode."""
         return {ORIGINALS: self.originals, **self.cloaked}
+
+    def study(self, title: str, method: str, tables: tuple[Table, ...]) -> Study:
+        """Return what was found out about these users."""
+        return Study(title, method, self.seed, tuple(self.users), tables)
 
     def sightings(self, photos: Sequence[Photo], detector: Detector | None = None) -> list[Sighting]:
         """Find the face of each photo. Raises EvaluationError: a photo cannot be read."""
