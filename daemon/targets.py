@@ -14,7 +14,7 @@ from pathlib import Path
 
 from daemon import atomic
 from daemon.errors import OutputExists, TargetError
-from fawkes_engine import Target
+from fawkes_engine import MeanFace, Target
 
 
 class FileTargetStore:
@@ -63,7 +63,7 @@ class FileTargetStore:
         return self._directory / f"{person}.json"
 
     def _write(self, person: str, target: Target, *, replace: bool) -> None:
-        fields = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}
+        fields = dataclasses.asdict(target)
         atomic.make_folder(self._directory, 0o700)
         atomic.write(self._path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
 
@@ -73,9 +73,15 @@ def _parse(text: str) -> Target:
     vectors = {name: _vector(vector) for name, vector in fields.pop("vectors").items()}
     known_by = {name: tuple(map(_vector, rows)) for name, rows in fields.pop("known_by").items()}
     chosen_from = tuple(str(digest) for digest in fields.pop("chosen_from"))
+    mean_faces = {
+        name: MeanFace(_vector(mean["vector"]), int(mean["faces"]))
+        for name, mean in fields.pop("mean_faces", {}).items()  # files of the first versions have none
+    }
     if not vectors or not all(vectors.values()):
         raise ValueError("it has no vectors")
-    return Target(vectors=vectors, known_by=known_by, chosen_from=chosen_from, **fields)
+    return Target(
+        vectors=vectors, known_by=known_by, chosen_from=chosen_from, mean_faces=mean_faces, **fields
+    )
 
 
 def _vector(numbers: Iterable[float]) -> tuple[float, ...]:

@@ -2,8 +2,11 @@
 
 Per face, over a fresh view v at every step, on the mean-centred unit embeddings f_e of one extractor after another:
 
-    loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), f_e(x))
+    loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), own_e)
            + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
+
+where own_e lies halfway between f_e(x) and the mean of the person's clean faces: a tracker is asked about other photos
+of the person than x.
 
 The extractors take turns: momentum averages their gradients, and three cost as much as one (all of them at every
 step gain 0.05 in cosine for three times the time).

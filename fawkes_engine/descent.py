@@ -51,8 +51,9 @@ class Subject:
 
     canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
     region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
-    onto_canvas: extractor -> transform from its chip. own: extractor -> unit embedding (D,). target: the same, for
-    the extractors that have one; from the others the face is only pushed away.
+    onto_canvas: extractor -> transform from its chip. own: extractor -> unit embedding (D,) of the face and of how its
+    person usually looks. target: the same of the target, for the extractors that have one; with the others the face is
+    only pushed away.
     grey: the cloak must have no colour. seed: of every random choice for this face.
     encoding: what a person can see of the encoding alone. look: the same of a delta (3, S, S), once published.
     """
@@ -91,7 +92,8 @@ class State:
     delta: Tensor  # (N, 3, R, R), the cloak
     momentum: Tensor
     freedom: Tensor  # (N, 3, R, R), how much a pixel may change at equal DSSIM, 1 on average
-    generators: list[torch.Generator]
+    alignments: list[torch.Generator]  # on the CPU
+    noise: list[torch.Generator]  # on the device
     reference: SsimReference
     window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
     blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
@@ -127,7 +129,8 @@ class State:
             delta=torch.zeros_like(clean).requires_grad_(),
             momentum=torch.zeros_like(clean),
             freedom=_freedom(canvas, mask),
-            generators=[torch.Generator().manual_seed(s.seed) for s in subjects],
+            alignments=[torch.Generator().manual_seed(s.seed) for s in subjects],
+            noise=[torch.Generator(device).manual_seed(s.seed) for s in subjects],
             reference=SsimReference(clean, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
@@ -147,10 +150,10 @@ class State:
 
     def viewed(self, extractor: Extractor, view_number: int) -> Tensor:
         """Chips of the cloaked faces in a view, aligned a little differently each time."""
-        seen = view(view_number, self.cloaked(), self.generators)
+        seen = view(view_number, self.cloaked(), self.noise)
         transforms = [
             jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
-            for s, g in zip(self.subjects, self.generators, strict=True)
+            for s, g in zip(self.subjects, self.alignments, strict=True)
         ]
         return sample_chips(seen, transforms, extractor.chip_px)
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine import device, verify
@@ -41,7 +42,7 @@ from fawkes_engine.types import (
 )
 from fawkes_engine.work import Goal, Work, Written
 
-VERSION = "3"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "4"  # of the cloak: changes whenever the same photo would get another cloak
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
@@ -97,7 +98,8 @@ class Engine:
         """Cloak every face of every photo; one result per request, in order.
 
         A photo that cannot be protected gives its Refusal and does not disturb the others. A photo's result does
-        not depend on the others, except that the first photos of a user choose the user's target together.
+        not depend on the others, except that the first photos of a user choose the user's target together, and that
+        people's faces are known better with each of the first 16 photos that show them.
         on_step is called many times, as a sign of life.
         """
         results: list[Protected | Refusal] = []
@@ -137,7 +139,10 @@ class Engine:
             Refusal: a photo cannot be read, or shows no face.
         """
         works = [self._open(Request(data, user)) for data in photos]
-        return self._meet(user, works)
+        shown = self._meet(user, works)
+        for work in shown:
+            self._people.see(user, clean_face(work, 0))
+        return len(shown)
 
     def _open(self, request: Request) -> Work:
         with self.stopwatch.stage(Stage.DECODE):
@@ -151,7 +156,8 @@ class Engine:
 
     def _work(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
         own = self._ensemble.embed(photo.pixels, faces, self._ensemble.names, photo.colour)
-        return Work(request, photo, faces, own, self._settings.budget, self._settings.jpeg_quality)
+        settings = self._settings
+        return Work(request, photo, faces, own, settings.budget, settings.jpeg_quality, self._device)
 
     def _meet_users(self, works: Sequence[Work]) -> None:
         """Give every user of these photos who has no target one, from the face most of the user's photos show."""
@@ -163,19 +169,22 @@ class Engine:
             if self._people.target(user) is None:
                 self._meet(user, theirs)
 
-    def _meet(self, user: str, works: Sequence[Work]) -> int:
+    def _meet(self, user: str, works: Sequence[Work]) -> list[Work]:
+        """Give a user a target, or learn another face of the user; returns the photos whose largest face that is."""
         largest = np.stack([w.own[KNOWN_BY][0].cpu().numpy() for w in works])
         same = most_frequent({KNOWN_BY: largest})
-        photos = [work.request.data for work, shows in zip(works, same, strict=True) if shows]
-        self._people.meet(user, {KNOWN_BY: largest[same]}, photos)
-        return len(photos)
+        shown = [work for work, shows in zip(works, same, strict=True) if shows]
+        self._people.meet(user, {KNOWN_BY: largest[same]}, [work.request.data for work in shown])
+        return shown
 
     def _identified(self, work: Work) -> Work:
         """Name every face, strangers too; with only_mine, leave theirs as they are."""
         people = []
         for i in range(len(work.faces)):
             face = known_by(work, i)
-            people.append(self._people.know(face) or self._people.meet_stranger(face, work.request.data))
+            person = self._people.know(face) or self._people.meet_stranger(face, work.request.data)
+            self._people.see(person, clean_face(work, i))
+            people.append(person)
         work = replace(work, people=people, goals=[self._goal(person) for person in people])
         if not work.request.only_mine:
             return work
@@ -200,8 +209,9 @@ class Engine:
     ) -> None:
         """Optimise faces of photos together, as many at once as fit in memory."""
         places = sorted(faces, key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
-        for start in range(0, len(places), self._settings.batch_faces):
-            batch = places[start : start + self._settings.batch_faces]
+        size = self._settings.batch_faces or device.faces_together(self._device)
+        for start in range(0, len(places), size):
+            batch = places[start : start + size]
             with self.stopwatch.stage(Stage.OPTIMISE):
                 cloaks = optimise(
                     [self._subject(work, i) for work, i in batch],
@@ -223,12 +233,25 @@ class Engine:
             height_px=face.height_px * canvas.scale,
             onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._ensemble.turns},
             target=work.goals[index].vectors,
-            own={name: embedding[index] for name, embedding in work.own.items()},
+            own=self._own(work, index),
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
             encoding=work.encoding.alone[index],
             look=partial(work.look, index),
         )
+
+    def _own(self, work: Work, index: int) -> dict[str, Tensor]:
+        """Return what a face is moved away from: halfway between what it looks like here and in all photos.
+
+        A tracker is asked about other photos of the person, and less of what it knows a person by changes from photo
+        to photo than of an embedding. Away from one photo, much of a cloak would work on its light and its pose.
+        """
+        own = {}
+        for name, rows in work.own.items():
+            mean = self._people.mean_face(work.people[index], name)
+            usual = rows[index] if mean is None else torch.from_numpy(mean).to(self._device)
+            own[name] = F.normalize(rows[index] + F.normalize(usual, dim=0), dim=0)
+        return own
 
     def _finish(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Protected:
         """Encode and verify. Raises NotProtected."""
@@ -309,7 +332,12 @@ class Engine:
 
 def known_by(work: Work, index: int) -> dict[str, npt.NDArray[np.float32]]:
     """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
-    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}
+    return {KNOWN_BY: clean_face(work, index)[KNOWN_BY]}
+
+
+def clean_face(work: Work, index: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Return a face's clean embeddings: extractor -> (D,)."""
+    return {name: rows[index].cpu().numpy() for name, rows in work.own.items()}
 
 
 def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:

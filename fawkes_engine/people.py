@@ -14,12 +14,13 @@ from dataclasses import replace
 import numpy as np
 
 from fawkes_engine.targets import Pool, Vectors, choose, known_by
-from fawkes_engine.types import STRANGER, Target, TargetStore
+from fawkes_engine.types import STRANGER, MeanFace, Target, TargetStore
 
 # Two faces are taken for one person from this cosine on: on LFW two photos of one person are above it in 95 % of
 # pairs, two of strangers in less than 1 % (measured by tests/benchmarks/protection.py).
 SAME_PERSON_COSINE = 0.5
 _REMEMBERED_FACES = 16  # per person: more views would not tell more
+FACES_AVERAGED = 16  # per person and extractor; then the mean stays, and cloaks with it
 
 
 class People:
@@ -76,6 +77,24 @@ class People:
         }
         self._targets[user] = replace(known, known_by=added)
         self._store.learn(user, self._targets[user])
+
+    def see(self, person: str, face: Mapping[str, Vectors]) -> None:
+        """Take a clean face (extractor -> (D,), unit) into a known person's mean face, if more are wanted."""
+        target = self._targets[person]
+        means = dict(target.mean_faces)
+        for name, embedding in face.items():
+            mean = means.get(name, MeanFace((0.0,) * len(embedding), 0))
+            if mean.faces < FACES_AVERAGED:
+                added = (np.array(mean.vector) * mean.faces + embedding) / (mean.faces + 1)
+                means[name] = MeanFace(tuple(added.tolist()), mean.faces + 1)
+        if means != target.mean_faces:
+            self._targets[person] = replace(target, mean_faces=means)
+            self._store.learn(person, self._targets[person])
+
+    def mean_face(self, person: str, extractor: str) -> Vectors | None:
+        """Return the mean (D,) of a known person's clean faces, shorter the more they differ; None without any."""
+        mean = self._targets[person].mean_faces.get(extractor)
+        return np.array(mean.vector, np.float32) if mean else None
 
     def meet_stranger(self, face: Mapping[str, Vectors], photo: bytes) -> str:
         """Give someone new a target of their own; face: extractor -> (D,). Returns the new person."""

@@ -17,7 +17,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Literal, Protocol
@@ -115,7 +115,7 @@ class EngineSettings:
     budget: the visibility budget of every face.
     steps: optimiser steps a face gets at most. second_turns: as in `Mode`.
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
-    batch_faces: faces optimised together at most; bounds memory.
+    batch_faces: faces optimised together at most, which bounds memory; None = what suits the device.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores.
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
@@ -127,7 +127,7 @@ class EngineSettings:
     steps: int = MODES[DEFAULT_MODE].steps
     second_turns: tuple[str, ...] = MODES[DEFAULT_MODE].second_turns
     jpeg_quality: int = 95
-    batch_faces: int = 16
+    batch_faces: int | None = None
     device: str = "auto"
     threads: int = 0
     models_dir: Path | None = None
@@ -179,6 +179,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanFace:
+    """What a person's clean face looks like to one extractor.
+
+    vector: mean of the unit embeddings (D,) of the first faces seen. faces: how many it is the mean of.
+    """
+
+    vector: tuple[float, ...]
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """The identity one person is moved toward in every photo, chosen once; no two people share one.
 
@@ -186,6 +197,7 @@ class Target:
     vectors: extractor name -> unit vector of the mean-centred embedding, as plain floats.
     known_by: extractor name -> unit embeddings of the person's clean face, by which it is known again.
     chosen_at: UTC, ISO 8601. chosen_from: sha256 (hex) of the photos it was chosen from.
+    mean_faces: extractor name -> the person's clean face, from which cloaks move away.
     """
 
     identity: str
@@ -194,6 +206,7 @@ class Target:
     known_by: Mapping[str, tuple[tuple[float, ...], ...]]
     chosen_at: str
     chosen_from: tuple[str, ...]
+    mean_faces: Mapping[str, MeanFace] = field(default_factory=dict)
 
 
 class TargetStore(Protocol):
@@ -212,7 +225,7 @@ class TargetStore(Protocol):
         """Store a person's first target durably; return the one already there if another process was first."""
 
     def learn(self, person: str, target: Target) -> None:
-        """Store durably what else a known person's face looks like (known_by); the identity stays."""
+        """Store durably what else a known person's face looks like (known_by, mean_faces); the identity stays."""
 
 
 STRANGER = "~"

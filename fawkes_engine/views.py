@@ -46,7 +46,10 @@ def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: i
 
 
 def view(number: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Canvases (N, 3, S, S) as a tracker might get them, in the view of this number; one generator per face."""
+    """Canvases (N, 3, S, S) as a tracker might get them, in the view of this number.
+
+    generators: one per face, on the canvases' device.
+    """
     return _SCHEDULE[number % len(_SCHEDULE)](canvases, generators)
 
 
@@ -65,8 +68,9 @@ def _shrunk(canvases: Tensor, _: Sequence[torch.Generator], *, scale: float) -> 
 
 
 def _noisy(canvases: Tensor, generators: Sequence[torch.Generator], *, sigma: float) -> Tensor:
-    noise = torch.stack([torch.randn(canvases.shape[1:], generator=g) for g in generators])
-    return canvases + sigma * noise.to(canvases)
+    device = canvases.device
+    noise = [torch.randn(canvases.shape[1:], generator=g, device=device) for g in generators]
+    return canvases + sigma * torch.stack(noise)
 
 
 def _recompressed(canvases: Tensor, _: Sequence[torch.Generator], *, quality: int) -> Tensor:
@@ -98,9 +102,7 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
 def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
     """Quantise a plane (N, C, S, S) in 8 x 8 DCT blocks, as the Independent JPEG Group scales its tables."""
-    dct = _block_dct().to(plane)
-    factor = 50 / quality if quality < 50 else 2 - quality / 50
-    steps = (torch.tensor(table, dtype=torch.float32) * factor).round().clamp(1, 255).to(plane)
+    dct, steps = _block_dct(plane.device), _steps(plane.device, table, quality)
     count, channels, side, _ = plane.shape
     blocks = plane.view(count, channels, side // 8, 8, side // 8, 8).transpose(3, 4)
     scaled = blocks.flatten(4) @ dct.T / steps  # (N, C, S / 8, S / 8, 64)
@@ -109,13 +111,19 @@ def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
     return restored.view(blocks.shape).transpose(3, 4).reshape(plane.shape)
 
 
-@lru_cache(maxsize=1)
-def _block_dct() -> Tensor:
+@lru_cache(maxsize=8)
+def _steps(device: torch.device, table: tuple[int, ...], quality: int) -> Tensor:
+    factor = 50 / quality if quality < 50 else 2 - quality / 50
+    return (torch.tensor(table, dtype=torch.float32) * factor).round().clamp(1, 255).to(device)
+
+
+@lru_cache(maxsize=2)
+def _block_dct(device: torch.device) -> Tensor:
     """Orthonormal DCT-II of a block of 8 x 8 samples as one product, (64, 64), rows of a block one after another."""
     k, n = torch.arange(8)[:, None], torch.arange(8)[None]
     dct = torch.cos((2 * n + 1) * k * math.pi / 16) / 2
     dct[0] /= math.sqrt(2)
-    return torch.kron(dct, dct)
+    return torch.kron(dct, dct).to(device)
 
 
 _RGB_TO_YCC = (

@@ -108,7 +108,7 @@ class SsimReference:
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
     """Blur (N, C, H, W) with a Gaussian of `sigma` px, edges replicated."""
-    rows, columns = (blur_matrix(size, sigma).to(x) for size in x.shape[2:])
+    rows, columns = (_blur_matrix_on(x.device, size, sigma).to(x) for size in x.shape[2:])
     return rows @ x @ columns.T
 
 
@@ -213,6 +213,11 @@ def _window_matrix(size: int, stride: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
+def _blur_matrix_on(device: torch.device, size: int, sigma: float) -> Tensor:
+    return blur_matrix(size, sigma).to(device)
+
+
 def blur_matrix(size: int, sigma: float) -> Tensor:
     """Return (size, size): a product with it blurs along one axis by a Gaussian of `sigma` px, edges replicated."""
     positions = torch.arange(size)

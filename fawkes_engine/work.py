@@ -54,8 +54,8 @@ class Work:
     """A decoded photo with its detected faces.
 
     own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
-    lowest_quality: of JPEG output. people: whose each face is. goals: where each is moved. left: other faces, to be
-    left as they are. cloaks: number of a face -> its cloak, once it is made.
+    lowest_quality: of JPEG output. device: where faces are compared. people: whose each face is. goals: where each is
+    moved. left: other faces, to be left as they are. cloaks: number of a face -> its cloak, once it is made.
     """
 
     request: Request
@@ -64,6 +64,7 @@ class Work:
     own: dict[str, Tensor]
     budget: Budget
     lowest_quality: int
+    device: torch.device
     people: Sequence[str] = ()
     goals: Sequence[Goal] = ()
     left: Sequence[Face] = ()
@@ -113,7 +114,7 @@ class Work:
         before = self.photo.pixels[rows, columns]
         after = before.copy()
         here.add(delta.cpu(), after)
-        return _compare(before, as_written(self.photo, after, quality), here, self.faces[index])
+        return self._compare(before, as_written(self.photo, after, quality), here, self.faces[index])
 
     def write(self) -> Written:
         """Encode the photo with every cloak inside the budget."""
@@ -122,7 +123,7 @@ class Work:
             data = encode(self.photo, self._cloaked(deltas), self.encoding.quality)
             published = decode(data, heic=self.request.heic).pixels
             seen = [
-                _compare(self.photo.pixels, published, canvas, face)
+                self._compare(self.photo.pixels, published, canvas, face)
                 for canvas, face in zip(self.canvases, self.faces, strict=True)
             ]
             shares = [figures.share_of(self.budget) for figures in seen]
@@ -147,10 +148,10 @@ class Work:
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
         return delta
 
-
-def _compare(before: Pixels, after: Pixels, canvas: Canvas, face: Face) -> Visibility:
-    x0, y0, x1, y1 = canvas.region
-    clean, cloaked = (
-        to_tensor(in_srgb(pixels[y0:y1, x0:x1], canvas.colour))[None] for pixels in (before, after)
-    )
-    return measure(clean, cloaked, face.height_px)
+    def _compare(self, before: Pixels, after: Pixels, canvas: Canvas, face: Face) -> Visibility:
+        x0, y0, x1, y1 = canvas.region
+        clean, cloaked = (
+            to_tensor(in_srgb(pixels[y0:y1, x0:x1], canvas.colour))[None].to(self.device)
+            for pixels in (before, after)
+        )
+        return measure(clean, cloaked, face.height_px)

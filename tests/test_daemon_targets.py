@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from daemon.errors import TargetError
 from daemon.targets import FileTargetStore
-from fawkes_engine import Target
+from fawkes_engine import MeanFace, Target
 
 TARGET = Target(
     identity="mix-17",
@@ -19,6 +20,7 @@ TARGET = Target(
     known_by={"dlib": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))},
     chosen_at="2026-01-02T03:04:05+00:00",
     chosen_from=("00ff",),
+    mean_faces={"dlib": MeanFace((0.3, 0.2, 0.1), faces=2)},
 )
 
 
@@ -32,6 +34,15 @@ def test_a_stored_target_comes_back_exactly_and_privately(tmp_path: Path) -> Non
     assert (tmp_path / "targets").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (tmp_path / "targets").iterdir()] == ["ada.json"]
     assert (tmp_path / "targets" / "ada.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_target_of_the_first_versions_has_no_mean_face_yet(tmp_path: Path) -> None:
+    FileTargetStore(tmp_path).add("ada", TARGET)
+    fields = json.loads((tmp_path / "ada.json").read_text())
+    del fields["mean_faces"]
+    (tmp_path / "ada.json").write_text(json.dumps(fields))
+
+    assert FileTargetStore(tmp_path).get("ada") == dataclasses.replace(TARGET, mean_faces={})
 
 
 def test_the_first_target_wins_and_is_given_to_all(tmp_path: Path) -> None:

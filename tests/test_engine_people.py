@@ -11,7 +11,7 @@ from engine_pictures import Shelf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fawkes_engine.people import SAME_PERSON_COSINE, People, most_frequent
+from fawkes_engine.people import FACES_AVERAGED, SAME_PERSON_COSINE, People, most_frequent
 from fawkes_engine.targets import Pool, Vectors
 from fawkes_engine.types import STRANGER
 
@@ -89,6 +89,20 @@ def test_learning_a_face_keeps_the_identity_and_remembers_a_limited_number(pool:
     assert replace(after, known_by=before.known_by) == before
     assert 5 < len(after.known_by["dlib"]) <= 32
     assert people.know(one(faces(9, photos=5), 4)) == "ada"
+
+
+def test_a_person_looks_like_the_mean_of_the_first_faces_seen_to_every_extractor(pool: Pool) -> None:
+    shelf = Shelf()
+    people = People(shelf, pool)
+    seen = faces(100, photos=FACES_AVERAGED + 3)["dlib"]
+    people.meet("ada", {"dlib": seen[:1]}, [b"photo"])
+    assert people.mean_face("ada", "dlib") is None
+    for number, face in enumerate(seen):
+        people.see("ada", {"dlib": face} if number < 5 else {"dlib": face, "later": -face})
+    for known in (people, People(shelf, pool)):  # as kept in memory, and as stored
+        mean, later = known.mean_face("ada", "dlib"), known.mean_face("ada", "later")
+        assert mean == pytest.approx(seen[:FACES_AVERAGED].mean(axis=0), abs=1e-6)
+        assert later == pytest.approx(-seen[5:].mean(axis=0), abs=1e-6)
 
 
 def test_a_target_of_other_extractors_matches_nobody(pool: Pool) -> None:
