@@ -196,7 +196,7 @@ class EngineConfig(_Keys):
     """Waiting photos worked on together at most, 1 to 256. More is faster and needs more memory."""
 
     threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
-    """Processor threads for arithmetic, 0 to 1024; 0 is all cores. Lower it to keep the machine free."""
+    """Processor threads for arithmetic, 0 to 1024; 0 is all cores, or one beside a graphics card."""
 
     nice: Annotated[Whole, Field(ge=0, le=19)] = 0
     """How much the engine gives way to other programs, 0 to 19, as the command `nice` counts. The installed service

@@ -12,7 +12,8 @@ The extractors take turns: momentum averages their gradients, and three cost as 
 step gain 0.05 in cosine for three times the time).
 
 The pull to the target alone is weak on trackers never seen; pushing away from the own embedding more than
-doubles protection there at equal DSSIM. After every step d is projected into the budget, see `descent`.
+doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. After every step d is projected
+into the budget, see `descent`.
 
 Axes: N faces, S side of the square canvas, P of a chip.
 """
@@ -50,7 +51,7 @@ class Aim:
     away_from_own: float
 
 
-CLOAK = Aim(target_weight=0.3, own_weight=2.0, near_target=0.95, away_from_own=-0.2)
+CLOAK = Aim(target_weight=0.1, own_weight=2.0, near_target=0.95, away_from_own=-0.2)
 
 
 @dataclass(frozen=True, slots=True)

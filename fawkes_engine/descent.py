@@ -33,7 +33,7 @@ from fawkes_engine.visibility import (
 
 LARGEST_CHANGE = 20 / 255  # of a channel, at any pixel: more draws shadows on the lids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step length as a share of the cloak's own, falling along a cosine
-_MOMENTUM = 0.9
+_MOMENTUM = 0.8
 _TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
 # Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.

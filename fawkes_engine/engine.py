@@ -69,11 +69,11 @@ class Engine:
     """
 
     def __init__(self, settings: EngineSettings, targets: TargetStore) -> None:
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         self.stopwatch = Stopwatch()
         self._settings = settings
         self._device = device.chosen(settings.device)
+        if threads := settings.threads or device.threads(self._device):
+            torch.set_num_threads(threads)
         device.limit_memory(self._device, settings.max_gpu_memory_gib)
         pool = Pool.load()
         self._people = People(targets, pool)

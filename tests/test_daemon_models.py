@@ -13,7 +13,7 @@ from daemon.cli import run_command
 from fawkes_engine import models
 from fawkes_engine.extractors import dlib
 
-NAMES = ("sface", "facenet-casia", "facenet-vggface2")
+NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2")
 
 
 @pytest.fixture
@@ -38,14 +38,15 @@ def test_fetch_brings_the_default_set_and_list_shows_it(
 ) -> None:
     assert run_command(["models", "fetch"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{name} is in {folder / name}.onnx." for name in ("sface", "facenet-casia")
+        f"{name} is in {folder / name}.onnx." for name in ("sface", "facenet-casia", "lightcnn")
     ]
 
     assert run_command(["models", "list"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
     assert [row[:4] for row in rows] == [
         ["sface", "yes", "1", "MB"],
         ["facenet-casia", "yes", "1", "MB"],
+        ["lightcnn", "yes", "1", "MB"],
         ["facenet-vggface2", "no", "1", "MB"],
     ]
 
@@ -53,7 +54,7 @@ def test_fetch_brings_the_default_set_and_list_shows_it(
     listed = json.loads(capsys.readouterr().out)
     assert listed["folder"] == str(folder)
     assert [(row["name"], row["on_disk"]) for row in listed["models"]] == list(
-        zip(NAMES, (True, True, False), strict=True)
+        zip(NAMES, (True, True, True, False), strict=True)
     )
 
 
@@ -81,7 +82,7 @@ def test_fetch_takes_a_file_one_has(folder: Path, web: Web, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["arcface"], 64, "known: sface, facenet-casia, facenet-vggface2"),
+        (["arcface"], 64, "known: sface, facenet-casia, lightcnn, facenet-vggface2"),
         (["--from", "mine"], 64, "name the one model"),
         (["sface", "facenet-casia", "--from", "mine"], 64, "name the one model"),
         (["sface", "--from", "/nowhere/mine"], 78, "check the path"),
@@ -110,6 +111,7 @@ def test_verify_reads_what_was_fetched_and_what_came_with_the_package(
         "dlib",
         "sface",
         "facenet-casia",
+        "lightcnn",
     ]
 
     models.path("facenet-casia", folder).write_bytes(WEIGHTS[:-1])

@@ -323,7 +323,7 @@ def test_weights_are_checked_by_their_hash(one_model: Model, tmp_path: Path) -> 
 
 
 def test_a_name_that_is_not_in_the_catalogue_is_told_with_those_that_are() -> None:
-    with pytest.raises(EngineError, match="known: sface, facenet-casia, facenet-vggface2"):
+    with pytest.raises(EngineError, match="known: sface, facenet-casia, lightcnn, facenet-vggface2"):
         models.path("arcface", Path())
 
 
@@ -348,7 +348,7 @@ def test_the_default_folder_follows_the_environment(
 
 
 def test_the_catalogue_pins_every_file_by_https_and_hash() -> None:
-    assert list(CATALOG) == ["sface", "facenet-casia", "facenet-vggface2"]
+    assert list(CATALOG) == ["sface", "facenet-casia", "lightcnn", "facenet-vggface2"]
     assert len({model.file for model in CATALOG.values()}) == len(CATALOG)
     for name, model in CATALOG.items():
         assert model.name == name

@@ -48,6 +48,7 @@ def load(
         from fawkes_engine.extractors import onnx
 
         return onnx.load(name, weights, average, device)
-    from fawkes_engine.extractors import facenet
+    from fawkes_engine.extractors import facenet, lightcnn
 
-    return facenet.load(name, weights, average, device)
+    load_family = lightcnn.load if name == "lightcnn" else facenet.load
+    return load_family(name, weights, average, device)

@@ -1,8 +1,9 @@
-"""What protection costs: recognition against DSSIM, against steps, and against the number of surrogates.
+"""What protection costs: recognition against DSSIM, steps, the surrogates, and what is known of a person's face.
 
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --dssim 0.003 0.007 0.015
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --steps 12 60
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --extractors dlib dlib,sface
+    python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --known 0 1 3 16
 
 Each point cloaks the same photos of a few people; the colour limits are those of the mode `strong`, so that DSSIM is
 what binds. Everything else is as `fawkesd evaluate` does it.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from fawkes_engine import MODES, Budget, EngineSettings, evaluation
+from fawkes_engine import MODES, Budget, EngineSettings, evaluation, people
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.protection import CLOAKED
 
@@ -32,7 +33,8 @@ def main() -> None:
     trackers = evaluation.load_trackers(args.tracker, torch.device("cpu"))
     names = [f"{tracker.name}, {head}" for tracker in trackers for head in HEADS]
     print(f"| point | DSSIM | s per photo | {' | '.join(names)} |\n|{'---|' * (len(names) + 3)}", flush=True)
-    for point, settings in _points(args):
+    for point, settings, known in _points(args):
+        people.FACES_AVERAGED = known
         publication = evaluation.publish(Engine(settings, evaluation.MemoryTargets()), split.cloaked)
         result = evaluation.evaluate(publication, trackers, split, heads=HEADS)
         shares = [f"{r.recognised.share:.0%}" for r in result.recognition if r.gallery == CLOAKED]
@@ -43,15 +45,18 @@ def main() -> None:
         )
 
 
-def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings]]:
-    base = EngineSettings()
+def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings, int]]:
+    """What it is called, the engine's settings, and of how many clean faces of a person it knows the mean."""
+    base, usual = EngineSettings(), people.FACES_AVERAGED
     for limit in args.dssim:
         budget = Budget(limit, COLOURS.colour_mean, COLOURS.colour_p99)
-        yield f"DSSIM at most {limit}", replace(base, budget=budget)
+        yield f"DSSIM at most {limit}", replace(base, budget=budget), usual
     for steps in args.steps:
-        yield f"{steps} steps", replace(base, steps=steps)
+        yield f"{steps} steps", replace(base, steps=steps), usual
     for names in args.extractors:
-        yield names, replace(base, extractors=tuple(names.split(",")))
+        yield names, replace(base, extractors=tuple(names.split(","))), usual
+    for known in args.known:
+        yield f"{known} clean faces known", base, known
 
 
 def parser(told: str | None) -> argparse.ArgumentParser:
@@ -71,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--dssim", type=float, nargs="*", default=[])
     options.add_argument("--steps", type=int, nargs="*", default=[])
     options.add_argument("--extractors", nargs="*", default=[], help="names with commas between them")
+    options.add_argument("--known", type=int, nargs="*", default=[], help="clean faces of each person")
     return options.parse_args()
 
 
