@@ -42,7 +42,7 @@ from fawkes_engine import (
     verify,
 )
 from fawkes_engine.canvas import Canvas
-from fawkes_engine.device import limit_memory
+from fawkes_engine.device import faces_together, limit_memory, threads
 from fawkes_engine.engine import Engine
 from fawkes_engine.faces import Box, Face, FaceDetector, Pixels
 from fawkes_engine.people import FACES_AVERAGED
@@ -403,6 +403,11 @@ def test_a_graphics_card_is_used_up_to_the_limit(
 
 def test_the_limit_of_a_graphics_card_means_nothing_to_the_cpu(shelf: Shelf) -> None:
     Engine(replace(QUICK, max_gpu_memory_gib=0.001), shelf)
+
+
+def test_beside_a_graphics_card_more_faces_go_together_and_one_thread_does_the_rest() -> None:
+    assert faces_together(torch.device("cuda:0")) > faces_together(torch.device("cpu")) >= 1
+    assert (threads(torch.device("cuda")), threads(torch.device("cpu"))) == (1, 0)
 
 
 def test_no_photos_give_no_results(engine: Engine) -> None:
