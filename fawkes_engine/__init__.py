@@ -1,11 +1,11 @@
 """fawkes_engine: photo bytes in, a `Protected` photo or a typed refusal out.
 
     decode --> detect -> embed ------> whose, target -> optimise -> write -----> verify
-    photo.py   faces.py  extractors/   people.py        cloak.py    work.py      verify.py
-    formats.py                         targets.py       descent.py  encoder.py
-    metadata.py                                         views.py    visibility.py
-    engine.py runs it; canvas.py is the square around a face; colour.py the photo's own colour space;
-    stopwatch.py tells where the time goes; decoys.py is the same loop with another aim;
+    photo.py   faces.py  extractors/   identify.py      cloak.py    work.py      verify.py
+    formats.py           ensemble.py   people.py        descent.py  encoder.py
+    metadata.py                        targets.py       views.py    visibility.py
+    engine.py runs it, batching.py keeps photos apart; canvas.py is the square around a face; colour.py the photo's own
+    colour space; stopwatch.py tells where the time goes; decoys.py is the same loop with another aim;
     evaluation/ measures with trackers what the cloaks are worth
 
 models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine import verify
+from fawkes_engine.batching import every_face, groups, no_sign, or_refusal
 from fawkes_engine.cloak import Aim
-from fawkes_engine.engine import Engine, every_face, groups, known_by, no_sign, or_refusal
+from fawkes_engine.engine import Engine
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.people import SAME_PERSON_COSINE, most_frequent
 from fawkes_engine.types import Decoy, MetadataPolicy, NoDecoy, NoFace, Refusal, Request
@@ -62,8 +63,8 @@ class DecoyEngine(Engine):
             if isinstance(work, Refusal):
                 continue
             faces = list(range(len(work.faces)))
-            if self._people.target(user):
-                faces = [i for i in faces if self._people.know(known_by(work, i)) == user]
+            if self._identifier.people.target(user):
+                faces = [i for i in faces if self._identifier.known(work, i) == user]
             seen += [{name: rows[i] for name, rows in work.own.items()} for i in faces[:1]]
         if not seen:
             raise NoFace(f"none of the photos shows {user}; give others, or fewer that show somebody else")

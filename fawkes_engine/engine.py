@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine import device, verify
+from fawkes_engine.batching import every_face, groups, no_sign, or_refusal
 from fawkes_engine.cloak import CLOAK, Aim, optimise
 from fawkes_engine.descent import Subject
 from fawkes_engine.ensemble import Ensemble
-from fawkes_engine.extractors import KNOWN_BY, Extractor
+from fawkes_engine.extractors import Extractor
 from fawkes_engine.faces import Face, FaceDetector
-from fawkes_engine.people import People, most_frequent
-from fawkes_engine.photo import Photo, decode, pixel_count
+from fawkes_engine.identify import Identifier
+from fawkes_engine.people import People
+from fawkes_engine.photo import Photo, decode
 from fawkes_engine.stopwatch import Stage, Stopwatch
 from fawkes_engine.targets import Pool
 from fawkes_engine.types import (
@@ -40,14 +38,10 @@ from fawkes_engine.types import (
     Request,
     TargetStore,
 )
-from fawkes_engine.work import Goal, Work, Written
+from fawkes_engine.work import Work, Written
 
 VERSION = "4"  # of the cloak: changes whenever the same photo would get another cloak
-_PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +70,9 @@ class Engine:
             torch.set_num_threads(threads)
         device.limit_memory(self._device, settings.max_gpu_memory_gib)
         pool = Pool.load()
-        self._people = People(targets, pool)
         self._detector = FaceDetector(self._device)
         self._ensemble = Ensemble(settings, pool, self._device)
+        self._identifier = Identifier(People(targets, pool), self._ensemble.names, self._device)
         self.fingerprint = _fingerprint(settings, self._ensemble.names, pool)
         self.device_name = device.called(self._device)
 
@@ -116,7 +110,7 @@ class Engine:
             opened.append(or_refusal(self._open, request))
             alive()
         with self.stopwatch.stage(Stage.RECOGNISE):
-            self._meet_users([work for work in opened if isinstance(work, Work)])
+            self._identifier.meet_users([work for work in opened if isinstance(work, Work)])
             opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
         self._cloak(every_face(works), self._ensemble.turns, CLOAK, self._settings.steps, alive)
@@ -139,10 +133,7 @@ class Engine:
             Refusal: a photo cannot be read, or shows no face.
         """
         works = [self._open(Request(data, user)) for data in photos]
-        shown = self._meet(user, works)
-        for work in shown:
-            self._people.see(user, clean_face(work, 0))
-        return len(shown)
+        return self._identifier.enroll(user, works)
 
     def _open(self, request: Request) -> Work:
         with self.stopwatch.stage(Stage.DECODE):
@@ -159,45 +150,16 @@ class Engine:
         settings = self._settings
         return Work(request, photo, faces, own, settings.budget, settings.jpeg_quality, self._device)
 
-    def _meet_users(self, works: Sequence[Work]) -> None:
-        """Give every user of these photos who has no target one, from the face most of the user's photos show."""
-        by_user = defaultdict(list)
-        for work in works:
-            if work.faces:
-                by_user[work.request.user].append(work)
-        for user, theirs in by_user.items():
-            if self._people.target(user) is None:
-                self._meet(user, theirs)
-
-    def _meet(self, user: str, works: Sequence[Work]) -> list[Work]:
-        """Give a user a target, or learn another face of the user; returns the photos whose largest face that is."""
-        largest = np.stack([w.own[KNOWN_BY][0].cpu().numpy() for w in works])
-        same = most_frequent({KNOWN_BY: largest})
-        shown = [work for work, shows in zip(works, same, strict=True) if shows]
-        self._people.meet(user, {KNOWN_BY: largest[same]}, [work.request.data for work in shown])
-        return shown
-
     def _identified(self, work: Work) -> Work:
         """Name every face, strangers too; with only_mine, leave theirs as they are."""
-        people = []
-        for i in range(len(work.faces)):
-            face = known_by(work, i)
-            person = self._people.know(face) or self._people.meet_stranger(face, work.request.data)
-            self._people.see(person, clean_face(work, i))
-            people.append(person)
-        work = replace(work, people=people, goals=[self._goal(person) for person in people])
+        people = self._identifier.names(work)
+        work = replace(work, people=people, goals=list(map(self._identifier.goal, people)))
         if not work.request.only_mine:
             return work
         mine = [i for i, person in enumerate(people) if person == work.request.user]
         if not mine and not work.request.publish_faceless:
             raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
         return work.only(mine)
-
-    def _goal(self, person: str) -> Goal:
-        """Return a person's target, for the extractors that have one."""
-        found = {name: self._people.vector(person, name) for name in self._ensemble.names}
-        vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
-        return Goal(self._people.identity(person), vectors)
 
     def _cloak(
         self,
@@ -233,25 +195,12 @@ class Engine:
             height_px=face.height_px * canvas.scale,
             onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._ensemble.turns},
             target=work.goals[index].vectors,
-            own=self._own(work, index),
+            own=self._identifier.own(work, index),
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
             encoding=work.encoding.alone[index],
             look=partial(work.look, index),
         )
-
-    def _own(self, work: Work, index: int) -> dict[str, Tensor]:
-        """Return what a face is moved away from: halfway between what it looks like here and in all photos.
-
-        A tracker is asked about other photos of the person, and less of what it knows a person by changes from photo
-        to photo than of an embedding. Away from one photo, much of a cloak would work on its light and its pose.
-        """
-        own = {}
-        for name, rows in work.own.items():
-            mean = self._people.mean_face(work.people[index], name)
-            usual = rows[index] if mean is None else torch.from_numpy(mean).to(self._device)
-            own[name] = F.normalize(rows[index] + F.normalize(usual, dim=0), dim=0)
-        return own
 
     def _finish(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Protected:
         """Encode and verify. Raises NotProtected."""
@@ -330,44 +279,6 @@ class Engine:
         )
 
 
-def known_by(work: Work, index: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
-    return {KNOWN_BY: clean_face(work, index)[KNOWN_BY]}
-
-
-def clean_face(work: Work, index: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Return a face's clean embeddings: extractor -> (D,)."""
-    return {name: rows[index].cpu().numpy() for name, rows in work.own.items()}
-
-
-def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:
-    """Return photos and numbers of their faces, for all faces."""
-    return [(work, i) for work in works for i in range(len(work.faces))]
-
-
-def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Cut requests into runs that fit in memory together; a larger photo is alone."""
-    group: list[Request] = []
-    pixels = 0
-    for request in requests:
-        size = pixel_count(request.data)
-        if group and pixels + size > _PIXELS_TOGETHER:
-            yield group
-            group, pixels = [], 0
-        group.append(request)
-        pixels += size
-    if group:
-        yield group
-
-
-def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
-    """Return what a step makes of an item, or the Refusal it raises."""
-    try:
-        return step(item)
-    except Refusal as refusal:
-        return refusal
-
-
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:
     told = (
         VERSION,
@@ -383,7 +294,3 @@ def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> 
 
 def _seed(data: bytes, index: int) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") + index
-
-
-def no_sign() -> None:
-    """Tell nobody that there is progress."""

@@ -92,8 +92,9 @@ class People:
             self._store.learn(person, self._targets[person])
 
     def mean_face(self, person: str, extractor: str) -> Vectors | None:
-        """Return the mean (D,) of a known person's clean faces, shorter the more they differ; None without any."""
-        mean = self._targets[person].mean_faces.get(extractor)
+        """Return the mean (D,) of a person's clean faces, shorter the more they differ; None if none was seen."""
+        target = self._targets.get(person)
+        mean = target.mean_faces.get(extractor) if target else None
         return np.array(mean.vector, np.float32) if mean else None
 
     def meet_stranger(self, face: Mapping[str, Vectors], photo: bytes) -> str:
