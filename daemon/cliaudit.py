@@ -9,7 +9,7 @@ import typer
 
 from daemon import audit, auditorder, audittext, cloak
 from daemon.clicommon import Config, Json, examples
-from daemon.settings import load_if_any
+from daemon.configuration import load_if_any
 
 app = typer.Typer()
 

@@ -9,7 +9,8 @@ import typer
 
 from daemon import progress
 from daemon.clicommon import Config, Json, examples
-from daemon.settings import EngineConfig, load_if_any
+from daemon.configuration import load_if_any
+from daemon.settings import EngineConfig
 from fawkes_engine import MODES, ModeName
 
 app = typer.Typer()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.configuration import load
 from daemon.exits import Exit
-from daemon.settings import Settings, default_config_path, load
+from daemon.settings import Settings, default_config_path
 
 if TYPE_CHECKING:
     from daemon.orders import LedgerOrder, Reply

@@ -13,11 +13,12 @@ import typer
 
 from daemon import progress
 from daemon.clicommon import Config, Json, examples
+from daemon.configuration import load_if_any
 from daemon.exits import Exit
 from daemon.findings import Finding, Level, as_line, fault, fine
 from daemon.findings import as_json as json_of
 from daemon.names import printable
-from daemon.settings import EngineConfig, load_if_any
+from daemon.settings import EngineConfig
 from fawkes_engine import WeightsError, models
 
 app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)

@@ -9,8 +9,8 @@ import typer
 
 from daemon import cloak, ownphotos, progress, shelf, sybil
 from daemon.clicommon import Config, Json, examples
+from daemon.configuration import load_if_any
 from daemon.exits import Exit
-from daemon.settings import load_if_any
 from fawkes_engine import ModeName
 
 app = typer.Typer()

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon import atomic
+from daemon.configuration import load_if_any
 from daemon.errors import ConfigError
 from daemon.names import printable
-from daemon.settings import EngineConfig, default_config_path, default_state_dir, load_if_any
+from daemon.settings import EngineConfig, default_config_path, default_state_dir
 from daemon.shelf import Held, Shelf, read
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from daemon import atomic, reference
+from daemon.configuration import parse
 from daemon.errors import OutputError
-from daemon.settings import parse
 
 
 @dataclass(frozen=True, slots=True)

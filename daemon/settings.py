@@ -17,13 +17,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
 
-from daemon import checks, complaints, yamltext
-from daemon.errors import ConfigError
+from daemon import checks
 from daemon.model import Order
 from daemon.quiet import QuietHours, time_of_day
 from fawkes_engine import (
@@ -333,34 +331,3 @@ class Settings(_Keys):
     def targets_dir(self) -> Path:
         """Folder of the users' fixed identities."""
         return self.state_dir / "targets"
-
-
-def load(path: Path) -> Settings:
-    """Return the settings in a file. Raises ConfigError that lists every fault with its line."""
-    return parse(yamltext.read(path), path)
-
-
-def load_if_any(path: Path | None) -> Settings | None:
-    """Return the settings in a file, by default the usual one; None if none is named and none was ever written.
-
-    Raises ConfigError as load does.
-    """
-    if path is None and not default_config_path().exists():
-        return None
-    return load(path or default_config_path())
-
-
-def parse(text: str, path: Path) -> Settings:
-    """Return the settings in text that is, or will be, the file at path. Raises ConfigError as load does."""
-    document = yamltext.parse(text, path)
-    faults = document.faults
-    try:
-        settings = Settings.model_validate(document.data, context={"folder": path.absolute().parent})
-        faults += checks.names(settings) + checks.folders(settings)
-    except ValidationError as exc:
-        faults += complaints.faults(exc, Settings)
-        settings = None
-    if settings is None or faults:
-        lines = sorted((document.line(f.where), yamltext.dotted(f.where), f.problem) for f in faults)
-        raise ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
-    return settings

@@ -109,7 +109,8 @@ def eventually() -> Callable[..., None]:
 DAEMON_PROGRAM = """
 import pathlib, sys
 import daemon.intake, daemon.lanes, daemon.pool, daemon.service, daemon.supervisor
-from daemon.settings import Settings, load
+from daemon.configuration import load
+from daemon.settings import Settings
 daemon.intake._CHECK_ROOTS_S = 0.2
 daemon.lanes._REPROBE_S = 0.2
 daemon.service._LEDGER_PAUSE_S = 0.2

@@ -49,6 +49,8 @@ LAYERS = (
     {"syncfolder", "worker"},
     {"orders"},
     {"shelf"},
+    {"configuration"},
+    {"crosschecks"},
     {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
     {"checks", "complaints", "findings"},
     {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses", "quiet"},

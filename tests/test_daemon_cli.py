@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import atomic, cloak, exits, settings
+from daemon import atomic, cloak, configuration, exits
 from daemon.cli import run_command
 from daemon.errors import AlreadyRunning, DaemonError, OutputError
 from fawkes_engine import EngineError, WeightsError
@@ -170,7 +170,7 @@ def test_init_asks_on_a_terminal_and_offers_to_make_the_folders(tmp_path: Path) 
         _read_all(ours)
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert settings.load(path).users[0].sync == tmp_path / "s"
+    assert configuration.load(path).users[0].sync == tmp_path / "s"
 
 
 def test_a_file_appears_whole_on_a_disk_without_hard_links(

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from daemon import init
 from daemon.cli import run_command
+from daemon.configuration import load
 from daemon.errors import ConfigError, OutputError
 from daemon.init import Answers
-from daemon.settings import Settings, load
+from daemon.settings import Settings
 
 
 @pytest.fixture

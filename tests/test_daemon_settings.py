@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import reference
+from daemon.configuration import load, parse
 from daemon.errors import ConfigError
-from daemon.settings import EngineConfig, Settings, default_state_dir, load, parse
+from daemon.settings import EngineConfig, Settings, default_state_dir
 from fawkes_engine import MODES, EngineSettings
 
 ROOT = Path(__file__).parents[1]

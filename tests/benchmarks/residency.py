@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 from engine_pictures import encoded, portrait
 
 from daemon import facts, status
-from daemon.settings import Settings, load
+from daemon.configuration import load
+from daemon.settings import Settings
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 300.0
