@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from fawkes_engine.extractors.layers import Affine, PReLU, as_convolution
+from fawkes_engine.extractors.layers import Affine, PReLU, as_convolution, larger_half
 from fawkes_engine.extractors.simplify import Trace, simplify
 
 
@@ -101,3 +101,18 @@ def test_a_simplified_network_computes_the_same() -> None:
     kinds = [type(module) for module in simplified.children()]
     assert kinds.count(Affine) == 3  # of a shared result, before padding, before groups
     assert not {nn.BatchNorm1d, nn.BatchNorm2d, nn.Linear, nn.Dropout} & set(kinds)
+
+
+def test_the_larger_half_and_its_gradient_are_those_of_a_maximum() -> None:
+    x = torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weight = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    ours, theirs = larger_half(x), torch.maximum(*x.chunk(2, dim=1))
+    assert torch.equal(ours, theirs)
+    gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs)]
+    assert torch.equal(*gradients)
+
+
+def test_of_equal_halves_the_first_has_the_gradient() -> None:
+    x = torch.ones(1, 2, 1, 1, requires_grad=True)
+    (gradient,) = torch.autograd.grad(larger_half(x).sum(), x)
+    assert gradient.flatten().tolist() == [1, 0]

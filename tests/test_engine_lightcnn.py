@@ -81,6 +81,14 @@ def test_the_embeddings_are_those_of_the_published_network(
     assert not any(p.requires_grad for p in extractor.network.parameters())
 
 
+def test_the_gradient_is_that_of_the_published_network(state: dict[str, Tensor], checkpoint: Path) -> None:
+    network = lightcnn.load("lightcnn", checkpoint, NO_MEAN, CPU).network
+    x = chips().requires_grad_()
+    (ours,) = torch.autograd.grad(network(x)[:, :9].sum(), x)
+    (theirs,) = torch.autograd.grad(expected(state, x)[:, :9].sum(), x)
+    assert (ours - theirs).norm() < 1e-2 * theirs.norm()
+
+
 def test_an_embedding_with_a_gradient_does_not_depend_on_the_others_in_the_batch(checkpoint: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)

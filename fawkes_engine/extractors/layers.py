@@ -80,3 +80,25 @@ class _FrozenPReLU(torch.autograd.Function):
         x, slope = ctx.saved_tensors
         passed: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)  # gradient where x > 0, else 0
         return passed.lerp_(gradient, slope.view(-1, *[1] * (x.dim() - 2))), None
+
+
+def larger_half(x: Tensor) -> Tensor:
+    """Of channels k and C + k the larger, (N, 2C, H, W) -> (N, C, H, W); of equal ones the first has the gradient."""
+    return cast(Tensor, _LargerHalf.apply(x))
+
+
+class _LargerHalf(torch.autograd.Function):
+    """torch.maximum shares the gradient out among equal values, in six passes: a third of LightCNN's time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
+        one, other = x.chunk(2, dim=1)
+        ctx.save_for_backward(one >= other)
+        return torch.maximum(one, other)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        (is_one,) = ctx.saved_tensors
+        to_one = gradient * is_one
+        return torch.cat([to_one, gradient - to_one], dim=1)

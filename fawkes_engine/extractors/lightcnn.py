@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
-from fawkes_engine.extractors.layers import as_convolution
+from fawkes_engine.extractors.layers import as_convolution, larger_half
 from fawkes_engine.types import WeightsError
 
 CHIP_PX = 128
@@ -81,8 +81,7 @@ class _Larger(nn.Module):
         self.filter = nn.Conv2d(channels, 2 * passed, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        one, other = self.filter(x).chunk(2, dim=1)
-        return torch.maximum(one, other)
+        return larger_half(self.filter(x))
 
 
 class _Residual(nn.Module):
