@@ -79,16 +79,24 @@ class People:
         self._store.learn(user, self._targets[user])
 
     def see(self, person: str, face: Mapping[str, Vectors]) -> None:
-        """Take a clean face (extractor -> (D,), unit) into a known person's mean face, if more are wanted."""
+        """Take a clean face (extractor -> (D,), unit) into a known person's mean face, if more are wanted.
+
+        Of someone whom another process has forgotten meanwhile nothing is kept again; what it has learned stays.
+        """
         target = self._targets[person]
-        means = dict(target.mean_faces)
+        if all(n in target.mean_faces and target.mean_faces[n].faces >= FACES_AVERAGED for n in face):
+            return
+        stored = self._store.get(person)
+        if stored is None:
+            return
+        means = dict(stored.mean_faces)
         for name, embedding in face.items():
             mean = means.get(name, MeanFace((0.0,) * len(embedding), 0))
             if mean.faces < FACES_AVERAGED:
                 added = (np.array(mean.vector) * mean.faces + embedding) / (mean.faces + 1)
                 means[name] = MeanFace(tuple(added.tolist()), mean.faces + 1)
-        if means != target.mean_faces:
-            self._targets[person] = replace(target, mean_faces=means)
+        self._targets[person] = replace(stored, mean_faces=means)
+        if means != stored.mean_faces:
             self._store.learn(person, self._targets[person])
 
     def mean_face(self, person: str, extractor: str) -> Vectors | None:

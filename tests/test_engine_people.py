@@ -105,6 +105,30 @@ def test_a_person_looks_like_the_mean_of_the_first_faces_seen_to_every_extractor
         assert later == pytest.approx(-seen[5:].mean(axis=0), abs=1e-6)
 
 
+def test_of_a_person_forgotten_meanwhile_nothing_is_kept_again(pool: Pool) -> None:
+    shelf = Shelf()
+    people = People(shelf, pool)
+    stranger = people.meet_stranger(one(faces(200, photos=1)), b"photo")
+    del shelf.targets[stranger]  # as `fawkesd forget` does beside a running service
+    people.see(stranger, one(faces(200, photos=1)))
+    assert not shelf.targets
+    assert (
+        people.know(one(faces(200, photos=1))) == stranger
+    )  # with the same target, until the service reloads
+
+
+def test_what_another_process_has_learned_meanwhile_stays(pool: Pool) -> None:
+    shelf = Shelf()
+    running = People(shelf, pool)
+    running.meet("ada", faces(100, photos=1), [b"photo"])
+    enrolling = People(shelf, pool)
+    enrolling.meet("ada", faces(300, photos=2), [b"other photos"])
+    enrolling.see("ada", one(faces(300, photos=1)))
+    running.see("ada", one(faces(100, photos=1)))
+    assert len(shelf.targets["ada"].known_by["dlib"]) == 3
+    assert shelf.targets["ada"].mean_faces["dlib"].faces == 2
+
+
 def test_a_target_of_other_extractors_matches_nobody(pool: Pool) -> None:
     shelf = Shelf()
     People(shelf, pool).meet("ada", faces(100, photos=1), [b"photo"])
