@@ -23,7 +23,7 @@ from fawkes_engine import WeightsError, models
 
 app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
 
-# MobileFaceNet and InceptionResnetV1, both under free licences and on one host.
+# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and on one host.
 _DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
 
 

@@ -115,7 +115,7 @@ class State:
         mask = _centre(torch.stack([s.mask for s in subjects])).contiguous()
         count, device = len(subjects), canvas.device
         sigmas = [COLOUR_BLUR * s.height_px for s in subjects]
-        blur = torch.stack([blur_matrix(clean.shape[3], sigma) for sigma in sigmas]).to(clean)[:, None]
+        blur = torch.stack([blur_matrix(clean.shape[3], sigma, device) for sigma in sigmas])[:, None]
         weight = _region_weights(subjects, canvas.shape[3], device)
         # a window counts where its centre does, less the region's own border
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]

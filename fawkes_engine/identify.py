@@ -45,7 +45,7 @@ class Identifier:
         return len(shown)
 
     def _meet(self, user: str, works: Sequence[Work]) -> list[Work]:
-        largest = np.stack([work.own[KNOWN_BY][0].cpu().numpy() for work in works])
+        largest = np.stack([_known_by(work, 0)[KNOWN_BY] for work in works])
         same = most_frequent({KNOWN_BY: largest})
         shown = [work for work, shows in zip(works, same, strict=True) if shows]
         self.people.meet(user, {KNOWN_BY: largest[same]}, [work.request.data for work in shown])
@@ -53,17 +53,15 @@ class Identifier:
 
     def known(self, work: Work, index: int) -> str | None:
         """Return whose a face is, if it is known."""
-        return self.people.know({KNOWN_BY: _clean_face(work, index)[KNOWN_BY]})
+        return self.people.know(_known_by(work, index))
 
     def names(self, work: Work) -> list[str]:
         """Name every face, strangers too, who are met by it, and remember what each looks like."""
         people = []
         for i in range(len(work.faces)):
-            face = _clean_face(work, i)
-            person = self.known(work, i) or self.people.meet_stranger(
-                {KNOWN_BY: face[KNOWN_BY]}, work.request.data
-            )
-            self.people.see(person, face)
+            face = _known_by(work, i)
+            person = self.people.know(face) or self.people.meet_stranger(face, work.request.data)
+            self.people.see(person, _clean_face(work, i))
             people.append(person)
         return people
 
@@ -85,6 +83,11 @@ class Identifier:
             usual = rows[index] if mean is None else torch.from_numpy(mean).to(self._device)
             own[name] = F.normalize(rows[index] + F.normalize(usual, dim=0), dim=0)
         return own
+
+
+def _known_by(work: Work, index: int) -> dict[str, Vectors]:
+    """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
+    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}
 
 
 def _clean_face(work: Work, index: int) -> dict[str, Vectors]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from batches import two_threads
 from engine_pictures import (
     ORACLE,
     Colours,
@@ -238,9 +239,6 @@ def test_the_same_photo_gets_the_same_bytes_again(
 
 
 def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> None:
-    """On two threads, where sums and convolutions are shared out by the size of the batch."""
-    before = torch.get_num_threads()
-    engine = Engine(replace(QUICK, threads=2, steps=12), shelf)
     turned = np.ascontiguousarray(portrait()[:, ::-1])
     photos = [
         jpeg(),
@@ -251,11 +249,10 @@ def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> Non
         encoded(np.concatenate([portrait(), turned], axis=1), "JPEG"),
         encoded(portrait()[:, 10:], "PNG"),
     ]
-    try:
+    with two_threads():
+        engine = Engine(replace(QUICK, threads=2, steps=12), shelf)
         alone = engine.protect([Request(photos[0], "ada")]) + engine.protect([Request(photos[-1], "ada")])
         together = engine.protect([Request(photo, "ada") for photo in photos])
-    finally:
-        torch.set_num_threads(before)
     for one, other in zip(alone, (together[0], together[-1]), strict=True):
         assert isinstance(one, Protected)
         assert isinstance(other, Protected)

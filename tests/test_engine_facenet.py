@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batches import assert_independent_of_the_batch
 from facenet_pytorch import InceptionResnetV1
 from frozen_graph import frozen_graph
 from torch import Tensor, nn
@@ -144,14 +145,7 @@ def test_the_gradient_is_facenet_pytorchs_and_no_weight_is_trained(
 
 
 def test_an_embedding_with_a_gradient_does_not_depend_on_the_others_in_the_batch(checkpoint: Path) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        extractor = facenet.load("facenet-casia", checkpoint, NO_MEAN, CPU)
-        x = chips(5).requires_grad_()
-        assert torch.equal(extractor.embed(x)[3], extractor.embed(x[3:4])[0])
-    finally:
-        torch.set_num_threads(before)
+    assert_independent_of_the_batch(facenet.load("facenet-casia", checkpoint, NO_MEAN, CPU), chips(5))
 
 
 def test_a_missing_file_is_a_weights_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from batches import two_threads
 from small_onnx import Graph, mobile_net
 from torch import Tensor, nn
 
@@ -58,15 +59,10 @@ def test_the_original_stays_in_float32(dlib: Extractor, half: Extractor) -> None
 )
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_face_does_not_depend_on_the_others(half: Extractor, count: int) -> None:
-    """On two threads, where convolutions are shared out by the size of the batch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
     x = chips(6, half.chip_px)
-    try:
+    with two_threads():
         assert torch.equal(half.embed(x[:count]), half.embed(x)[:count])
         assert torch.equal(gradient(half, x[:count]), gradient(half, x)[:count])
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_a_network_with_strided_depthwise_convolutions_and_prelus_passes_gradients(tmp_path: Path) -> None:

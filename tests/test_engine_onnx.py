@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batches import two_threads
 from onnx.reference import ReferenceEvaluator
 from small_onnx import SIDE, SIZE, Graph, Shape, mobile_net
 from torch import Tensor
@@ -74,9 +75,7 @@ def test_the_template_is_arcfaces_at_the_chips_size(tmp_path: Path) -> None:
 
 
 def test_gradients_pass_and_a_face_does_not_depend_on_the_others(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    with two_threads():
         extractor = load(mobile_net(Graph()).write(tmp_path / "small.onnx"))
         x = chips(5).requires_grad_()
         together, alone = extractor.embed(x), extractor.embed(x[3:4])
@@ -85,8 +84,6 @@ def test_gradients_pass_and_a_face_does_not_depend_on_the_others(tmp_path: Path)
         (gradient_alone,) = torch.autograd.grad(alone[:, 0].sum(), x)
         assert torch.equal(gradient[3], gradient_alone[3])
         assert bool((gradient != 0).float().mean() > 0.9)
-    finally:
-        torch.set_num_threads(before)
     assert not any(p.requires_grad for p in extractor.network.parameters())
 
 

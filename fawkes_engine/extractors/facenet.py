@@ -6,7 +6,6 @@ Both exist as facenet-pytorch's `.pt` and as the frozen TensorFlow graph (`.pb`)
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from fawkes_engine.extractors import checkpoint
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.layers import as_convolution
 from fawkes_engine.graphdef import read_weights
@@ -85,12 +85,7 @@ def _fold(body: InceptionResnetV1) -> None:
 
 def _read_checkpoint(path: Path) -> State:
     """Return facenet-pytorch's state dict without the classifier on top, which is another size for each data set."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error.strerror}") from error
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is damaged, or no checkpoint of PyTorch: fetch it again") from error
+    state = checkpoint.read(path, "PyTorch")
     if not isinstance(state, dict):
         raise _of_another_network(path)
     return {key: value for key, value in state.items() if not key.startswith("logits.")}

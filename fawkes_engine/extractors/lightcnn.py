@@ -5,13 +5,13 @@ The fourth network of its authors' repository, for RGB: 128 px, 256 values, no c
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fawkes_engine.extractors import checkpoint
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.layers import as_convolution, larger_half
 from fawkes_engine.types import WeightsError
@@ -36,10 +36,11 @@ def load(name: str, weights: Path, mean: Tensor, device: torch.device) -> Extrac
     Raises:
         WeightsError: the file cannot be read, is damaged, or is of another network.
     """
-    state = _read(weights)
+    held = checkpoint.read(weights, "LightCNN")
     try:
+        state = {key.removeprefix("module."): value for key, value in held["state_dict"].items()}
         network = LightCNN(state).to(device).to(memory_format=torch.channels_last)
-    except RuntimeError as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsError(
             f"{weights} does not hold the weights of LightCNN-29 V4: fetch it again"
         ) from error
@@ -100,14 +101,3 @@ def _blocks(count: int, channels: int) -> nn.Sequential:
 
 def _reduced(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 2) + F.avg_pool2d(x, 2)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
-        return {key.removeprefix("module."): value for key, value in state.items()}
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error.strerror}") from error
-    except (EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} is damaged, or no checkpoint of LightCNN: fetch it again") from error
