@@ -39,6 +39,7 @@ from fawkes_engine import (
     Target,
     Unreadable,
     Unsupported,
+    descent,
     extractors,
     verify,
 )
@@ -272,6 +273,19 @@ def test_a_cloak_leads_away_from_what_its_person_looks_like_in_other_photos() ->
         cloaked = pixels_of(protected(engine, png()).data)
         cosines.append(float((tested @ embedding(cloaked, detector.detect(cloaked)[0])).mean()))
     assert cosines[1] < cosines[0] - 0.02, cosines
+
+
+def test_a_cloak_is_so_smooth_that_it_outlives_resizing(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = FaceDetector(torch.device("cpu"))
+    (face,) = detector.detect(scaled(portrait(), 0.5))
+    own = embedding(scaled(portrait(), 0.5), face)
+    cosines = []
+    for smooth in (0, descent._SMOOTH):
+        monkeypatch.setattr(descent, "_SMOOTH", smooth)
+        cloaked = protected(Engine(QUICK, Shelf()), png())
+        assert_inside_the_budget(png(), cloaked)
+        cosines.append(float(own @ embedding(scaled(pixels_of(cloaked.data), 0.5), face)))
+    assert cosines[1] < cosines[0] - 0.04, cosines
 
 
 def test_a_grey_photo_stays_grey(engine: Engine) -> None:
