@@ -125,8 +125,8 @@ def on_disk(folder: Path) -> tuple[str, ...]:
 def best_on_disk(folder: Path) -> tuple[str, ...]:
     """Return the default ensemble: dlib, which is always there, and every pinned recogniser in a folder.
 
-    The more of them differ in architecture and training set, the better a cloak transfers to others; as they take
-    turns, step by step, another one costs no more time.
+    The more of them differ in architecture and training set, the better a cloak transfers to others; they take turns,
+    so another one adds no step.
     """
     return (ALWAYS_THERE, *on_disk(folder))
 

@@ -25,7 +25,7 @@ from engine_pictures import (
     scaled,
     somebody_else,
 )
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from fawkes_engine import (
     Budget,
@@ -263,7 +263,9 @@ def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> Non
 def test_a_cloak_leads_away_from_what_its_person_looks_like_in_other_photos() -> None:
     """Photos that are not at hand when one is cloaked, but were seen before."""
     settings = replace(QUICK, extractors=("dlib",))
-    others = [np.ascontiguousarray(portrait()[:, ::-1]), scaled(portrait(), 0.4)]
+    # far enough from the portrait (a cosine of 0.7) to be another photo of the same person
+    soft = ImageFilter.GaussianBlur(3)
+    others = [np.asarray(Image.fromarray(p).filter(soft)) for p in (portrait(), portrait()[:, ::-1])]
     alone, knowing = Engine(settings, Shelf()), Engine(settings, Shelf())
     assert knowing.enroll("ada", [png(), *(encoded(other, "PNG") for other in others)]) == 3
     detector = FaceDetector(torch.device("cpu"))
@@ -272,7 +274,7 @@ def test_a_cloak_leads_away_from_what_its_person_looks_like_in_other_photos() ->
     for engine in (alone, knowing):
         cloaked = pixels_of(protected(engine, png()).data)
         cosines.append(float((tested @ embedding(cloaked, detector.detect(cloaked)[0])).mean()))
-    assert cosines[1] < cosines[0] - 0.02, cosines
+    assert cosines[1] < cosines[0] - 0.05, cosines
 
 
 def test_a_cloak_is_so_smooth_that_it_outlives_resizing(monkeypatch: pytest.MonkeyPatch) -> None:
