@@ -87,18 +87,21 @@ class Budget:
 class Mode:
     """A trade of seconds and visibility for protection; what each gives is in evaluation/RESULTS.md.
 
-    budget: the visibility budget of every face. steps: optimiser steps a face gets at most.
+    budget: the visibility budget of every face. steps: optimiser steps a face gets at most. second_turns: extractors
+    that, if they take part, have two turns in each round; it costs no time.
     """
 
     budget: Budget
     steps: int
+    second_turns: tuple[str, ...] = ()
 
 
 ModeName = Literal["quick", "standard", "strong"]
 MODES: Mapping[ModeName, Mode] = {
     "quick": Mode(Budget(), steps=24),
     "standard": Mode(Budget(), steps=60),
-    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60),
+    # the others are fooled long before this budget is used up
+    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60, second_turns=("sface",)),
 }
 DEFAULT_MODE: ModeName = "standard"
 
@@ -110,9 +113,7 @@ class EngineSettings:
     extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty is the best set
         that is on disk (`models.best_on_disk`).
     budget: the visibility budget of every face.
-    steps: optimiser steps a face gets at most.
-    second_turns: extractors that, if they take part, have two turns in each round: the hardest to fool. The others are
-        fooled long before the budget is used up.
+    steps: optimiser steps a face gets at most. second_turns: as in `Mode`.
     jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
     batch_faces: faces optimised together at most, which bounds memory; None = what suits the device.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
@@ -124,7 +125,7 @@ class EngineSettings:
     extractors: tuple[str, ...] = ()
     budget: Budget = MODES[DEFAULT_MODE].budget
     steps: int = MODES[DEFAULT_MODE].steps
-    second_turns: tuple[str, ...] = ("sface", "lightcnn")
+    second_turns: tuple[str, ...] = MODES[DEFAULT_MODE].second_turns
     jpeg_quality: int = 95
     batch_faces: int | None = None
     device: str = "auto"
@@ -136,7 +137,7 @@ class EngineSettings:
     def of_mode(cls, name: ModeName) -> EngineSettings:
         """Return what a mode decides; the rest as by default."""
         mode = MODES[name]
-        return cls(budget=mode.budget, steps=mode.steps)
+        return cls(budget=mode.budget, steps=mode.steps, second_turns=mode.second_turns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,7 +307,8 @@ def test_engine_settings_arrive(home: Path) -> None:
     )
     engine = parse(text, home / "f.yaml").engine.to_engine()
     strong = MODES["strong"]
-    assert (engine.budget, engine.steps) == (strong.budget, strong.steps)
+    wanted = (strong.budget, strong.steps, strong.second_turns)
+    assert (engine.budget, engine.steps, engine.second_turns) == wanted
     assert (engine.threads, engine.device, engine.jpeg_quality) == (2, "cuda:1", 97)
     assert engine.max_gpu_memory_gib == 4.0
 
