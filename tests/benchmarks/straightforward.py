@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fawkes_engine import cloak as engine
 from fawkes_engine import models
 from fawkes_engine.canvas import Canvas
-from fawkes_engine.extractors import Extractor, facenet
+from fawkes_engine.extractors import Extractor, facenet, lightcnn
 from fawkes_engine.extractors.dlib import DlibNet
 from fawkes_engine.faces import Face, Pixels, Similarity
 from fawkes_engine.views import jittered, sample_chips, view
@@ -42,6 +42,18 @@ class Levels(nn.Module):
         """RGB chips (N, 3, S, S), [0, 1] -> raw embeddings (N, D)."""
         embeddings: Tensor = self.body((chips * 255.0 - self.offset) / self.scale)
         return embeddings
+
+
+class Maxima(nn.Module):
+    """The larger of each two channels of a convolution, as torch computes it."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (N, C, H, W) -> (N, C', H, W)."""
+        return torch.maximum(*self.convolution(x).chunk(2, dim=1))
 
 
 class Plain:
@@ -109,7 +121,19 @@ def _network(name: str, models_dir: Path) -> nn.Module:
     weights = models.check(name, models_dir)
     if weights.suffix == ".onnx":
         return Levels(onnx2torch.convert(onnx.load(weights)), 0.0, 1.0)
+    if name == "lightcnn":
+        return _light_cnn(weights)
     body = InceptionResnetV1()
     read = facenet._read_graph if weights.suffix == ".pb" else facenet._read_checkpoint
     body.load_state_dict(read(weights))
     return Levels(body, 127.5, 128.0)
+
+
+def _light_cnn(weights: Path) -> nn.Module:
+    network = lightcnn.load("lightcnn", weights, torch.zeros(()), torch.device("cpu")).network
+    network.to(memory_format=torch.contiguous_format)
+    for parent in list(network.modules()):
+        for name, part in parent.named_children():
+            if isinstance(part, lightcnn._Larger):
+                setattr(parent, name, Maxima(part.filter))
+    return network
