@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fawkes_engine.extractors.base import Extractor
+from fawkes_engine.extractors.layers import replace_layers
 
 
 def is_faster(device: torch.device) -> bool:
@@ -26,10 +27,7 @@ def is_faster(device: torch.device) -> bool:
 def in_bfloat16(extractor: Extractor) -> Extractor:
     """Return a copy of an extractor whose convolutions work in bfloat16; its embeddings stay float32."""
     network = copy.deepcopy(extractor.network)
-    for parent in list(network.modules()):
-        for name, module in parent.named_children():
-            if isinstance(module, nn.Conv2d):
-                setattr(parent, name, _Convolution(module))
+    replace_layers(network, nn.Conv2d, _Convolution)
     return replace(extractor, network=network)
 
 

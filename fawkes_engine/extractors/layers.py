@@ -8,13 +8,23 @@ Axes: N images, C channels, H rows, W columns, D size of the embedding.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def replace_layers(network: nn.Module, kind: type[Layer], by: Callable[[Layer], nn.Module]) -> None:
+    """Put another layer in the place of each one of a kind, which it may keep inside."""
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, kind):
+                setattr(parent, name, by(layer))
 
 
 def as_convolution(linear: nn.Linear, rows: int, columns: int) -> nn.Conv2d:

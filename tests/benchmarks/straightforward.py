@@ -23,6 +23,7 @@ from fawkes_engine import models
 from fawkes_engine.canvas import Canvas
 from fawkes_engine.extractors import Extractor, facenet, lightcnn
 from fawkes_engine.extractors.dlib import DlibNet
+from fawkes_engine.extractors.layers import replace_layers
 from fawkes_engine.faces import Face, Pixels, Similarity
 from fawkes_engine.views import jittered, sample_chips, view
 
@@ -132,8 +133,5 @@ def _network(name: str, models_dir: Path) -> nn.Module:
 def _light_cnn(weights: Path) -> nn.Module:
     network = lightcnn.load("lightcnn", weights, torch.zeros(()), torch.device("cpu")).network
     network.to(memory_format=torch.contiguous_format)
-    for parent in list(network.modules()):
-        for name, part in parent.named_children():
-            if isinstance(part, lightcnn._Larger):
-                setattr(parent, name, Maxima(part.filter))
+    replace_layers(network, lightcnn._Larger, lambda larger: Maxima(larger.filter))
     return network
