@@ -5,44 +5,51 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from daemon.control import socket_address
 from daemon.errors import AlreadyRunning, InputError, NotAnswering
 from daemon.exits import Exit, code_of
 from daemon.ledger import LEDGER_NAME, Ledger
-from daemon.locks import DirectoryLock, make_private
+from daemon.locks import DirectoryLock, holder, make_private
 from daemon.orders import AnyOrder, LedgerOrder, Reply, apply, decode_reply, encode
 
 _ANSWER_S = 30.0  # the service may be writing a large photo to a slow disk
-_START_S = 10.0  # between its lock and its socket
+_START_S = 10.0  # between its lock and its socket, also when it starts again with another configuration
 
 
 def place(state_dir: Path, order: LedgerOrder) -> Reply:
     """Have an order carried out, by the service if there is one. Raises NotAnswering."""
+    return _placed(state_dir, order, alone=lambda: _do(state_dir, order))
+
+
+def ask_running(state_dir: Path, order: AnyOrder) -> Reply:
+    """Ask the running service. Raises NotAnswering also if there is none."""
+    return _placed(state_dir, order, alone=lambda: _refuse(state_dir))
+
+
+def _placed(state_dir: Path, order: AnyOrder, alone: Callable[[], Reply]) -> Reply:
+    """The service's reply. alone: what to do without one; raises AlreadyRunning if there is one after all."""
     give_up_s = time.monotonic() + _START_S
     while True:
         reply = _ask(state_dir, order)
         if reply is not None:
             return reply
         try:
-            return _do(state_dir, order)
+            return alone()
         except AlreadyRunning as exc:
             if time.monotonic() >= give_up_s:
                 raise NotAnswering(f"{exc}, and does not answer commands") from exc
             time.sleep(0.1)
 
 
-def ask_running(state_dir: Path, order: AnyOrder) -> Reply:
-    """Ask the running service. Raises NotAnswering also if there is none."""
-    reply = _ask(state_dir, order)
-    if reply is None:
-        raise NotAnswering("fawkesd is not running")
-    return reply
-
-
 def _ask(state_dir: Path, order: AnyOrder) -> Reply | None:
-    """The service's reply; None if nobody listens."""
+    """The service's reply; None if nobody listens, or if it closed its socket before it took the order.
+
+    It takes an order and replies in one go, so that one it has not replied to may be placed again.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_S)
         try:
@@ -55,9 +62,19 @@ def _ask(state_dir: Path, order: AnyOrder) -> Reply | None:
         try:
             connection.sendall(encode(order))
             with connection.makefile("rb") as stream:
-                return decode_reply(stream.readline())
+                line = stream.readline()
+            return decode_reply(line) if line else None
+        except (BrokenPipeError, ConnectionResetError):
+            return None
         except (OSError, ValueError, KeyError) as exc:
             raise NotAnswering("fawkesd did not answer; its log may say why") from exc
+
+
+def _refuse(state_dir: Path) -> NoReturn:
+    pid = holder(state_dir)
+    if pid is not None:
+        raise AlreadyRunning(state_dir, pid)
+    raise NotAnswering("fawkesd is not running")
 
 
 def _do(state_dir: Path, order: LedgerOrder) -> Reply:

@@ -15,10 +15,13 @@ LOCK_NAME = "lock"
 class DirectoryLock:
     """Holds a directory until released or until the process ends, however it ends."""
 
-    def __init__(self, directory: Path) -> None:
-        """Take the lock; raises AlreadyRunning with the holder's pid, or OSError."""
+    def __init__(self, directory: Path, patience_s: float = 0.2) -> None:
+        """Take the lock; raises AlreadyRunning with the holder's pid, or OSError.
+
+        patience_s: who only looks (`holder`) has the lock for an instant, and must not make this fail.
+        """
         self._fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        if not (_locks(self._fd) or _locks_after_a_moment(self._fd)):
+        if not _locks_within(self._fd, patience_s):
             pid = _pid(self._fd)
             os.close(self._fd)
             raise AlreadyRunning(directory, pid)
@@ -58,10 +61,11 @@ def _locks(fd: int) -> bool:
     return True
 
 
-def _locks_after_a_moment(fd: int) -> bool:
-    # `holder` takes the lock for an instant; a start at that instant must not fail.
-    time.sleep(0.1)
-    return _locks(fd)
+def _locks_within(fd: int, patience_s: float) -> bool:
+    give_up_s = time.monotonic() + patience_s
+    while not (is_locked := _locks(fd)) and time.monotonic() < give_up_s:
+        time.sleep(0.02)
+    return is_locked
 
 
 def _pid(fd: int) -> int | None:

@@ -42,6 +42,7 @@ from daemon.watcher import Arrival, Watcher
 
 log = logging.getLogger(__name__)
 
+_COMMAND_S = 2.0  # a command to a stopped service has the state directory until it has written to the ledger
 _FINISH_S = 20.0  # a batch may go on for so long after a signal to stop
 
 
@@ -267,6 +268,6 @@ class Supervisor:
 def _own(state_dir: Path) -> DirectoryLock:
     try:
         make_private(state_dir)
-        return DirectoryLock(state_dir)
+        return DirectoryLock(state_dir, _COMMAND_S)
     except OSError as exc:
         raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -15,15 +19,17 @@ from faulty import FACTORY, Counter, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.cli import run_command
-from daemon.control import SOCKET_NAME
+from daemon.control import SOCKET_NAME, Control
 from daemon.ledger import LEDGER_NAME, Ledger
-from daemon.locks import DirectoryLock
+from daemon.locks import LOCK_NAME, DirectoryLock
 from daemon.model import Change, Order, Outbox, Settled, Snapshot, Source, State
+from daemon.orders import AnyOrder, Reload
 from daemon.service import once
 from daemon.settings import UserSettings, WatchSettings
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
+Deeds = Callable[[Callable[[], None]], None]
 
 HOUR_S = 3600.0
 OUTBOX = Outbox("ada", Path("/out"))
@@ -40,6 +46,10 @@ def running(home: Home, start: Start, eventually: Wait) -> DaemonProcess:
 
 def fawkesd(home: Home, *arguments: str) -> int:
     return run_command([*arguments, "-c", str(home.write_config())])
+
+
+def is_open_by(daemon: DaemonProcess, path: Path) -> bool:
+    return any(fd.samefile(path) for fd in Path(f"/proc/{daemon.process.pid}/fd").iterdir() if fd.exists())
 
 
 def ready(ledger: Ledger) -> list[str]:
@@ -278,6 +288,69 @@ def test_a_service_that_holds_the_lock_and_does_not_answer_is_told(
     assert fawkesd(home, "retry", "--all") == 69
     assert "does not answer commands" in capsys.readouterr().err
     lock.release()
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[[Callable[[], None]], None]]:
+    with ThreadPoolExecutor(1) as executor:
+        begun: list[Future[None]] = []
+        yield lambda deed: begun.append(executor.submit(deed))
+        for one in begun:
+            one.result(30)
+
+
+def test_an_order_that_an_ending_service_did_not_take_is_carried_out_without_it(
+    home: Home, in_background: Deeds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.state_dir.mkdir()
+    lock = DirectoryLock(home.state_dir)
+    control = Control(home.state_dir, str)
+
+    def end() -> None:
+        assert wait(control.waitables, 30)
+        control.close()
+        lock.release()
+
+    in_background(end)
+    assert fawkesd(home, "retry", "--all") == 0
+    assert "0 photo(s) will be tried again" in capsys.readouterr().out
+
+
+def test_an_order_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
+    home: Home, in_background: Deeds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.state_dir.mkdir()
+    lock = DirectoryLock(home.state_dir)
+    first = Control(home.state_dir, str)
+    taken: list[AnyOrder] = []
+
+    def take(order: AnyOrder) -> str:
+        taken.append(order)
+        return "taken"
+
+    def reload() -> None:
+        assert wait(first.waitables, 30)
+        first.close()
+        with contextlib.closing(Control(home.state_dir, take)) as following:
+            while not taken and wait(following.waitables, 30):
+                following.step(time.monotonic())
+
+    in_background(reload)
+    assert fawkesd(home, "reload") == 0
+    assert taken == [Reload()]
+    lock.release()
+
+
+def test_a_start_waits_for_a_command_that_has_the_ledger(home: Home, start: Start, eventually: Wait) -> None:
+    home.state_dir.mkdir()
+    lock = DirectoryLock(home.state_dir)
+
+    daemon = start(home.settings)
+    eventually(lambda: is_open_by(daemon, home.state_dir / LOCK_NAME))
+    lock.release()
+
+    eventually(lambda: "engine ready" in daemon.log)
+    assert daemon.stop() == 0
 
 
 def test_a_reload_takes_up_a_new_outbox_and_lets_the_old_ones_photos_wait(
