@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fawkes_engine.blurs import Banded, blur_matrix, gaussian_blur, product
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.faces import Similarity
 from fawkes_engine.types import Budget
@@ -26,9 +27,7 @@ from fawkes_engine.visibility import (
     SSIM_SIGMA,
     SsimReference,
     Visibility,
-    blur_matrix,
     colour_metric,
-    gaussian_blur,
 )
 
 LARGEST_CHANGE = 20 / 255  # of a channel, at any pixel: more draws shadows on the lids of large faces
@@ -99,7 +98,7 @@ class State:
     noise: list[torch.Generator]  # on the device
     reference: SsimReference
     window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
-    blur: Tensor  # (N, 1, R, R), blurs rows or columns as colours are compared
+    blur: Banded  # (N, 1, R, R), blurs rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
     dssim_limit: Tensor
@@ -117,8 +116,7 @@ class State:
         clean = _centre(canvas).contiguous()
         mask = _centre(torch.stack([s.mask for s in subjects])).contiguous()
         count, device = len(subjects), canvas.device
-        sigmas = [COLOUR_BLUR * s.height_px for s in subjects]
-        blur = torch.stack([blur_matrix(clean.shape[3], sigma, device) for sigma in sigmas])[:, None]
+        blur = _colour_blur([s.height_px for s in subjects], clean.shape[3], device)
         weight = _region_weights(subjects, canvas.shape[3], device)
         # a window counts where its centre does, less the region's own border
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
@@ -138,7 +136,7 @@ class State:
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
             # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
-            colour=torch.cat([colour_metric(smooth[None]) for smooth in blur @ clean @ blur.mT]),
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in product(clean, blur, blur)]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             dssim_limit=torch.tensor(
                 [_left(budget, max(s.encoding.dssim, s.encoding.dssim_224)) for s in subjects], device=device
@@ -205,7 +203,7 @@ class State:
             if subject.grey:
                 delta[i] = delta[i].mean(dim=0, keepdim=True)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(self.mask)
-        smooth = self.blur @ delta @ self.blur.mT
+        smooth = product(delta, self.blur, self.blur)
         shift = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
         mean = _total(shift * keep * self.region_weight)
@@ -243,6 +241,12 @@ class State:
 def _left(budget: Budget, encoding_dssim: float) -> float:
     """What the encoding leaves of the DSSIM budget, and a tenth of it where that is almost nothing."""
     return max(budget.dssim - encoding_dssim, 0.1 * budget.dssim)
+
+
+def _colour_blur(heights_px: Sequence[float], side: int, device: torch.device) -> Banded:
+    """The blur for faces of these heights. Its band fits the tallest one possible, whatever faces are in the batch."""
+    matrices = [blur_matrix(side, COLOUR_BLUR * height_px) for height_px in heights_px]
+    return Banded(torch.stack(matrices)[:, None].to(device), blur_matrix(side, COLOUR_BLUR * side))
 
 
 def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from fawkes_engine.types import (
 )
 from fawkes_engine.work import Work, Written
 
-VERSION = "5"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "6"  # of the cloak: changes whenever the same photo would get another cloak
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
 

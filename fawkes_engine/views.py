@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fawkes_engine.blurs import gaussian_blur
 from fawkes_engine.faces import Similarity
-from fawkes_engine.visibility import gaussian_blur
 
 # The spread of alignments between trackers: other detectors, landmarks and templates (uniform, +-).
 _TURN_RAD = 0.15

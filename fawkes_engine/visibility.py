@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fawkes_engine.blurs import Banded, gaussian_blur, product
 from fawkes_engine.types import Budget
 
 PAPER_FACE_PX = 224  # the face size at which the paper states its budget (Shan et al. 2020, section 5)
@@ -106,12 +107,6 @@ class SsimReference:
         return luminance, structure
 
 
-def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """Blur (N, C, H, W) with a Gaussian of `sigma` px, edges replicated."""
-    rows, columns = (blur_matrix(size, sigma, x.device).to(x) for size in x.shape[2:])
-    return rows @ x @ columns.T
-
-
 def lab(rgb: Tensor) -> Tensor:
     """Convert sRGB in [0, 1] to CIE L*a*b*, D65 (IEC 61966-2-1), both (N, 3, ...)."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp(min=0.0) + 0.055) / 1.055) ** 2.4)
@@ -196,32 +191,18 @@ def _weights(lightness: Tensor, chroma: Tensor, hue: Tensor) -> tuple[Tensor, Te
 
 def _window_mean(x: Tensor, stride: int) -> Tensor:
     """Gaussian mean of full 11 x 11 windows: (N, C, H, W) -> (N, C, H-10, W-10), or every stride-th of these."""
-    rows, columns = (_window_matrix(size, stride, x.device).to(x) for size in x.shape[2:])
-    return rows @ x @ columns.T
+    rows, columns = (_windows(size, stride, x.device) for size in x.shape[2:])
+    return product(x, rows, columns)
 
 
-# Blurs are products with small banded matrices: on CPU these run at the speed of the matrix product, where a
-# one-channel convolution does not, and their gradients need no special case.
 @lru_cache(maxsize=64)
-def _window_matrix(size: int, stride: int, device: torch.device) -> Tensor:
+def _windows(size: int, stride: int, device: torch.device) -> Banded:
     taps = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
     starts = range(0, size - WINDOW + 1, stride)
     matrix = torch.zeros(len(starts), size)
     for row, start in enumerate(starts):
         matrix[row, start : start + WINDOW] = taps / taps.sum()
-    return matrix.to(device)
-
-
-@lru_cache(maxsize=64)
-def blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
-    """Return (size, size): a product with it blurs along one axis by a Gaussian of `sigma` px, edges replicated."""
-    positions = torch.arange(size)
-    radius = math.ceil(4 * sigma)
-    reach = torch.arange(-radius, radius + 1)
-    taps = torch.exp(-(reach.float() ** 2) / (2 * max(sigma, 1e-3) ** 2))
-    source = (positions[:, None] + reach).clamp(0, size - 1)
-    matrix = torch.zeros(size, size).scatter_add_(1, source, (taps / taps.sum()).expand(size, -1))
-    return matrix.to(device)
+    return Banded(matrix.to(device))
 
 
 def _resized(x: Tensor, scale: float) -> Tensor:

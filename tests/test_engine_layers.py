@@ -40,9 +40,16 @@ def assert_same_both_ways(ours: nn.Module, theirs: nn.Module, x: Tensor) -> None
 def test_prelu_is_pytorchs(slope: Tensor, shape: tuple[int, ...]) -> None:
     theirs = nn.PReLU(slope.numel())
     theirs.weight.data = slope.flatten()
-    x = random(*shape)
-    x[0, 0] = 0.0  # the kink
-    assert_same_both_ways(PReLU(slope), theirs, x)
+    assert_same_both_ways(PReLU(slope), theirs, random(*shape))
+
+
+@pytest.mark.parametrize("kink", [0.0, -0.0])
+def test_prelus_gradient_at_the_kink_is_one_of_both_slopes(kink: float) -> None:
+    x = torch.full((1, 2), kink).requires_grad_()
+    y = PReLU(torch.tensor([0.5]))(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(y, torch.zeros(1, 2))
+    assert set(gradient.flatten().tolist()) <= {0.5, 1.0}
 
 
 def test_prelus_gradient_leaves_the_one_it_was_given_alone() -> None:

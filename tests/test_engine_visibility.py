@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fawkes_engine import Budget
+from fawkes_engine.blurs import gaussian_blur
 from fawkes_engine.canvas import to_tensor
 from fawkes_engine.visibility import (
     Visibility,
     ciede2000,
     colour_metric,
     dssim_map,
-    gaussian_blur,
     lab,
     measure,
 )

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fawkes_engine import FaceReport
+from fawkes_engine.blurs import gaussian_blur
 from fawkes_engine.canvas import region_of, to_tensor
 from fawkes_engine.evaluation.disturb import (
     DISRUPTIONS,
@@ -30,7 +31,7 @@ from fawkes_engine.evaluation.publishing import CloakedFace, Published
 from fawkes_engine.evaluation.quality import ms_ssim
 from fawkes_engine.faces import Box, Pixels
 from fawkes_engine.photo import decode
-from fawkes_engine.visibility import gaussian_blur, mean_dssim
+from fawkes_engine.visibility import mean_dssim
 
 BOX = (100.0, 59.0, 188.0, 175.0)  # the face of `portrait`
 

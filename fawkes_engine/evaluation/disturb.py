@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from fawkes_engine.blurs import gaussian_blur
 from fawkes_engine.canvas import to_tensor
 from fawkes_engine.evaluation.sightings import upright
 from fawkes_engine.faces import Pixels
 from fawkes_engine.types import EvaluationError
-from fawkes_engine.visibility import gaussian_blur
 
 Disturbance = Callable[[bytes], bytes]
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -77,19 +76,28 @@ class PReLU(nn.Module):
 
 
 class _FrozenPReLU(torch.autograd.Function):
-    """PReLU without a gradient for its slopes, whose loop is not vectorised: nearly half of SFace's time."""
+    """PReLU as a product with the slope of each value, there and back; torch's own takes more than twice as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(x, slope)
-        return F.prelu(x, slope)
+        slopes = _by_sign(x, slope.view(-1, *[1] * (x.dim() - 2)))
+        ctx.save_for_backward(slopes)
+        return x * slopes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        x, slope = ctx.saved_tensors
-        passed: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)  # gradient where x > 0, else 0
-        return passed.lerp_(gradient, slope.view(-1, *[1] * (x.dim() - 2))), None
+        (slopes,) = ctx.saved_tensors
+        return gradient * slopes, None
+
+
+def _by_sign(x: Tensor, slope: Tensor) -> Tensor:
+    """`slope` where the sign bit of x is set, else 1."""
+    bits = _negative(x)
+    one = torch.ones_like(slope).view(bits.dtype)
+    bits &= slope.view(bits.dtype) ^ one
+    bits ^= one
+    return bits.view(x.dtype)
 
 
 def larger_half(x: Tensor) -> Tensor:
@@ -103,12 +111,30 @@ class _LargerHalf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
         one, other = x.chunk(2, dim=1)
-        ctx.save_for_backward(one >= other)
+        ctx.save_for_backward(_negative(one - other))
         return torch.maximum(one, other)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
-        (is_one,) = ctx.saved_tensors
-        to_one = gradient * is_one
-        return torch.cat([to_one, gradient - to_one], dim=1)
+        (is_other,) = ctx.saved_tensors
+        count, half, *sides = gradient.shape
+        gradients = torch.empty(
+            (count, 2 * half, *sides),
+            dtype=gradient.dtype,
+            device=gradient.device,
+            memory_format=torch.channels_last,
+        )
+        to_one, to_other = gradients.view(is_other.dtype).chunk(2, dim=1)
+        torch.bitwise_and(gradient.view(is_other.dtype), is_other, out=to_other)
+        torch.bitwise_and(gradient.view(is_other.dtype), ~is_other, out=to_one)
+        return gradients
+
+
+def _negative(x: Tensor) -> Tensor:
+    """Integers as wide as floats x: all bits where its sign bit is set, else 0.
+
+    Masks of integers, since those of booleans take up to 40 times as long where they meet bfloat16 on a CPU.
+    """
+    integers = {2: torch.int16, 4: torch.int32}[x.itemsize]
+    return x.view(integers) >> 8 * x.itemsize - 1

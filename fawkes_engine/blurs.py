@@ -1,0 +1,86 @@
+"""Blurs and window means: products of pictures with banded matrices, along rows and columns.
+
+On a CPU these run at the speed of the matrix product, where a one-channel convolution does not; only the blocks on
+the band are multiplied, which takes a third of the time of the whole product.
+
+Axes: N pictures, C channels, H rows, W columns. All is float32.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+# Rows of a matrix that are multiplied at once on a CPU: 24, 32, 48 and 64 were tried. A GPU prefers few products.
+_BLOCK_ROWS = 24
+
+_Blocks = list[tuple[slice, Tensor]]
+
+
+class Banded:
+    """A matrix (..., K, L), in blocks of some rows and of all columns where these are not 0."""
+
+    def __init__(self, matrix: Tensor, band: Tensor | None = None) -> None:
+        """band: (K, L), 0 only where the matrix is; of several matrices (N, ..., K, L) one band for all."""
+        band = matrix if band is None else band
+        self.blocks = _blocks(matrix, band)
+        self.transposed = _blocks(matrix.mT.contiguous(), band.T)
+
+
+def product(x: Tensor, rows: Banded, columns: Banded) -> Tensor:
+    """Rows @ x @ columns^T for pictures (N, C, H, W), rows (..., H', H) and columns (..., W', W): (N, C, H', W')."""
+    return cast(Tensor, _Product.apply(x, rows, columns))
+
+
+def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
+    """Blur (N, C, H, W) with a Gaussian of `sigma` px, edges replicated."""
+    rows, columns = (_blur(size, sigma, x.device) for size in x.shape[2:])
+    return product(x, rows, columns)
+
+
+def blur_matrix(size: int, sigma: float) -> Tensor:
+    """Return (size, size): a product with it blurs along one axis by a Gaussian of `sigma` px, edges replicated."""
+    positions = torch.arange(size)
+    radius = math.ceil(4 * sigma)
+    reach = torch.arange(-radius, radius + 1)
+    taps = torch.exp(-(reach.float() ** 2) / (2 * max(sigma, 1e-3) ** 2))
+    source = (positions[:, None] + reach).clamp(0, size - 1)
+    return torch.zeros(size, size).scatter_add_(1, source, (taps / taps.sum()).expand(size, -1))
+
+
+@lru_cache(maxsize=64)
+def _blur(size: int, sigma: float, device: torch.device) -> Banded:
+    return Banded(blur_matrix(size, sigma).to(device))
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Banded, columns: Banded) -> Tensor:  # noqa: ANN401
+        ctx.rows, ctx.columns = rows, columns
+        return _multiplied(x, rows.blocks, columns.blocks)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        return _multiplied(gradient, ctx.rows.transposed, ctx.columns.transposed), None, None
+
+
+def _multiplied(x: Tensor, rows: _Blocks, columns: _Blocks) -> Tensor:
+    x = torch.cat([block @ x[..., here, :] for here, block in rows], dim=-2)
+    return torch.cat([x[..., here] @ block.mT for here, block in columns], dim=-1)
+
+
+def _blocks(matrix: Tensor, band: Tensor) -> _Blocks:
+    height = _BLOCK_ROWS if matrix.device.type == "cpu" else len(band)
+    blocks = []
+    for top in range(0, len(band), height):
+        used = band[top : top + height].any(dim=0).nonzero().flatten().tolist() or [
+            0
+        ]  # no strided window may end here
+        here = slice(used[0], used[-1] + 1)
+        blocks.append((here, matrix[..., top : top + height, here].contiguous()))
+    return blocks
