@@ -35,7 +35,7 @@ _WORDS = {
 }
 _PATTERNS = {
     "name": "{input!r} cannot be used; write letters a-z, digits, . _ or -, beginning with a letter or digit",
-    "device": "{input!r} is no device; write auto, cpu, cuda or cuda:N (for example cuda:0)",
+    "device": "{input!r} is no device; write auto, cpu, cuda or cuda:N (N from 0), or several with commas between",
 }
 
 

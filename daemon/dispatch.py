@@ -1,4 +1,4 @@
-"""Feeds the engine with READY rows, newest first, and hands its answers to `endings`."""
+"""Feeds the engines with READY rows, newest first, and hands their answers to `endings`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from daemon import facts
 from daemon.endings import Endings
+from daemon.engineprocess import Answer, Died, EngineProcess
 from daemon.journal import Outcome, about
 from daemon.lanes import Lanes
 from daemon.ledger import Ledger
 from daemon.model import Outbox, Photo, State
-from daemon.pool import Answer, Died, EnginePool, Event, Unloaded
+from daemon.pool import EnginePool, Event, Unloaded
 from daemon.roots import Roots
 from daemon.settings import Settings
 from daemon.worker import Ready
@@ -25,7 +26,7 @@ _QUIET_LOOK_S = 60.0  # the clock on the wall may have been moved, or the machin
 
 
 class Dispatcher:
-    """Decides what the engine works on next. `now` is monotonic seconds."""
+    """Decides what the engines work on next. `now` is monotonic seconds."""
 
     def __init__(
         self,
@@ -75,10 +76,13 @@ class Dispatcher:
         """Begin what can be begun, also a new engine; returns when there may be more."""
         if self._engine.quiet_now:
             return now + _QUIET_LOOK_S
-        if self._pool.is_idle:
-            self._feed(now)
-        if not (self._pool.is_idle or self._pool.is_away):
-            return None  # an answer of the engine comes first
+        idle = self._pool.idle
+        for number, engine in enumerate(idle, 1):
+            still_idle = len(idle) - number
+            at_most = -(-self.waiting // (still_idle + 1)) if still_idle else self._engine.batch_photos
+            self._feed(engine, at_most, now)
+        if not (self._pool.idle or self._pool.is_away):
+            return None  # an answer of an engine comes first
         ready_at = self._ledger.next_ready_at(self._open_outboxes)
         if ready_at is None:
             return None
@@ -89,8 +93,8 @@ class Dispatcher:
             return None
         return ready_s
 
-    def _feed(self, now: float) -> None:
-        photos = self._next_batch(now)
+    def _feed(self, engine: EngineProcess, at_most: int, now: float) -> None:
+        photos = self._next_batch(at_most, now)
         if not photos:
             return
         self._ledger.move(photos, State.WORKING)
@@ -100,17 +104,18 @@ class Dispatcher:
             if data is None:
                 continue
             read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
-            if not self._endings.from_before(read, self._pool.fingerprint, now):
+            if not self._endings.from_before(read, engine.fingerprint, now):
                 taken.append(read)
                 requests.append(self._request(photo.source.outbox.user, data))
         if taken:
-            self._pool.submit(taken, requests, now)
+            engine.submit(taken, requests, now)
 
-    def _next_batch(self, now: float) -> list[Photo]:
+    def _next_batch(self, at_most: int, now: float) -> list[Photo]:
+        """The photos that go to an engine together. at_most: so that other idle engines have their share."""
         photos = self._ledger.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
-            limit=self._engine.batch_photos,
+            limit=max(1, min(at_most, self._engine.batch_photos)),
             order=self._order,
         )
         if photos and photos[0].alone:
@@ -128,12 +133,15 @@ class Dispatcher:
     def _handle(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                self._ledger.note(facts.ENGINE, event.device_name)
+                self._ledger.note(facts.ENGINE, ", ".join(self._pool.devices))
                 log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
                 self._endings.answered(event.photo, event.outcome, now)
             case Died():
-                self._ledger.forget(facts.ENGINE)
+                if devices := self._pool.devices:
+                    self._ledger.note(facts.ENGINE, ", ".join(devices))
+                else:
+                    self._ledger.forget(facts.ENGINE)
                 self._endings.died(event.photos, event.reason, alone=event.alone)
             case Unloaded():
                 self._ledger.note(facts.ENGINE, facts.UNLOADED)

@@ -18,7 +18,6 @@ from daemon.locks import holder
 from daemon.names import printable
 from daemon.pool import EnginePool
 from daemon.settings import Settings
-from daemon.worker import Ready
 from daemon.yamltext import parse, read
 from fawkes_engine import EngineError, models
 
@@ -117,9 +116,8 @@ def _fresh_engine(settings: Settings, factory: str) -> Finding:
 
 
 def _wait_until_ready(pool: EnginePool) -> str:
-    while True:
-        for event in pool.poll(time.monotonic()):
-            if isinstance(event, Ready):
-                return event.device_name
+    while not pool.is_complete:
         due_s = math.inf if pool.due_s is None else pool.due_s
-        wait([pool.connection] if pool.connection else [], max(due_s - time.monotonic(), 0.0))
+        wait(pool.connections, max(due_s - time.monotonic(), 0.0))
+        pool.poll(time.monotonic())
+    return ", ".join(pool.devices)

@@ -1,231 +1,114 @@
-"""The engine as the supervisor sees it: feeds it, notices when it hangs or dies, and respawns it.
+"""The engines, one for each device, that work on photos at the same time; all are unloaded together when idle.
 
-No thread and no sleep: `poll` is called when `connection` is readable or `due_s` is reached. Times are
+No thread and no sleep: `poll` is called when one of `connections` is readable or `due_s` is reached. Times are
 seconds of a monotonic clock.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from daemon.child import Child
-from daemon.errors import EngineStartError
-from daemon.journal import Outcome, about
+from daemon.engineprocess import EngineProcess, ProcessEvent
 from daemon.model import Photo
-from daemon.names import printable
 from daemon.settings import Settings
-from daemon.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
-from fawkes_engine import Protected, Request, WeightsError
-
-log = logging.getLogger(__name__)
-
-_START_LIMIT_S = 300.0  # models from a slow disk, and CUDA's first start
-_STARTS_BEFORE_GIVING_UP = 3
-_RESPAWN_FIRST_S, _RESPAWN_LONGEST_S = 1.0, 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The engine's outcome for one photo."""
-
-    photo: Photo
-    outcome: Protected | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """The engine process ended. photos: those without an answer. alone: the batch had been one photo."""
-
-    reason: str
-    photos: tuple[Photo, ...]
-    alone: bool
+from daemon.worker import EngineSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """The engine process was ended, since it had nothing to do for long; `start` brings another one."""
+    """The engine processes were ended, since they had nothing to do for long; `start` brings others."""
 
 
-Event = Ready | Answer | Died | Unloaded
+Event = ProcessEvent | Unloaded
 
 
 class EnginePool:
-    """The engine process, from a `start` on always there or about to be, until it has nothing to do for long."""
+    """The engine processes, from a `start` on always there or about to be, until they have nothing to do for long."""
 
     def __init__(
-        self, spec: EngineSpec, *, photo_timeout_s: float, idle_unload_s: float | None = None
+        self, specs: Sequence[EngineSpec], *, photo_timeout_s: float, idle_unload_s: float | None = None
     ) -> None:
-        """photo_timeout_s: without a sign of progress for so long, a working engine is killed.
+        """specs: of an engine each. photo_timeout_s: as of `EngineProcess`.
 
-        idle_unload_s: without a photo for so long, an idle engine is ended; None: never.
+        idle_unload_s: without a photo for so long, idle engines are ended; None: never.
         """
-        self._spec = spec
-        self._photo_timeout_s = photo_timeout_s
+        self._engines = [EngineProcess(spec, photo_timeout_s) for spec in specs]
         self._idle_unload_s = idle_unload_s
-        self._child: Child | None = None
-        self._ready: Ready | None = None
-        self._batch: dict[int, Photo] = {}
-        self._batch_size = 0
-        self._sign_of_life_s = 0.0
-        self._start_at_s: float | None = None
-        self._failures = 0
-        self._was_ever_ready = False
-        self._signs_of_life = 0
 
     @classmethod
     def of(cls, settings: Settings, factory: str) -> EnginePool:
-        """The engine of a configuration. factory: as in `EngineSpec`."""
+        """The engines of a configuration. factory: as in `EngineSpec`."""
         engine = settings.engine
-        spec = EngineSpec(factory, engine.to_engine(), settings.targets_dir, engine.nice)
-        return cls(spec, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
+        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice) for one in engine.to_engines()]
+        return cls(specs, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
 
     @property
-    def connection(self) -> Connection | None:
+    def connections(self) -> list[Connection]:
         """What to wait on."""
-        return self._child.connection if self._child else None
+        return [engine.connection for engine in self._engines if engine.connection]
 
     @property
-    def pid(self) -> int | None:
-        """The engine process, if there is one."""
-        return self._child.pid if self._child else None
+    def pids(self) -> list[int]:
+        """The engine processes that there are."""
+        return [engine.pid for engine in self._engines if engine.pid is not None]
 
     @property
-    def is_idle(self) -> bool:
-        """Whether a batch can be submitted."""
-        return self._ready is not None and not self._batch
+    def idle(self) -> list[EngineProcess]:
+        """Those that a batch can be submitted to."""
+        return [engine for engine in self._engines if engine.is_idle]
 
     @property
-    def is_ready(self) -> bool:
-        """Whether an engine with its models loaded is there."""
-        return self._ready is not None
+    def devices(self) -> list[str]:
+        """What those with their models loaded run on."""
+        return [engine.ready.device_name for engine in self._engines if engine.ready]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all have their models loaded."""
+        return all(engine.ready for engine in self._engines)
 
     @property
     def is_away(self) -> bool:
         """Whether there is no engine and none is about to be: not started yet, or unloaded."""
-        return self._child is None and self._start_at_s is None
+        return all(engine.is_away for engine in self._engines)
 
     @property
     def signs_of_life(self) -> int:
         """How often an engine has said anything; grows while one gets on with a batch."""
-        return self._signs_of_life
-
-    @property
-    def fingerprint(self) -> str:
-        """The engine's fingerprint; only while it is idle or at work."""
-        assert self._ready is not None, "asked only of an engine that is ready"
-        return self._ready.fingerprint
+        return sum(engine.signs_of_life for engine in self._engines)
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
         """The photos submitted and not answered."""
-        return tuple(self._batch.values())
+        return tuple(photo for engine in self._engines for photo in engine.in_work)
 
     @property
     def due_s(self) -> float | None:
-        """When `poll` has something to do even if the pipe stays silent."""
-        if self._child is None:
-            return self._start_at_s
-        return self._unload_at_s() if self.is_idle else self._deadline_s()
+        """When `poll` has something to do even if the pipes stay silent."""
+        due = [*(engine.due_s for engine in self._engines), self._unload_at_s()]
+        return min((due_s for due_s in due if due_s is not None), default=None)
 
     def start(self, now: float) -> None:
-        """Ask for an engine; no effect if there is one, or will be."""
-        if self._child is None and self._start_at_s is None:
-            self._start_at_s = now
-
-    def submit(self, photos: Sequence[Photo], requests: Sequence[Request], now: float) -> None:
-        """Give an idle engine a batch: the photos and, in the same order, their requests."""
-        assert self._child is not None, "submit only to a running engine"
-        assert not self._batch, "submit only to an idle engine"
-        self._batch = dict(enumerate(photos))
-        self._batch_size = len(photos)
-        self._sign_of_life_s = now
-        self._child.send(requests)
+        """Ask for the engines; no effect on those that are there, or will be."""
+        for engine in self._engines:
+            engine.start(now)
 
     def poll(self, now: float) -> list[Event]:
-        """What happened since the last call.
-
-        Raises EngineStartError if no engine has ever become ready and several tries have failed, and
-        WeightsError, since only a person can put weights in their place.
-        """
-        if self._child is None:
-            self._spawn_if_due(now)
-            return []
-        events: list[Event] = []
-        failed: Failed | None = None
-        for message in self._child.receive():
-            self._sign_of_life_s = now
-            self._signs_of_life += 1
-            if isinstance(message, Failed):
-                failed = message
-            else:
-                events.extend(self._events(message))
-        deadline_s = self._deadline_s()
-        if deadline_s is not None and now >= deadline_s:
-            failed = Failed("Hang", "the engine made no progress")
-        if failed or not self._child.is_open:
-            events.append(self._bury(self._child, failed, now))
-        elif self._is_due_to_unload(now):
+        """What happened since the last call. Raises EngineStartError and WeightsError as `EngineProcess.poll`."""
+        events: list[Event] = [event for engine in self._engines for event in engine.poll(now)]
+        unload_at_s = self._unload_at_s()
+        if unload_at_s is not None and now >= unload_at_s:
             self.stop()
             events.append(Unloaded())
         return events
 
     def stop(self) -> tuple[Photo, ...]:
-        """End the engine process; returns the photos that it had not answered."""
-        left = self.in_work
-        if self._child is not None:
-            self._child.end()
-        self._child, self._ready, self._batch, self._start_at_s = None, None, {}, None
-        return left
-
-    def _spawn_if_due(self, now: float) -> None:
-        if self._start_at_s is not None and now >= self._start_at_s:
-            self._start_at_s = None
-            self._sign_of_life_s = now
-            self._child = Child(self._spec)
-
-    def _deadline_s(self) -> float | None:
-        if self._ready is None:
-            return self._sign_of_life_s + _START_LIMIT_S
-        return self._sign_of_life_s + self._photo_timeout_s if self._batch else None
+        """End the engine processes; returns the photos that they had not answered."""
+        return tuple(photo for engine in self._engines for photo in engine.stop())
 
     def _unload_at_s(self) -> float | None:
-        return None if self._idle_unload_s is None else self._sign_of_life_s + self._idle_unload_s
-
-    def _is_due_to_unload(self, now: float) -> bool:
-        unload_at_s = self._unload_at_s()
-        return self.is_idle and unload_at_s is not None and now >= unload_at_s
-
-    def _events(self, message: Message) -> list[Event]:
-        match message:
-            case Ready():
-                self._ready = message
-                self._was_ever_ready = True
-                return [message]
-            case Result():
-                self._failures = 0
-                return [Answer(self._batch.pop(message.index), message.outcome)]
-            case Beat() | Failed():
-                return []
-
-    def _bury(self, child: Child, failed: Failed | None, now: float) -> Died:
-        ended = child.end()
-        reason = failed.reason if failed else ended
-        died = Died(reason, self.in_work, alone=self._batch_size == 1)
-        self._child, self._ready, self._batch = None, None, {}
-        self._failures += 1
-        if failed and failed.kind == WeightsError.__name__:
-            raise WeightsError(failed.reason)
-        if not self._was_ever_ready and self._failures >= _STARTS_BEFORE_GIVING_UP:
-            raise EngineStartError(f"the engine cannot be started: {reason}")
-        delay_s = min(_RESPAWN_FIRST_S * 2 ** (self._failures - 1), _RESPAWN_LONGEST_S)
-        self._start_at_s = now + delay_s
-        log.warning(
-            "engine stopped: %s; next start in %.0f s",
-            printable(reason),
-            delay_s,
-            extra=about(Outcome.ENGINE_STOPPED),
-        )
-        return died
+        if self._idle_unload_s is None or not all(engine.is_idle for engine in self._engines):
+            return None
+        return max(engine.sign_of_life_s for engine in self._engines) + self._idle_unload_s

@@ -164,12 +164,16 @@ class WatchSettings(_Keys):
     are looked at less often."""
 
 
+_DEVICE = "(auto|cpu|cuda(:[0-9]+)?)"
+
+
 class EngineConfig(_Keys):
     """How faces are cloaked."""
 
-    device: Annotated[Text, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
-    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto takes CUDA if it works, else the
-    CPU."""
+    device: Annotated[Text, Field(pattern=rf"^{_DEVICE}(,{_DEVICE})*$")] = "auto"
+    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto takes CUDA if it works, else the CPU.
+    Several with commas between them, such as cuda:0,cuda:1, have an engine each, which work at the same time;
+    each needs memory of its own."""
 
     mode: ModeName = DEFAULT_MODE
     """quick, standard or strong: how much time a photo takes and how much of a cloak may show, for how much
@@ -217,13 +221,23 @@ class EngineConfig(_Keys):
     counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
 
     def to_engine(self) -> EngineSettings:
-        """Return the same settings as the engine takes them."""
+        """Return the same settings as one engine takes them, that of the first device."""
+        return self.to_engines()[0]
+
+    def to_engines(self) -> list[EngineSettings]:
+        """Return the same settings as the engine of each device takes them; those on the processor share its cores."""
+        devices = self.device.split(",")
+        on_processor = sum(not device.startswith("cuda") for device in devices)
+        shared = max(1, len(os.sched_getaffinity(0)) // on_processor) if on_processor > 1 else 0
+        return [self._on(device, self.threads or shared) for device in devices]
+
+    def _on(self, device: str, threads: int) -> EngineSettings:
         return replace(
             EngineSettings.of_mode(self.mode),
             extractors=self.extractors,
             jpeg_quality=self.jpeg_quality,
-            device=self.device,
-            threads=self.threads,
+            device=device,
+            threads=threads,
             models_dir=self.models_dir,
             max_gpu_memory_gib=self.max_gpu_memory_gib,
         )

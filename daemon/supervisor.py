@@ -177,9 +177,8 @@ class Supervisor:
 
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""
-        connection = self.pool.connection
-        engine = [connection] if connection else []
-        wait([self._bell.read_fd, *engine, *self._control.waitables], max(due_s - time.monotonic(), 0.0))
+        pause_s = max(due_s - time.monotonic(), 0.0)
+        wait([self._bell.read_fd, *self.pool.connections, *self._control.waitables], pause_s)
         self._bell.clear()
 
     def finish(self) -> None:
@@ -199,7 +198,7 @@ class Supervisor:
 
     def _health(self) -> Health:
         return Health(
-            engine_ready=self.pool.is_ready,
+            engine_ready=bool(self.pool.devices),
             watching=self._watcher is not None and self._watcher.is_alive,
             working=bool(self.pool.in_work),
             progress=self.pool.signs_of_life,

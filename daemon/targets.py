@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon import atomic
 from daemon.errors import OutputExists, TargetError
 from fawkes_engine import MeanFace, Target
+
+_LOCK_NAME = "lock"
 
 
 class FileTargetStore:
@@ -54,6 +57,14 @@ class FileTargetStore:
         if stored is None or stored.identity != target.identity:
             raise TargetError(f"the target of {person} would change; it is kept as it is")
         self._write(person, target, replace=True)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process is in a with block of this; one that dies there is out of it."""
+        atomic.make_folder(self._directory, 0o700)
+        with (self._directory / _LOCK_NAME).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def forget(self, person: str) -> None:
         """Erase durably what is known of a person; the person is new when seen again."""

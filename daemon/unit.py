@@ -121,7 +121,7 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
 
 
 def _uses_nvidia(device: str) -> bool:
-    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
+    return "cuda" in device or ("auto" in device and Path("/dev/nvidiactl").exists())
 
 
 def _words(paths: Iterable[Path], before: str = "") -> str:

@@ -109,7 +109,7 @@ class Engine:
         for request in requests:
             opened.append(or_refusal(self._open, request))
             alive()
-        with self.stopwatch.stage(Stage.RECOGNISE):
+        with self.stopwatch.stage(Stage.RECOGNISE), self._identifier.people.up_to_date():
             self._identifier.meet_users([work for work in opened if isinstance(work, Work)])
             opened = [or_refusal(self._identified, w) if isinstance(w, Work) else w for w in opened]
         works = [work for work in opened if isinstance(work, Work)]
@@ -133,7 +133,8 @@ class Engine:
             Refusal: a photo cannot be read, or shows no face.
         """
         works = [self._open(Request(data, user)) for data in photos]
-        return self._identifier.enroll(user, works)
+        with self._identifier.people.up_to_date():
+            return self._identifier.enroll(user, works)
 
     def _open(self, request: Request) -> Work:
         with self.stopwatch.stage(Stage.DECODE):

@@ -7,8 +7,9 @@ has two, whoever exports the photo.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,14 @@ class People:
         self._store = store
         self._pool = pool
         self._targets: dict[str, Target] = {}
-        for person in store.people():
-            self.target(person)
+        self._load()
+
+    @contextlib.contextmanager
+    def up_to_date(self) -> Iterator[None]:
+        """Know whom other processes have met, and in a with block be the only one who meets anybody."""
+        with self._store.alone():
+            self._load()
+            yield
 
     def target(self, person: str) -> Target | None:
         """The person's target, or None if the person is new."""
@@ -113,6 +120,10 @@ class People:
         target = choose(self._pool, rows, [photo], self._taken())
         self._targets[person] = self._store.add(person, target)
         return person
+
+    def _load(self) -> None:
+        for person in self._store.people():
+            self.target(person)
 
     def _taken(self) -> set[str]:
         return {target.identity for target in self._targets.values()}

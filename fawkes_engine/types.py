@@ -17,6 +17,7 @@ This module imports neither torch nor numpy, so that a supervisor process can us
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -226,6 +227,9 @@ class TargetStore(Protocol):
 
     def learn(self, person: str, target: Target) -> None:
         """Store durably what else a known person's face looks like (known_by, mean_faces); the identity stays."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Wait until no other process is in a with block of this: two engines must not both meet one person."""
 
 
 STRANGER = "~"

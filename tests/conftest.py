@@ -108,13 +108,13 @@ def eventually() -> Callable[..., None]:
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
 import pathlib, sys
-import daemon.intake, daemon.lanes, daemon.pool, daemon.service, daemon.supervisor
+import daemon.intake, daemon.engineprocess, daemon.lanes, daemon.service, daemon.supervisor
 from daemon.configuration import load
 from daemon.settings import Settings
 daemon.intake._CHECK_ROOTS_S = 0.2
 daemon.lanes._REPROBE_S = 0.2
 daemon.service._LEDGER_PAUSE_S = 0.2
-daemon.pool._RESPAWN_FIRST_S = 0.05
+daemon.engineprocess._RESPAWN_FIRST_S = 0.05
 daemon.supervisor._FINISH_S = float(sys.argv[2])
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
 sys.exit(daemon.service.run(settings, lambda: load(config), "twins:make_engine"))

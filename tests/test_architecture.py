@@ -45,6 +45,7 @@ LAYERS = (
     {"dispatch", "intake", "reference", "control"},
     {"endings"},
     {"lanes", "watcher", "readiness", "containers", "pool", "roots", "results"},
+    {"engineprocess"},
     {"publisher", "child"},
     {"syncfolder", "worker"},
     {"orders"},

@@ -196,7 +196,7 @@ def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
 
 
 def test_an_engine_that_cannot_be_started_is_a_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.pool._RESPAWN_FIRST_S", 0.01)
+    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.01)
 
     (finding,) = bad(home, factory="twins:make_broken_engine")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from twins import Deed, is_cloaked, make_photo
 
+from daemon.engineprocess import Answer, Died
 from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
-from daemon.pool import Answer, Died, EnginePool, Event, Unloaded
+from daemon.pool import EnginePool, Event, Unloaded
 from daemon.worker import EngineSpec, Ready, Refused
 from fawkes_engine import EngineSettings, Protected, Request
 
@@ -31,9 +32,10 @@ class Driver:
         factory: str = FACTORY,
         photo_timeout_s: float = 20.0,
         idle_unload_s: float | None = None,
+        engines: int = 1,
     ) -> None:
-        spec = EngineSpec(factory, EngineSettings(), tmp_path)
-        self.pool = EnginePool(spec, photo_timeout_s=photo_timeout_s, idle_unload_s=idle_unload_s)
+        specs = [EngineSpec(factory, EngineSettings(), tmp_path)] * engines
+        self.pool = EnginePool(specs, photo_timeout_s=photo_timeout_s, idle_unload_s=idle_unload_s)
         self.events: list[Event] = []
 
     def run_until(self, kind: type[Event]) -> Event:
@@ -49,17 +51,24 @@ class Driver:
                     return event
             due_s = self.pool.due_s
             pause_s = 1.0 if due_s is None else min(max(due_s - now, 0), 1.0)
-            wait([self.pool.connection] if self.pool.connection else [], pause_s)
+            wait(self.pool.connections, pause_s)
 
     def started(self) -> Driver:
         self.pool.start(time.monotonic())
-        self.run_until(Ready)
+        while not self.pool.is_complete:
+            self.run_until(Ready)
         return self
+
+    @property
+    def pid(self) -> int:
+        """The engine process, where there is one."""
+        (pid,) = self.pool.pids
+        return pid
 
     def submit(self, *deeds: Deed) -> list[Photo]:
         photos = [photo(number) for number in range(len(deeds))]
         requests = [Request(make_photo(deed, seed), "ada") for seed, deed in enumerate(deeds)]
-        self.pool.submit(photos, requests, time.monotonic())
+        self.pool.idle[0].submit(photos, requests, time.monotonic())
         return photos
 
 
@@ -88,7 +97,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 def test_a_batch_is_answered_photo_by_photo_in_order(driver: Driver) -> None:
     photos = driver.started().submit(Deed.PROTECT, Deed.REFUSE, Deed.PROTECT)
-    while not driver.pool.is_idle:
+    while not driver.pool.idle:
         driver.run_until(Answer)
 
     answers = [event for event in driver.events if isinstance(event, Answer)]
@@ -106,15 +115,14 @@ def test_ready_tells_the_engine_and_its_device(driver: Driver) -> None:
 
 def test_a_killed_engine_gives_its_photos_back_and_another_one_takes_over(driver: Driver) -> None:
     photos = driver.started().submit(Deed.HANG, Deed.PROTECT)
-    first = driver.pool.pid
-    assert first is not None
+    first = driver.pid
     os.kill(first, signal.SIGKILL)
 
     died = driver.run_until(Died)
 
     assert died == Died("the engine process ended by SIGKILL", tuple(photos), alone=False)
     driver.run_until(Ready)
-    assert driver.pool.pid != first
+    assert driver.pid != first
     driver.submit(Deed.PROTECT)
     driver.run_until(Answer)
 
@@ -128,8 +136,7 @@ def test_an_error_of_a_whole_batch_ends_the_engine_with_its_reason(driver: Drive
 def test_a_hung_engine_is_killed(tmp_path: Path) -> None:
     driver = Driver(tmp_path, photo_timeout_s=0.3).started()
     driver.submit(Deed.HANG)
-    hung = driver.pool.pid
-    assert hung is not None
+    hung = driver.pid
 
     died = driver.run_until(Died)
 
@@ -143,7 +150,7 @@ def test_a_hung_engine_is_killed(tmp_path: Path) -> None:
 def test_an_engine_that_never_starts_is_given_up_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.pool._RESPAWN_FIRST_S", 0.01)
+    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.01)
     driver = Driver(tmp_path, "twins:make_broken_engine")
     driver.pool.start(time.monotonic())
 
@@ -154,7 +161,7 @@ def test_an_engine_that_never_starts_is_given_up_with_its_reason(
 def test_the_engine_gets_glibc_settings_that_the_supervisor_does_not_keep(driver: Driver) -> None:
     driver.started()
 
-    environment = Path(f"/proc/{driver.pool.pid}/environ").read_bytes()
+    environment = Path(f"/proc/{driver.pid}/environ").read_bytes()
     assert b"MALLOC_TRIM_THRESHOLD_=" in environment
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
 
@@ -165,7 +172,7 @@ def test_the_engine_ends_with_its_supervisor(tmp_path: Path, eventually: Wait) -
     if supervisor == 0:
         driver = Driver(tmp_path).started()
         driver.submit(Deed.HANG)
-        os.write(write_fd, str(driver.pool.pid).encode())
+        os.write(write_fd, str(driver.pid).encode())
         signal.pause()
     engine = int(os.read(read_fd, 32))
     os.close(read_fd)
@@ -180,14 +187,13 @@ def test_an_idle_engine_is_unloaded_when_its_time_is_over_and_another_one_can_be
     tmp_path: Path,
 ) -> None:
     driver = Driver(tmp_path, idle_unload_s=100.0).started()
-    first, due_s = driver.pool.pid, driver.pool.due_s
-    assert first is not None
+    first, due_s = driver.pid, driver.pool.due_s
     assert due_s is not None
 
     assert driver.pool.poll(due_s - 0.1) == []
     assert not driver.pool.is_away
     assert driver.pool.poll(due_s) == [Unloaded()]
-    assert (driver.pool.is_away, driver.pool.is_ready, driver.pool.due_s) == (True, False, None)
+    assert (driver.pool.is_away, driver.pool.is_complete, driver.pool.due_s) == (True, False, None)
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
     driver.started().submit(Deed.PROTECT)
@@ -220,6 +226,59 @@ def test_stopping_gives_back_the_photos_without_an_answer(driver: Driver) -> Non
 
     assert driver.pool.stop() == tuple(photos)
     assert driver.pool.due_s is None
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Driver]:
+    both = Driver(tmp_path, idle_unload_s=100.0, engines=2).started()
+    yield both
+    both.pool.stop()
+
+
+def test_one_engine_answers_while_another_one_works(two: Driver) -> None:
+    assert two.pool.devices == ["abacus", "abacus"]
+    hung, quick = two.submit(Deed.HANG), two.submit(Deed.PROTECT)
+    assert two.pool.idle == []
+    assert two.pool.in_work == (*hung, *quick)
+
+    two.run_until(Answer)
+
+    assert len(two.pool.idle) == 1
+    assert two.pool.in_work == tuple(hung)
+
+
+def test_a_killed_engine_gives_back_its_own_photos_only(two: Driver) -> None:
+    hung, other = two.submit(Deed.HANG), two.submit(Deed.HANG)
+    os.kill(two.pool.pids[0], signal.SIGKILL)
+
+    died = two.run_until(Died)
+
+    assert isinstance(died, Died)
+    assert died.photos == tuple(hung)
+    assert two.pool.devices == ["abacus"]
+    assert two.pool.in_work == tuple(other)
+    assert not two.pool.is_away
+    two.run_until(Ready)
+    assert two.pool.is_complete
+
+
+def test_engines_are_unloaded_together_once_all_are_idle(two: Driver) -> None:
+    two.submit(Deed.TAKE_A_SECOND)
+    working_until_s = two.pool.due_s
+    assert working_until_s is not None
+    assert working_until_s < time.monotonic() + 25, "the one that works is watched, the idle one is kept"
+    two.run_until(Answer)
+
+    unload_s = two.pool.due_s
+    assert unload_s is not None
+    assert two.pool.poll(unload_s) == [Unloaded()]
+    assert two.pool.is_away
+    assert two.pool.pids == []
+
+
+def test_stopping_gives_back_the_photos_of_all_engines(two: Driver) -> None:
+    photos = [*two.submit(Deed.HANG), *two.submit(Deed.HANG, Deed.PROTECT)]
+    assert two.pool.stop() == tuple(photos)
 
 
 def _is_running(pid: int) -> bool:

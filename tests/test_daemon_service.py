@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import FACTORY, Counter, reasons, states
+from faulty import FACTORY, Counter, fact, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.errors import AlreadyRunning, SyncUnavailable
+from daemon.facts import ENGINE
 from daemon.ledger import LEDGER_NAME
 from daemon.service import once
 from daemon.settings import Settings, UserSettings
@@ -188,6 +189,46 @@ def test_a_photo_that_stops_the_engine_twice_is_held_and_the_others_go_on(
     eventually(lambda: sorted(states(home)) == ["held", "published"])
     assert home.published() == ["good.jpg"]
     assert reasons(home)[0].startswith("the engine stopped twice on this photo")
+
+
+def with_two_engines(home: Home) -> Settings:
+    engine = home.settings.engine.model_copy(update={"device": "cpu,cpu"})
+    return home.settings.model_copy(update={"engine": engine})
+
+
+def test_two_engines_share_what_waits(home: Home) -> None:
+    for number in range(5):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+
+    assert once(with_two_engines(home), Counter(), FACTORY).published == 5
+    assert states(home) == ["published"] * 5
+
+
+def test_while_one_engine_hangs_the_other_one_publishes(home: Home, start: Start, eventually: Wait) -> None:
+    daemon = start(with_two_engines(home), finish_s=0.1)
+    eventually(lambda: daemon.log.count("engine ready") == 2)
+    assert fact(home, ENGINE) == "abacus, abacus"
+    (home.outbox / "hung.jpg").write_bytes(make_photo(Deed.HANG))
+    eventually(lambda: states(home) == ["working"])
+    for number in range(3):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+
+    eventually(lambda: home.published() == ["0.jpg", "1.jpg", "2.jpg"])
+    assert daemon.stop() == 0
+    assert sorted(states(home)) == ["published"] * 3 + ["ready"]
+
+
+def test_a_photo_overwritten_while_an_engine_hangs_on_it_is_published_by_the_other_one(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    start(with_two_engines(home))
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.HANG))
+    eventually(lambda: states(home) == ["working"])
+
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+
+    eventually(lambda: home.published() == ["a.jpg"])
+    assert is_cloaked((home.sync / "a.jpg").read_bytes())
 
 
 def test_a_second_daemon_says_who_runs(home: Home, start: Start, eventually: Wait) -> None:

@@ -321,6 +321,29 @@ def test_the_state_folder_follows_xdg_and_ignores_a_relative_one(
     assert default_state_dir() == Path(expected or home / ".local/state/fawkesd")
 
 
+def test_each_device_has_an_engine() -> None:
+    engines = EngineConfig(device="cuda:0,cuda:1,cpu").to_engines()
+    assert [(engine.device, engine.threads) for engine in engines] == [
+        ("cuda:0", 0),
+        ("cuda:1", 0),
+        ("cpu", 0),
+    ]
+    assert EngineConfig(device="cuda:0,cuda:1").to_engine().device == "cuda:0"
+
+
+def test_engines_on_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(5)))
+    for device, threads, each in (("cpu", 0, [0]), ("cpu,cpu", 0, [2, 2]), ("cpu,cpu", 3, [3, 3])):
+        engines = EngineConfig(device=device, threads=threads).to_engines()
+        assert [engine.threads for engine in engines] == each
+
+
+@pytest.mark.parametrize("device", ["", "cpu,", "cpu;cpu", "cpu, cpu", "cuda:x", "cuda:0,gpu"])
+def test_what_is_no_device(device: str) -> None:
+    with pytest.raises(ValueError, match="device"):
+        EngineConfig(device=device)
+
+
 def test_the_reference_file_has_every_key_at_its_default(home: Path) -> None:
     settings = load(ROOT / "config/fawkesd.yaml")
     minimal = parse(GOOD, home / "f.yaml")

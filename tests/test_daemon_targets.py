@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -43,6 +45,36 @@ def test_a_target_of_the_first_versions_has_no_mean_face_yet(tmp_path: Path) -> 
     (tmp_path / "ada.json").write_text(json.dumps(fields))
 
     assert FileTargetStore(tmp_path).get("ada") == dataclasses.replace(TARGET, mean_faces={})
+
+
+def test_processes_are_alone_one_after_the_other(tmp_path: Path) -> None:
+    stores = [FileTargetStore(tmp_path / "new") for _ in range(2)]
+    inside: list[str] = []
+
+    def second() -> None:
+        with stores[1].alone():
+            inside.append("second")
+
+    thread = threading.Thread(target=second)
+    with stores[0].alone():
+        thread.start()
+        thread.join(0.1)
+        inside.append("first")
+    thread.join(30)
+
+    assert inside == ["first", "second"]
+    assert stores[0].people() == []
+
+
+def test_a_process_that_dies_is_alone_no_longer(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with FileTargetStore(tmp_path).alone():
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+    with FileTargetStore(tmp_path).alone():
+        pass
 
 
 def test_the_first_target_wins_and_is_given_to_all(tmp_path: Path) -> None:

@@ -54,6 +54,21 @@ def test_people_are_known_again_by_the_next_engine(pool: Pool) -> None:
     assert later.target("ada") == shelf.get("ada")
 
 
+def test_whom_another_engine_has_met_meanwhile_is_known_and_keeps_the_target(pool: Pool) -> None:
+    shelf = Shelf()
+    engines = [People(shelf, pool), People(shelf, pool)]
+    face = one(faces(200, photos=1))
+    with engines[0].up_to_date():
+        stranger = engines[0].meet_stranger(face, b"photo")
+    assert engines[1].know(face) is None
+
+    with engines[1].up_to_date():
+        assert engines[1].know(face) == stranger
+        other = engines[1].meet_stranger(one(faces(300, photos=1)), b"photo")
+
+    assert shelf.targets[other].identity != shelf.targets[stranger].identity
+
+
 def test_the_nearest_of_the_known_people_is_meant(pool: Pool) -> None:
     people = People(Shelf(), pool)
     ada, bob = faces(100, photos=1)["dlib"], faces(200, photos=1)["dlib"]

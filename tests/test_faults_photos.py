@@ -27,7 +27,7 @@ from fawkes_engine.photo import decode
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits for new engines and for files that stay incomplete."""
-    monkeypatch.setattr("daemon.pool._RESPAWN_FIRST_S", 0.05)
+    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.05)
     monkeypatch.setattr("daemon.service._ONCE_GIVE_UP_S", 0.3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,10 @@ class MemoryTargets:
     def learn(self, person: str, target: Target) -> None:
         """Keep what else a known person looks like."""
         self._by_person[person] = target
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Return at once: no other process has these."""
+        return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

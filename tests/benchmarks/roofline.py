@@ -5,8 +5,9 @@
     python -m tests.benchmarks.roofline                     # on scikit-image's astronaut
 
 First a batch of photos is cloaked, with a clock on every way through a network, forward and back. Then each of its
-convolutions runs alone, as torch computes it, on the same shapes and in the precision that is faster: together they are
-what the networks would take if nothing but these were in them. All on one thread, in CPU seconds, which other programs disturb least.
+convolutions runs alone, as torch computes it, on the same shapes and in the precision that is faster: together they
+are what the networks would take if nothing but these were in them. All on one thread, in CPU seconds, which other
+programs disturb least.
 
 Floating-point operations are those of the convolutions (a multiplication and an addition are two); back is as much as
 forward, since only the gradient of the input is wanted. Bytes are what must be read and written at least: input,
