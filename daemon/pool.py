@@ -41,7 +41,8 @@ class EnginePool:
     def of(cls, settings: Settings, factory: str) -> EnginePool:
         """The engines of a configuration. factory: as in `EngineSpec`."""
         engine = settings.engine
-        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice) for one in engine.to_engines()]
+        engines = engine.to_engines()
+        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, len(engines)) for one in engines]
         return cls(specs, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
 
     @property

@@ -52,13 +52,14 @@ class EngineLike(Protocol):
 class EngineSpec:
     """How to make the engine. factory: "module:function", called with settings and targets_dir.
 
-    nice: the least niceness of its process, 0 to 19.
+    nice: the least niceness of its process, 0 to 19. engines: how many share the machine's memory.
     """
 
     factory: str
     settings: EngineSettings
     targets_dir: Path
     nice: int = 0
+    engines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
     """Body of the engine process."""
     # Ctrl-C reaches the whole terminal group; the supervisor decides what happens to the batch.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settle_in(supervisor_pid, spec.nice)
+    settle_in(supervisor_pid, spec.nice, spec.engines)
     try:
         engine = _load(spec)
         connection.send(Ready(engine.fingerprint, engine.device_name))
@@ -170,18 +171,18 @@ def _load(spec: EngineSpec) -> EngineLike:
     return engine
 
 
-def settle_in(parent_pid: int, nice: int) -> None:
+def settle_in(parent_pid: int, nice: int, engines: int = 1) -> None:
     """Take an engine process's place on the machine: it ends with its parent, is limited, and gives way.
 
-    To be called before there are threads. nice: at least, 0 to 19.
+    To be called before there are threads. nice: at least, 0 to 19. engines: that share the machine's memory.
     """
     _end_with(parent_pid)
-    _limit_memory()
+    _limit_memory(_MEMORY_SHARE / engines)
     if nice > os.getpriority(os.PRIO_PROCESS, 0):  # less than what the service was given would need rights
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
-def _limit_memory() -> None:
+def _limit_memory(share: float) -> None:
     """A photo that unpacks to gigabytes ends in a refusal or in this process, not in a machine that swaps.
 
     RLIMIT_DATA counts memory that can be written and is private. RLIMIT_AS would count the address space that
@@ -189,7 +190,7 @@ def _limit_memory() -> None:
     """
     physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit_bytes = int(physical_bytes * _MEMORY_SHARE)
+    limit_bytes = int(physical_bytes * share)
     if hard == resource.RLIM_INFINITY or limit_bytes < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
     # Should the kernel have to end a process after all, this one can be replaced.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
+from conftest import DaemonProcess, Home
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.engineprocess import Answer, Died
@@ -19,6 +21,7 @@ from daemon.pool import EnginePool, Event, Unloaded
 from daemon.worker import EngineSpec, Ready, Refused
 from fawkes_engine import EngineSettings, Protected, Request
 
+Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
 FACTORY = "twins:make_engine"
 
@@ -164,6 +167,20 @@ def test_the_engine_gets_glibc_settings_that_the_supervisor_does_not_keep(driver
     environment = Path(f"/proc/{driver.pid}/environ").read_bytes()
     assert b"MALLOC_TRIM_THRESHOLD_=" in environment
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+def test_engines_share_three_quarters_of_the_memory(
+    home: Home, start: Start, eventually: Wait, engines: int
+) -> None:
+    engine = home.settings.engine.model_copy(update={"device": ",".join(["cpu"] * engines)})
+    daemon = start(home.settings.model_copy(update={"engine": engine}))
+    eventually(lambda: daemon.log.count("engine ready") == engines)
+
+    soft_bytes, _ = resource.prlimit(daemon.engine_pid, resource.RLIMIT_DATA)
+
+    physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert soft_bytes == pytest.approx(0.75 * physical_bytes / engines, rel=1e-6)
 
 
 def test_the_engine_ends_with_its_supervisor(tmp_path: Path, eventually: Wait) -> None:
