@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from fawkes_engine import extractors
 from fawkes_engine.extractors import Extractor, onnx
-from fawkes_engine.extractors import half as half_module
 from fawkes_engine.extractors.half import in_bfloat16, is_faster
 from fawkes_engine.targets import Pool
 
@@ -70,63 +68,13 @@ def test_a_face_does_not_depend_on_the_others(half: Extractor, count: int) -> No
 def test_a_network_with_strided_depthwise_convolutions_and_prelus_passes_gradients(tmp_path: Path) -> None:
     path = mobile_net(Graph()).write(tmp_path / "small.onnx")
     whole = onnx.load("small", path, torch.zeros(1), CPU)
-    assert any(m.groups > 1 and max(m.stride) > 1 for m in convolutions(whole.network))
+    strided = [
+        m for m in whole.network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1 and max(m.stride) > 1
+    ]
+    assert strided
     x = chips(2, whole.chip_px)
     cosine = F.cosine_similarity(gradient(in_bfloat16(whole), x).flatten(1), gradient(whole, x).flatten(1))
     assert cosine.min() > 0.9
-
-
-def convolutions(network: nn.Module) -> list[nn.Conv2d]:
-    return [m for m in network.modules() if isinstance(m, nn.Conv2d)]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding"),
-    [(3, 1, 1), (3, 2, 1), ((3, 5), (2, 1), (0, 3)), ((4, 7), 3, 0), (1, 1, 0), (1, 2, 0)],
-)
-@pytest.mark.parametrize("size", [(12, 12), (11, 14), (7, 7)])
-def test_a_depthwise_convolution_passes_what_it_passed_before(
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int],
-    padding: int | tuple[int, int],
-    size: tuple[int, int],
-    bias: bool,
-) -> None:
-    whole = nn.Conv2d(8, 8, kernel, stride, padding, groups=8, bias=bias).requires_grad_(False)
-    assert half_module._Depthwise.can_be(whole)
-    outcomes = []
-    for layer in (whole, half_module._Depthwise(whole)):
-        x = torch.rand(2, 8, *size, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        y = layer(x)
-        weights = torch.rand(y.shape, generator=torch.Generator().manual_seed(1))
-        outcomes.append((y.detach(), *torch.autograd.grad((y * weights).sum(), x)))
-    torch.testing.assert_close(*outcomes)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        nn.Conv2d(8, 8, 3),
-        nn.Conv2d(8, 16, 3, groups=8),
-        nn.Conv2d(8, 8, 3, groups=4),
-        nn.Conv2d(8, 8, 3, groups=8, dilation=2),
-        nn.Conv2d(8, 8, 3, groups=8, padding=1, padding_mode="reflect"),
-        nn.Conv2d(8, 8, 1, groups=8, padding=1),
-    ],
-    ids=str,
-)
-def test_other_convolutions_are_left_to_torch(other: nn.Conv2d) -> None:
-    assert not half_module._Depthwise.can_be(other)
-
-
-def test_what_strides_in_other_groups_stays_in_float32() -> None:
-    network = nn.Sequential(
-        nn.Conv2d(8, 8, 3, 2, groups=4), nn.Conv2d(8, 8, 3, 2, groups=8), nn.Conv2d(8, 8, 3, 2)
-    )
-    extractor = Extractor("small", 12, np.zeros((5, 2)), network.requires_grad_(False), torch.zeros(()))
-    kinds = [m.weight.dtype for m in convolutions(in_bfloat16(extractor).network)]
-    assert kinds == [torch.float32, torch.bfloat16, torch.bfloat16]
 
 
 def test_a_gpu_is_not_asked() -> None:
