@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from web import Web
 
@@ -22,6 +23,12 @@ CONFIG_NAME = "fawkesd.yaml"
 FETCHED_MODELS = models.default_folder()
 # A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
 os.environ["FAWKESD_MODELS"] = "/nonexistent"
+
+# How long an example takes tells about the machine, and what else runs on it, more than about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
         {"order": st.sampled_from(["pause", "resume", "retry", "retry-all", "redo"])},

@@ -89,7 +89,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert found == self.states
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestLedgerMachine = LedgerMachine.TestCase
 
 

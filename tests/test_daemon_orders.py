@@ -365,8 +365,8 @@ def test_a_reload_takes_up_a_new_outbox_and_lets_the_old_ones_photos_wait(
     assert fawkesd(moved, "reload") == 0
     (moved.outbox / "a.jpg").write_bytes(make_photo(seed=1))
 
-    eventually(lambda: home.published() == ["a.jpg"])
-    assert states(home) == ["ready", "published"]
+    eventually(lambda: states(home) == ["ready", "published"])
+    assert home.published() == ["a.jpg"]
     assert running.stop() == 0
 
 

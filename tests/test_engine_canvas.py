@@ -41,7 +41,7 @@ def outside(canvas: Canvas, photo: Pixels) -> npt.NDArray[np.bool_]:
     return mask
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces())
 def test_the_region_is_the_box_and_15_percent_inside_the_photo_and_the_canvas(face: Face) -> None:
     canvas = Canvas.around(face, noisy_photo())
@@ -61,7 +61,7 @@ def test_the_region_is_the_box_and_15_percent_inside_the_photo_and_the_canvas(fa
     assert canvas.scale <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces())
 def test_the_region_on_the_canvas_lies_in_the_square_that_is_optimised(face: Face) -> None:
     canvas = Canvas.around(face, noisy_photo())
@@ -71,7 +71,7 @@ def test_the_region_on_the_canvas_lies_in_the_square_that_is_optimised(face: Fac
     assert margin <= y0 < y1 <= margin + region_side(canvas.side)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces())
 def test_a_delta_of_zero_changes_nothing(face: Face) -> None:
     photo = noisy_photo()
@@ -81,7 +81,7 @@ def test_a_delta_of_zero_changes_nothing(face: Face) -> None:
     assert np.array_equal(after, photo)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces(), level=st.floats(-1, 1))
 def test_a_delta_changes_the_region_alone(face: Face, level: float) -> None:
     photo = noisy_photo()
@@ -94,7 +94,7 @@ def test_a_delta_changes_the_region_alone(face: Face, level: float) -> None:
     assert np.abs(after[~untouched] - changed).max() <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces())
 def test_the_mask_is_one_in_the_middle_of_the_region_and_zero_outside(face: Face) -> None:
     canvas = Canvas.around(face, noisy_photo())
@@ -142,7 +142,7 @@ def test_beyond_the_border_of_the_photo_the_edge_is_repeated() -> None:
     assert torch.equal(cut[:, -canvas.top + 9, -canvas.left + 7], to_tensor(photo)[:, 9, 7])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(face=faces())
 def test_a_delta_added_to_the_blocks_around_a_face_is_the_one_added_to_the_photo(face: Face) -> None:
     photo = noisy_photo()
@@ -159,7 +159,7 @@ def test_a_delta_added_to_the_blocks_around_a_face_is_the_one_added_to_the_photo
         assert side.stop % 8 == 0 or side.stop == length
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(face=faces(), x=st.floats(0, WIDTH), y=st.floats(0, HEIGHT))
 def test_photo_points_and_canvas_points_are_the_same_place(face: Face, x: float, y: float) -> None:
     canvas = Canvas.around(face, noisy_photo())

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from engine_pictures import ORACLE, astronaut, grey, scaled
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fawkes_engine.faces import Face, FaceDetector, Similarity
@@ -155,7 +155,6 @@ def moved(points: npt.NDArray[np.float64], transform: Similarity) -> npt.NDArray
     return np.stack([mapped.real, mapped.imag], axis=1)
 
 
-@settings(deadline=None)
 @given(transform=similarities, seed=st.integers(0, 10_000))
 def test_fit_recovers_any_similarity_from_five_points(transform: Similarity, seed: int) -> None:
     points = np.random.default_rng(seed).uniform(0, 150, (5, 2))
@@ -164,7 +163,6 @@ def test_fit_recovers_any_similarity_from_five_points(transform: Similarity, see
     assert abs(fitted.shift - transform.shift) < 1e-4
 
 
-@settings(deadline=None)
 @given(first=similarities, then=similarities, x=coordinate, y=coordinate)
 def test_after_is_one_transform_behind_the_other(
     first: Similarity, then: Similarity, x: float, y: float
@@ -175,7 +173,6 @@ def test_after_is_one_transform_behind_the_other(
     )
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_fit_is_the_best_similarity_for_points_that_do_not_fit_exactly(seed: int) -> None:
     rng = np.random.default_rng(seed)

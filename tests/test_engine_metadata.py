@@ -120,7 +120,7 @@ def test_a_second_publication_says_the_same() -> None:
     assert published(once, EVERYTHING) == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_metadata_never_fails_a_photo(data: st.DataObject) -> None:
     block = bytearray(rich_photos.exif())

@@ -78,7 +78,7 @@ def test_the_nearest_of_the_known_people_is_meant(pool: Pool) -> None:
     assert people.know({"dlib": (between / np.linalg.norm(between))[0]}) == "ada"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(count=st.integers(2, 25), seed=st.integers(0, 1000))
 def test_no_two_people_share_a_target(count: int, seed: int) -> None:
     shelf = Shelf()
@@ -151,7 +151,7 @@ def test_a_target_of_other_extractors_matches_nobody(pool: Pool) -> None:
     assert People(shelf, pool).know(one(faces(100, photos=1))) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mine=st.integers(2, 8), others=st.integers(0, 5), order=st.randoms(use_true_random=False))
 def test_the_person_most_photos_show_is_the_user(mine: int, others: int, order: random.Random) -> None:
     ada = faces(100, photos=mine, spread=0.03)["dlib"]

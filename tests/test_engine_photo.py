@@ -357,7 +357,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data[:cut]) + draw(st.sampled_from([b"", b"\0\0", b"\xff\xd9"]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=mutated())
 def test_damaged_bytes_are_read_or_refused_and_what_is_read_can_be_written(data: bytes) -> None:
     try:
@@ -368,7 +368,7 @@ def test_damaged_bytes_are_read_or_refused_and_what_is_read_can_be_written(data:
         assert encode(photo, photo.pixels, 95)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=300))
 def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(Refusal):

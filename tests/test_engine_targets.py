@@ -49,7 +49,7 @@ def test_an_identity_is_found_again_by_its_name(pool: Pool) -> None:
     assert pool.mixture("nobody-of-another-pool") is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), photos=st.integers(1, 6))
 def test_the_target_is_the_farthest_of_the_identities_that_look_alike(seed: int, photos: int) -> None:
     pool = Pool.load()

@@ -65,7 +65,7 @@ def test_the_views_are_not_all_alike() -> None:
     assert sum(change > 0.003 for change in changed) >= 4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**40))
 def test_jitter_is_repeated_by_its_generator_and_stays_small(seed: int) -> None:
     onto = Similarity(1.5 + 0.2j, 10 + 20j)

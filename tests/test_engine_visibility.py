@@ -94,7 +94,7 @@ def test_regions_of_any_size_are_measured(size: tuple[int, int]) -> None:
     assert seen.colour_mean > 5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     amplitude=st.floats(0.005, 0.05),
     growth=st.floats(1.2, 3),
