@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         init.create_folders(Answers("alice", (tmp_path / "file" / "in",), tmp_path / "out"))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=20))
 def test_any_folder_name_survives_the_round_trip(name: str, tmp_path: Path) -> None:
     try:
