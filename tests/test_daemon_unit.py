@@ -119,8 +119,9 @@ def test_the_watchdog_waits_longer_than_the_service_does_for_its_engine(home: Ho
     assert values(text_of(service(home), "fawkesd.service"), "WatchdogSec") == ["960"]
 
 
-def test_an_nvidia_card_is_reached_and_a_cpu_service_has_no_devices(home: Home) -> None:
-    with_card = text_of(service(home, device="cuda:0"), "fawkesd.service")
+@pytest.mark.parametrize("device", ["cuda:0", "cuda", "cuda:0,cuda:1", "cpu,cuda:1"])
+def test_an_nvidia_card_is_reached_and_a_cpu_service_has_no_devices(home: Home, device: str) -> None:
+    with_card = text_of(service(home, device=device), "fawkesd.service")
     without = text_of(service(home, device="cpu"), "fawkesd.service")
 
     assert "char-nvidia-uvm rw" in values(with_card, "DeviceAllow")
