@@ -77,9 +77,8 @@ class Dispatcher:
         if self._engine.quiet_now:
             return now + _QUIET_LOOK_S
         idle = self._pool.idle
-        for number, engine in enumerate(idle, 1):
-            still_idle = len(idle) - number
-            at_most = -(-self.waiting // (still_idle + 1)) if still_idle else self._engine.batch_photos
+        for sharers, engine in zip(range(len(idle), 0, -1), idle, strict=True):
+            at_most = -(-self.waiting // sharers) if sharers > 1 else self._engine.batch_photos
             self._feed(engine, at_most, now)
         if not (self._pool.idle or self._pool.is_away):
             return None  # an answer of an engine comes first
@@ -133,16 +132,19 @@ class Dispatcher:
     def _handle(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                self._ledger.note(facts.ENGINE, ", ".join(self._pool.devices))
+                self._note_devices()
                 log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
                 self._endings.answered(event.photo, event.outcome, now)
             case Died():
-                if devices := self._pool.devices:
-                    self._ledger.note(facts.ENGINE, ", ".join(devices))
-                else:
-                    self._ledger.forget(facts.ENGINE)
+                self._note_devices()
                 self._endings.died(event.photos, event.reason, alone=event.alone)
             case Unloaded():
                 self._ledger.note(facts.ENGINE, facts.UNLOADED)
                 log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))
+
+    def _note_devices(self) -> None:
+        if devices := self._pool.devices:
+            self._ledger.note(facts.ENGINE, ", ".join(devices))
+        else:
+            self._ledger.forget(facts.ENGINE)

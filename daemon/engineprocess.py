@@ -102,9 +102,7 @@ class EngineProcess:
     @property
     def due_s(self) -> float | None:
         """When `poll` has something to do even if the pipe stays silent."""
-        if self._child is None:
-            return self._start_at_s
-        return self._deadline_s()
+        return self._start_at_s if self._child is None else self._deadline_s()
 
     def start(self, now: float) -> None:
         """Ask for an engine; no effect if there is one, or will be."""

@@ -221,8 +221,8 @@ class EngineConfig(_Keys):
     counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
 
     def to_engine(self) -> EngineSettings:
-        """Return the same settings as one engine takes them, that of the first device."""
-        return self.to_engines()[0]
+        """Return the same settings as an engine takes them that is alone, on the first device."""
+        return self._on(self.device.split(",")[0], self.threads)
 
     def to_engines(self) -> list[EngineSettings]:
         """Return the same settings as the engine of each device takes them; those on the processor share its cores."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon import atomic
 from daemon.errors import OutputExists, TargetError
+from daemon.locks import DirectoryLock
 from fawkes_engine import MeanFace, Target
-
-_LOCK_NAME = "lock"
 
 
 class FileTargetStore:
@@ -62,9 +61,11 @@ class FileTargetStore:
     def alone(self) -> Iterator[None]:
         """Wait until no other process is in a with block of this; one that dies there is out of it."""
         atomic.make_folder(self._directory, 0o700)
-        with (self._directory / _LOCK_NAME).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = DirectoryLock(self._directory, patience_s=math.inf)
+        try:
             yield
+        finally:
+            lock.release()
 
     def forget(self, person: str) -> None:
         """Erase durably what is known of a person; the person is new when seen again."""

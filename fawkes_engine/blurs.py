@@ -78,9 +78,8 @@ def _blocks(matrix: Tensor, band: Tensor) -> _Blocks:
     height = _BLOCK_ROWS if matrix.device.type == "cpu" else len(band)
     blocks = []
     for top in range(0, len(band), height):
-        used = band[top : top + height].any(dim=0).nonzero().flatten().tolist() or [
-            0
-        ]  # no strided window may end here
+        used = band[top : top + height].any(dim=0).nonzero().flatten().tolist()
+        used = used or [0]  # the last rows of a transposed matrix, where no strided window ends
         here = slice(used[0], used[-1] + 1)
         blocks.append((here, matrix[..., top : top + height, here].contiguous()))
     return blocks

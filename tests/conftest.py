@@ -115,7 +115,7 @@ def eventually() -> Callable[..., None]:
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
 import pathlib, sys
-import daemon.intake, daemon.engineprocess, daemon.lanes, daemon.service, daemon.supervisor
+import daemon.engineprocess, daemon.intake, daemon.lanes, daemon.service, daemon.supervisor
 from daemon.configuration import load
 from daemon.settings import Settings
 daemon.intake._CHECK_ROOTS_S = 0.2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,7 @@ import skimage
 from PIL import Image
 
 from fawkes_engine import Target
+from fawkes_engine.evaluation import MemoryTargets
 from fawkes_engine.faces import Pixels
 
 Colours = npt.NDArray[np.floating[Any]]
@@ -91,24 +91,13 @@ def ciede2000_of(one: Colours, other: Colours) -> Colours:
     return difference
 
 
-class Shelf:
-    """A target store in memory."""
+class Shelf(MemoryTargets):
+    """A target store in memory that shows what is in it, and in which nobody's identity changes."""
 
-    def __init__(self) -> None:
-        self.targets: dict[str, Target] = {}
-
-    def get(self, person: str) -> Target | None:
-        return self.targets.get(person)
-
-    def people(self) -> list[str]:
-        return list(self.targets)
-
-    def add(self, person: str, target: Target) -> Target:
-        return self.targets.setdefault(person, target)
+    @property
+    def targets(self) -> dict[str, Target]:
+        return self._by_person
 
     def learn(self, person: str, target: Target) -> None:
         assert self.targets[person].identity == target.identity
-        self.targets[person] = target
-
-    def alone(self) -> AbstractContextManager[None]:
-        return nullcontext()
+        super().learn(person, target)

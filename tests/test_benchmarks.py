@@ -20,11 +20,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("faces")
     ada, eve = portrait(), somebody_else()
     joe, sue = ada[:, ::-1], eve[:, ::-1]
-    # a tracker knows every second one of the others: of the rest the target pool is made
-    people = {"users/ada": ada, "users/eve": eve}
+    people = {"users/ada": ada, "users/eve": eve, "others/joe": joe, "others/sue": sue}
     people |= {
-        f"others/{name}": shot for name, shot in (("ann", ada), ("joe", joe), ("kim", eve), ("sue", sue))
-    }
+        "others/ann": ada,
+        "others/kim": eve,
+    }  # of every second one of the others the target pool is made
     for person, shot in people.items():
         (root / person).mkdir(parents=True)
         for i in range(PHOTOS):
@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("scan_outputs --data DATA/users/ada --limit 1", ""),
     ],
 )
-def test_a_benchmark_runs_to_its_end(command: str, said: str, data: Path, tmp_path: Path) -> None:
+def test_a_benchmark_runs_to_its_end(command: str, said: str, data: Path) -> None:
     module, *arguments = command.replace("DATA", str(data)).split()
     done = subprocess.run(
         [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments],

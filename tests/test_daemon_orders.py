@@ -291,6 +291,13 @@ def test_a_service_that_holds_the_lock_and_does_not_answer_is_told(
 
 
 @pytest.fixture
+def state_lock(home: Home) -> DirectoryLock:
+    """The state directory is held, as a service holds it."""
+    home.state_dir.mkdir()
+    return DirectoryLock(home.state_dir)
+
+
+@pytest.fixture
 def in_background() -> Iterator[Callable[[Callable[[], None]], None]]:
     with ThreadPoolExecutor(1) as executor:
         begun: list[Future[None]] = []
@@ -300,16 +307,14 @@ def in_background() -> Iterator[Callable[[Callable[[], None]], None]]:
 
 
 def test_an_order_that_an_ending_service_did_not_take_is_carried_out_without_it(
-    home: Home, in_background: Deeds, capsys: pytest.CaptureFixture[str]
+    home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home.state_dir.mkdir()
-    lock = DirectoryLock(home.state_dir)
     control = Control(home.state_dir, str)
 
     def end() -> None:
         assert wait(control.waitables, 30)
         control.close()
-        lock.release()
+        state_lock.release()
 
     in_background(end)
     assert fawkesd(home, "retry", "--all") == 0
@@ -317,10 +322,8 @@ def test_an_order_that_an_ending_service_did_not_take_is_carried_out_without_it(
 
 
 def test_an_order_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
-    home: Home, in_background: Deeds, capsys: pytest.CaptureFixture[str]
+    home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home.state_dir.mkdir()
-    lock = DirectoryLock(home.state_dir)
     first = Control(home.state_dir, str)
     taken: list[AnyOrder] = []
 
@@ -338,16 +341,15 @@ def test_an_order_that_a_reloading_service_did_not_take_is_taken_by_what_follows
     in_background(reload)
     assert fawkesd(home, "reload") == 0
     assert taken == [Reload()]
-    lock.release()
+    state_lock.release()
 
 
-def test_a_start_waits_for_a_command_that_has_the_ledger(home: Home, start: Start, eventually: Wait) -> None:
-    home.state_dir.mkdir()
-    lock = DirectoryLock(home.state_dir)
-
+def test_a_start_waits_for_a_command_that_has_the_ledger(
+    home: Home, state_lock: DirectoryLock, start: Start, eventually: Wait
+) -> None:
     daemon = start(home.settings)
     eventually(lambda: is_open_by(daemon, home.state_dir / LOCK_NAME))
-    lock.release()
+    state_lock.release()
 
     eventually(lambda: "engine ready" in daemon.log)
     assert daemon.stop() == 0

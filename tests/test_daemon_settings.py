@@ -331,6 +331,10 @@ def test_each_device_has_an_engine() -> None:
     assert EngineConfig(device="cuda:0,cuda:1").to_engine().device == "cuda:0"
 
 
+def test_an_engine_that_is_alone_has_all_cores() -> None:
+    assert EngineConfig(device="cpu,cpu").to_engine() == EngineConfig(device="cpu").to_engine()
+
+
 def test_engines_on_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(5)))
     for device, threads, each in (("cpu", 0, [0]), ("cpu,cpu", 0, [2, 2]), ("cpu,cpu", 3, [3, 3])):
