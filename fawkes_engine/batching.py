@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -28,6 +29,20 @@ def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
         pixels += size
     if group:
         yield group
+
+
+def evenly(items: Sequence[Item], at_most: int) -> Iterator[Sequence[Item]]:
+    """Cut faces into as few batches as possible, about equally large: 10 and 9 take less time than 16 and 3.
+
+    All but the last hold an even number, since of an odd one the recognisers are passed one face twice.
+    """
+    if not items:
+        return
+    count = math.ceil(len(items) / at_most)
+    size = math.ceil(len(items) / count)
+    size = min(at_most, size + size % 2)
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fawkes_engine.blurs import Banded, product
 from fawkes_engine.colour import ColourSpace
 from fawkes_engine.descent import CONTEXT_GROWTH, REGION_GROWTH
 from fawkes_engine.faces import Box, Face, Pixels, Similarity
@@ -113,13 +115,9 @@ class Canvas:
     def add(self, delta: Tensor, pixels: Pixels) -> None:
         """Add a delta (3, S, S) to a photo (H, W, 3) uint8 in place, rounded; only the region changes."""
         x0, y0, x1, y1 = self.region
-        change = np.empty((y1 - y0, x1 - x0, 3), np.float32)
-        for channel in range(3):
-            native = self._enlarged(delta[channel].cpu())
-            change[..., channel] = native[y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
-        change *= 255
+        change = self._enlarged(delta.cpu())
         for start in range(0, y1 - y0, _BAND):
-            part = change[start : start + _BAND]
+            part = change[start : start + _BAND] * 255
             band = pixels[y0:y1, x0:x1][start : start + _BAND]
             own = self.colour.change(band, part) if self.colour else part
             band[:] = np.clip(np.rint(band + own), 0, 255).astype(np.uint8)
@@ -129,12 +127,19 @@ class Canvas:
         native = to_tensor(channel)[None]
         return F.interpolate(native, size=[self.side] * 2, mode="bilinear", antialias=True)[0]
 
-    def _enlarged(self, channel: Tensor) -> npt.NDArray[np.float32]:
-        """(S, S) -> (N, N), at the photo's own size."""
-        if self.side == self.native_side:
-            return channel.numpy()
-        native = F.interpolate(channel[None, None], size=[self.native_side] * 2, mode="bicubic")
-        return native[0, 0].numpy()
+    def _enlarged(self, delta: Tensor) -> npt.NDArray[np.float32]:
+        """(3, S, S) -> (H, W, 3), the region at the photo's own size."""
+        x0, y0, x1, y1 = self.region
+        rows = _enlarging(self.side, self.native_side, y0 - self.top, y1 - self.top)
+        columns = _enlarging(self.side, self.native_side, x0 - self.left, x1 - self.left)
+        return product(delta[None], rows, columns)[0].permute(1, 2, 0).numpy()
+
+
+@lru_cache(maxsize=64)
+def _enlarging(side: int, native_side: int, start: int, end: int) -> Banded:
+    """(end - start, side): a product with it enlarges along one axis to native_side, bicubic, and cuts out a part."""
+    whole = F.interpolate(torch.eye(side)[None, None], size=[native_side, side], mode="bicubic")
+    return Banded(whole[0, 0, start:end])
 
 
 def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fawkes_engine import device, verify
-from fawkes_engine.batching import every_face, groups, no_sign, or_refusal
+from fawkes_engine.batching import evenly, every_face, groups, no_sign, or_refusal
 from fawkes_engine.cloak import CLOAK, Aim, optimise
 from fawkes_engine.descent import Subject
 from fawkes_engine.ensemble import Ensemble
@@ -40,7 +40,7 @@ from fawkes_engine.types import (
 )
 from fawkes_engine.work import Work, Written
 
-VERSION = "6"  # of the cloak: changes whenever the same photo would get another cloak
+VERSION = "7"  # of the cloak: changes whenever the same photo would get another cloak
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
 
 
@@ -173,8 +173,7 @@ class Engine:
         """Optimise faces of photos together, as many at once as fit in memory."""
         places = sorted(faces, key=lambda place: place[0].canvases[place[1]].side)  # of few sizes, each batch
         size = self._settings.batch_faces or device.faces_together(self._device)
-        for start in range(0, len(places), size):
-            batch = places[start : start + size]
+        for batch in evenly(places, size):
             with self.stopwatch.stage(Stage.OPTIMISE):
                 cloaks = optimise(
                     [self._subject(work, i) for work, i in batch],

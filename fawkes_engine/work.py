@@ -96,9 +96,7 @@ class Work:
         """How the photo is encoded: the lowest quality allowed, or more where that alone would eat the budget."""
         lowest = max(self.lowest_quality, self.photo.jpeg_quality)
         for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
-            clean = [
-                self._look(i, torch.zeros(3, c.side, c.side), quality) for i, c in enumerate(self.canvases)
-            ]
+            clean = [self._look(i, None, quality) for i in range(len(self.faces))]
             if all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean):
                 break
         return Encoding(quality, clean)
@@ -107,13 +105,14 @@ class Work:
         """Return what a person can see of one face's delta (3, S, S) in the file as it will be published."""
         return self._look(index, delta, self.encoding.quality)
 
-    def _look(self, index: int, delta: Tensor, quality: int) -> Visibility:
+    def _look(self, index: int, delta: Tensor | None, quality: int) -> Visibility:
         canvas = self.canvases[index]
         rows, columns = blocks_around(canvas.region, self.photo.pixels)
         here = canvas.seen_from(columns.start, rows.start)
         before = self.photo.pixels[rows, columns]
         after = before.copy()
-        here.add(delta.cpu(), after)
+        if delta is not None:
+            here.add(delta, after)
         return self._compare(before, as_written(self.photo, after, quality), here, self.faces[index])
 
     def write(self) -> Written:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import torch.nn.functional as F
 from engine_pictures import astronaut
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,6 +180,21 @@ def test_a_smooth_delta_survives_reduction_and_enlargement() -> None:
     x0, y0, x1, y1 = canvas.canvas_region()
     inside = (slice(None), slice(y0 + 3, y1 - 3), slice(x0 + 3, x1 - 3))
     assert float((cut - 128 / 255 - columns)[inside].abs().max()) < 1.5 / 255
+
+
+def test_a_large_face_gets_the_bicubic_enlargement_of_its_delta() -> None:
+    photo = np.full((700, 800, 3), 128, np.uint8)
+    canvas = Canvas.around(face_at(250.0, 90.0, 333.0, 430.0), photo)
+    delta = torch.rand(3, canvas.side, canvas.side, generator=torch.Generator().manual_seed(2)) * 0.2 - 0.1
+    x0, y0, x1, y1 = canvas.region
+    assert (y0, x0) != (canvas.top, canvas.left)  # so that it matters which part of it is taken
+    whole = F.interpolate(delta[None], size=[canvas.native_side] * 2, mode="bicubic")[0]
+    expected = 128 + 255 * whole[:, y0 - canvas.top : y1 - canvas.top, x0 - canvas.left : x1 - canvas.left]
+
+    canvas.add(delta, photo)
+
+    assert canvas.scale < 1
+    assert np.abs(photo[y0:y1, x0:x1] - expected.permute(1, 2, 0).numpy()).max() <= 0.5 + 1e-3
 
 
 def test_pixels_become_a_tensor_between_zero_and_one() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fawkes_engine import extractors
 from fawkes_engine.extractors import Extractor, onnx
+from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.extractors.half import in_bfloat16, is_faster
 from fawkes_engine.targets import Pool
 
@@ -75,6 +76,22 @@ def test_a_network_with_strided_depthwise_convolutions_and_prelus_passes_gradien
     x = chips(2, whole.chip_px)
     cosine = F.cosine_similarity(gradient(in_bfloat16(whole), x).flatten(1), gradient(whole, x).flatten(1))
     assert cosine.min() > 0.9
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_strided_depthwise_convolution_works_in_float32_as_if_on_all_images_at_once(count: int) -> None:
+    convolution = nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=64)  # 2 images of 112 px are a piece
+    convolution.requires_grad_(requires_grad=False)
+    x = torch.randn(count, 64, 112, 112, generator=torch.Generator().manual_seed(1)).bfloat16()
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    extractor = Extractor("one", 112, ARCFACE_TEMPLATE, nn.Sequential(convolution), torch.zeros(1))
+
+    ours, plain = in_bfloat16(extractor).network(x), convolution(x.float()).bfloat16()
+
+    assert ours.dtype == torch.bfloat16
+    assert torch.equal(ours, plain)
+    gradients = [torch.autograd.grad(y, x, torch.ones_like(y))[0] for y in (ours, plain)]
+    assert torch.equal(*gradients)
 
 
 def test_a_gpu_is_not_asked() -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.extractors.layers import replace_layers
+
+_PIECE_BYTES = 8 << 20  # of float32
 
 
 def is_faster(device: torch.device) -> bool:
@@ -27,21 +30,80 @@ def is_faster(device: torch.device) -> bool:
 def in_bfloat16(extractor: Extractor) -> Extractor:
     """Return a copy of an extractor whose convolutions work in bfloat16; its embeddings stay float32."""
     network = copy.deepcopy(extractor.network)
-    replace_layers(network, nn.Conv2d, _Convolution)
+    replace_layers(network, nn.Conv2d, _convolution)
     return replace(extractor, network=network)
 
 
-class _Convolution(nn.Module):
+def _convolution(convolution: nn.Conv2d) -> nn.Module:
+    # oneDNN has no fast way back through strided depthwise ones in bfloat16: 20 times float32's time (measured)
+    if convolution.groups > 1 and max(convolution.stride) > 1:
+        return _InFloat32(convolution)
+    return _InBfloat16(convolution)
+
+
+class _InBfloat16(nn.Module):
     """A convolution whose input is rounded to bfloat16, and whose result is bfloat16."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        # oneDNN has no fast way back through strided depthwise ones in bfloat16: 20 times float32's time (measured)
-        slow = convolution.groups > 1 and max(convolution.stride) > 1
-        self.dtype = torch.float32 if slow else torch.bfloat16
-        self.inner = convolution.to(self.dtype)
+        self.inner = convolution.to(torch.bfloat16)
 
     def forward(self, x: Tensor) -> Tensor:
         """X (N, C, H, W), float32 or bfloat16 -> (N, C', H', W') bfloat16."""
-        y: Tensor = self.inner(x.to(self.dtype))
-        return y.to(torch.bfloat16)
+        y: Tensor = self.inner(x.to(torch.bfloat16))
+        return y
+
+
+class _InFloat32(nn.Module):
+    """A convolution in float32 between layers in bfloat16, a few images at a time."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.inner = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (N, C, H, W) bfloat16 -> (N, C', H', W') bfloat16."""
+        return cast(Tensor, _Piecewise.apply(x, self.inner))
+
+
+class _Piecewise(torch.autograd.Function):
+    """Pieces that stay in a core's cache while they are float32: a quarter less time, and half the memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, convolution: nn.Conv2d) -> Tensor:  # noqa: ANN401
+        ctx.convolution, ctx.shape = convolution, x.shape
+        pieces = torch.split(x, _together(x.shape))
+        return torch.cat([convolution(piece.float()).to(x.dtype) for piece in pieces])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        of_input = torch.empty(ctx.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
+        count = _together(ctx.shape)
+        for piece, target in zip(torch.split(gradient, count), torch.split(of_input, count), strict=True):
+            target.copy_(_gradient(ctx.convolution, piece.float(), target.shape))
+        return of_input, None
+
+
+def _together(shape: torch.Size) -> int:
+    """How many images of a batch (N, C, H, W) are one piece."""
+    return max(1, _PIECE_BYTES // (4 * shape[1:].numel()))
+
+
+def _gradient(convolution: nn.Conv2d, gradient: Tensor, shape: torch.Size) -> Tensor:
+    """The gradient of a convolution's input of this shape, from that of its output."""
+    like = torch.empty(shape, memory_format=torch.channels_last)  # never read, but tells shape and layout
+    of_input, _, _ = torch.ops.aten.convolution_backward(
+        gradient,
+        like,
+        convolution.weight,
+        None,
+        convolution.stride,
+        convolution.padding,
+        convolution.dilation,
+        transposed=False,
+        output_padding=[0, 0],
+        groups=convolution.groups,
+        output_mask=[True, False, False],
+    )
+    return cast(Tensor, of_input)
