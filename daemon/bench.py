@@ -1,7 +1,7 @@
 """`fawkesd bench`: what a cloak costs on this machine, and how long the photos that wait will take.
 
-Each mode has an engine in a process of its own, started as the service starts it. It cloaks one photo alone, then 2,
-4, ... together, as many as the service would and as the time allows. What it makes is thrown away.
+Each mode has an engine in a process of its own, one for each device, started as the service starts it. It cloaks one
+photo alone, then 2, 4, ... together, as many as the service would and as the time allows. What it makes is thrown away.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING
 
 from daemon.benchphotos import Sample
@@ -41,7 +42,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One mode.
+    """One mode; of several devices, all together.
 
     device: for people. threads: of arithmetic. start_s: from nothing until the models are loaded and warmed up.
     first_s: the first photo, which was alone. photos, held, faces, seconds_per_photo: of all photos after it, or of it
@@ -86,11 +87,15 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What crosses to the engine's process. begun_s, until_s: monotonic, which is one clock for all processes."""
+    """What crosses to an engine's process.
+
+    engines: that work at the same time. begun_s, until_s: monotonic, which is one clock for all processes.
+    """
 
     parent_pid: int
     settings: EngineSettings
     nice: int
+    engines: int
     targets_dir: Path
     photos: Sequence[Request]
     begun_s: float
@@ -133,30 +138,52 @@ def run(order: Order, on_mode: Callable[[], None]) -> Bench:
 
 
 def _measure(order: Order, mode: ModeName, until_s: float) -> Measured:
-    settings = order.engine.model_copy(update={"mode": mode}).to_engine()
+    engines = order.engine.model_copy(update={"mode": mode}).to_engines()
     with (
         tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,
         allocator_settings(),
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process,
+        ProcessPoolExecutor(len(engines), mp_context=get_context("spawn")) as processes,
     ):
-        task = _Task(
-            parent_pid=os.getpid(),
-            settings=settings,
-            nice=order.engine.nice,
-            targets_dir=Path(folder),
-            photos=order.sample.photos,
-            begun_s=time.monotonic(),
-            until_s=until_s,
-        )
+        tasks = [
+            _Task(
+                parent_pid=os.getpid(),
+                settings=settings,
+                nice=order.engine.nice,
+                engines=len(engines),
+                targets_dir=Path(folder),
+                photos=order.sample.photos,
+                begun_s=time.monotonic(),
+                until_s=until_s,
+            )
+            for settings in engines
+        ]
         try:
-            return process.submit(_cloak, task).result()
+            return _at_once(list(processes.map(_cloak, tasks)))
         except BrokenProcessPool as exc:
             raise EngineStartError("the engine process was ended; maybe memory was too small for it") from exc
 
 
+def _at_once(each: Sequence[Measured]) -> Measured:
+    """What engines do that work at the same time: the sum of what each does, and of what each needs."""
+    return Measured(
+        device=", ".join(one.device for one in each),
+        threads=sum(one.threads for one in each),
+        start_s=max(one.start_s for one in each),
+        first_s=max(one.first_s for one in each),
+        photos=sum(one.photos for one in each),
+        held=sum(one.held for one in each),
+        faces=sum(one.faces for one in each),
+        seconds_per_photo=harmonic_mean([one.seconds_per_photo for one in each]) / len(each),
+        stages={name: sum(one.stages[name] for one in each) / len(each) for name in each[0].stages},
+        rest_mib=sum(one.rest_mib for one in each),
+        peak_mib=sum(one.peak_mib for one in each),
+        peak_gpu_mib=sum(one.peak_gpu_mib for one in each),
+    )
+
+
 def _cloak(task: _Task) -> Measured:
-    """Body of the engine's process."""
-    settle_in(task.parent_pid, task.nice)
+    """Body of an engine's process."""
+    settle_in(task.parent_pid, task.nice, task.engines)
     import torch
 
     engine = make_engine(task.settings, task.targets_dir)

@@ -23,9 +23,9 @@ from daemon.service import once
 from fawkes_engine import HeicAs, ModeName
 
 
-def on_one_thread(home: Home) -> Path:
+def on_one_thread(home: Home, device: str = "cpu") -> Path:
     """The configuration's file; tests share their cores with others."""
-    engine = home.settings.engine.model_copy(update={"threads": 1})
+    engine = home.settings.engine.model_copy(update={"threads": 1, "device": device})
     path = home.write_config()
     path.write_text(home.settings.model_copy(update={"engine": engine}).model_dump_json())
     return path
@@ -57,6 +57,22 @@ def test_a_mode_is_measured_and_nothing_is_left_behind(
     assert 100 < quick["rest_mib"] <= quick["peak_mib"] < 4096
     assert sum(quick["stages"].values()) == pytest.approx(1)
     assert all(0 < share < 1 for share in quick["stages"].values())
+
+
+def test_engines_on_several_devices_are_measured_at_work_together(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "me.jpg").write_bytes(encoded(portrait(), "JPEG"))
+    config = on_one_thread(home, device="cpu,cpu")
+
+    assert run_command(["bench", "--mode", "quick", "--seconds", "1", "--json", "-c", str(config)]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    quick = told["modes"]["quick"]
+    assert (quick["device"], quick["threads"]) == ("cpu, cpu", 2)
+    assert (quick["photos"], quick["faces"]) == (2, 2), "each has cloaked the photo that waits"
+    assert told["waiting_s"] == quick["seconds_per_photo"] <= quick["first_s"]
+    assert sum(quick["stages"].values()) == pytest.approx(1)
 
 
 def test_photos_without_a_face_measure_nothing_and_it_says_so(
