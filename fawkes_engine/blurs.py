@@ -25,8 +25,8 @@ class Banded:
     """A matrix (..., K, L), in blocks of some rows and of all columns where these are not 0."""
 
     def __init__(self, matrix: Tensor, band: Tensor | None = None) -> None:
-        """band: (K, L), 0 only where the matrix is; of several matrices (N, ..., K, L) one band for all."""
-        band = matrix if band is None else band
+        """band: (K, L), on the CPU, 0 only where the matrix is; of several matrices (N, ..., K, L) one band for all."""
+        band = matrix.cpu() if band is None else band
         self.blocks = _blocks(matrix, band)
         self.transposed = _blocks(matrix.mT.contiguous(), band.T)
 
@@ -54,7 +54,8 @@ def blur_matrix(size: int, sigma: float) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _blur(size: int, sigma: float, device: torch.device) -> Banded:
-    return Banded(blur_matrix(size, sigma).to(device))
+    matrix = blur_matrix(size, sigma)
+    return Banded(matrix.to(device), matrix)
 
 
 class _Product(torch.autograd.Function):

@@ -40,8 +40,11 @@ def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: i
         turn = transform.turn * half_chip / half_canvas
         shift = (transform.turn * complex(half_chip, half_chip) + transform.shift) / half_canvas - (1 + 1j)
         rows.append([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    theta = torch.tensor(rows, dtype=torch.float32, device=canvases.device)
-    grid = F.affine_grid(theta, [len(rows), 3, chip_px, chip_px], align_corners=True)
+    grid = F.affine_grid(
+        _sent(torch.tensor(rows, dtype=torch.float32), canvases.device),
+        [len(rows), 3, chip_px, chip_px],
+        align_corners=True,
+    )
     return F.grid_sample(canvases, grid, padding_mode="border", align_corners=True)
 
 
@@ -92,12 +95,13 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
     Rounding is r(x) + (x - r(x))^3, whose gradient is not zero (Shin and Song, NeurIPS MLSEC 2017).
     """
-    y, cb, cr = torch.einsum("ij,njhw->nihw", torch.tensor(_RGB_TO_YCC).to(images), images * 255).unbind(1)
+    to_ycc, to_rgb = _ycc(images.device)
+    y, cb, cr = torch.einsum("ij,njhw->nihw", to_ycc, images * 255).unbind(1)
     chroma = F.avg_pool2d(torch.stack([cb, cr], dim=1), 2)
     y = _quantised(y[:, None] - 128, _LUMA_TABLE, quality) + 128
     chroma = F.interpolate(_quantised(chroma, _CHROMA_TABLE, quality), scale_factor=2, mode="nearest")
     ycc = torch.cat([y, chroma], dim=1)
-    return torch.einsum("ij,njhw->nihw", torch.tensor(_YCC_TO_RGB).to(images), ycc) / 255
+    return torch.einsum("ij,njhw->nihw", to_rgb, ycc) / 255
 
 
 def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
@@ -109,6 +113,17 @@ def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
     rounded = scaled.detach().round()
     restored = ((rounded + (scaled - rounded) ** 3) * steps) @ dct
     return restored.view(blocks.shape).transpose(3, 4).reshape(plane.shape)
+
+
+def _sent(x: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU's on a device, without waiting for what a graphics card still has to do."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=2)
+def _ycc(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(3, 3) each: from RGB and back."""
+    return torch.tensor(_RGB_TO_YCC, device=device), torch.tensor(_YCC_TO_RGB, device=device)
 
 
 @lru_cache(maxsize=8)
