@@ -33,9 +33,11 @@ from fawkes_engine.evaluation.trackers import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.dlib import CHIP_PX
 from fawkes_engine.faces import FaceDetector, Similarity
+from fawkes_engine.people import FACES_AVERAGED
 from fawkes_engine.views import sample_chips
 
 _SIDE = 224  # of the aligned square in which cloaks are averaged
+_MEETING_STEPS = 2  # of cloaks that are thrown away
 CPU = torch.device("cpu")
 
 
@@ -69,10 +71,16 @@ class Session:
     def __init__(self, steps: Sequence[int]) -> None:
         targets = evaluation.MemoryTargets()
         self._engines = {
-            n: Engine(EngineSettings(steps=n, device="cpu", threads=1), targets) for n in set(steps)
+            n: Engine(EngineSettings(steps=n, device="cpu", threads=1), targets)
+            for n in {_MEETING_STEPS, *steps}
         }
         self.subjects: list[descent.Subject] = []
         self.cloaks: list[cloak.Cloak] = []
+
+    def meet(self, photos: Sequence[Path]) -> None:
+        """Show the engines photos of one user until they know the user as well as they ever will."""
+        for _ in range(-(-FACES_AVERAGED // len(photos))):
+            self.protect(photos, _MEETING_STEPS)
 
     def protect(
         self, photos: Sequence[Path], steps: int, start: Callable[[descent.Subject], Tensor] | None = None
@@ -126,6 +134,7 @@ def main() -> None:
         memory = Memory()
         for subject, made in zip(session.subjects[begin:], session.cloaks[begin:], strict=True):
             memory.learn(subject, made.delta)
+        session.meet(tested)  # or whoever is cloaked later would be known better
         for name, start in (("cold", None), ("warm", memory.start)):
             for steps in args.steps:
                 results = session.protect(tested, steps, start)
