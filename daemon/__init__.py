@@ -18,7 +18,7 @@
     unit, fit, installer            the systemd units: their text, whether they would work, where they go
     cli*, init, cloak, settings     what a person types and writes
     quiet     the hours of the day in which nothing is begun
-    bench, benchphotos              what cloaks cost on this machine
+    bench, benchengine, benchphotos what cloaks cost on this machine
     audit*, sybil, ownphotos, shelf what a user asks of published photos, decoys, and where results go
     evaluate, study                 what cloaks are worth, on folders of photos
     history, status, why, places, show*, doctor*   what a person asks, read beside the running service

@@ -15,7 +15,8 @@ from PIL import Image
 from twins import Deed, make_photo
 
 from daemon import benchphotos, showbench
-from daemon.bench import Bench, Measured
+from daemon.bench import Bench
+from daemon.benchengine import Measured
 from daemon.cli import run_command
 from daemon.errors import InputError
 from daemon.exits import Exit
