@@ -42,6 +42,7 @@ def main() -> None:
         config = here / "fawkesd.yaml"
         _run("init", "--user", "me", "--outbox", outbox, "--sync", sync, "--create", "--config", config)
         photos = _fill(outbox, args.data, args.photos)
+        _run("cloak", *photos, "--user", "me", "--out", out / "first")  # or the first would know nobody
         for round_ in range(args.rounds):
             direct = _run("cloak", *photos, "--user", "me", "--out", out / str(round_))
             for photo in photos:  # new bytes are a new photo
