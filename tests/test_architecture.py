@@ -37,7 +37,7 @@ LAYERS = (
     {"doctorfolders", "doctordeep"},
     {"bench"},
     {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "study", "why"},
-    {"benchphotos", "places", "installer", "ownphotos", "supervisor"},
+    {"benchengine", "benchphotos", "places", "installer", "ownphotos", "supervisor"},
     {"fit"},
     {"unit"},
     {"history", "caller", "notices", "notify"},
