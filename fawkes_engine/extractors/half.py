@@ -67,7 +67,7 @@ class _InFloat32(nn.Module):
 
 
 class _Piecewise(torch.autograd.Function):
-    """Pieces that stay in a core's cache while they are float32: a quarter less time, and half the memory."""
+    """Pieces stay in a core's cache while they are float32, and need no blocks of memory that the system must give."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, convolution: nn.Conv2d) -> Tensor:  # noqa: ANN401
