@@ -24,8 +24,9 @@ def run(order: Order) -> Audit:
         raise OutputExists(f"{printable(order.html)} exists already; move it away or choose another name")
     import torch
 
-    from fawkes_engine.evaluation import audit, trackers
-    from fawkes_engine.targets import Pool
+    from fawkes_engine.evaluation import audit
+    from fawkes_engine.evaluation.trackers import tracker as trackers
+    from fawkes_engine.identity.targets import Pool
 
     device, pool = torch.device("cpu"), Pool.load()
     at_hand = order.engine.ensemble

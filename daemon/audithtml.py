@@ -47,9 +47,9 @@ def page(order: Order, found: Audit) -> str:
 
 
 def _plot(found: Audit) -> str:
-    from fawkes_engine.evaluation import plot
     from fawkes_engine.evaluation.audit import CLEAN, PUBLISHED, WITHOUT_LEAKS
-    from fawkes_engine.evaluation.report import HEAD_TITLES
+    from fawkes_engine.evaluation.report import plot
+    from fawkes_engine.evaluation.report.text import HEAD_TITLES
 
     colours = {CLEAN: plot.GREY, PUBLISHED: plot.ORANGE, WITHOUT_LEAKS: plot.BLUE}
     bars = [plot.Bar(HEAD_TITLES[row.head], row.tracker, row.learned, row.recognised) for row in found.rows]
@@ -84,7 +84,7 @@ def _thumbnail(photo: Path) -> str:
     """Return a small picture as a data URL."""
     from PIL import Image
 
-    from fawkes_engine.evaluation.sightings import upright
+    from fawkes_engine.evaluation.trackers.sightings import upright
 
     image = Image.fromarray(upright(photo.read_bytes()))
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))

@@ -52,8 +52,8 @@ def summary(order: Order, found: Audit) -> Iterator[str]:
 
 def table(found: Audit) -> str:
     """Return the rates as a Markdown table."""
-    from fawkes_engine.evaluation.report import HEAD_TITLES
-    from fawkes_engine.evaluation.report import table as markdown
+    from fawkes_engine.evaluation.report.text import HEAD_TITLES
+    from fawkes_engine.evaluation.report.text import table as markdown
 
     learned = list(dict.fromkeys(row.learned for row in found.rows))
     cells = {(row.tracker, row.head, row.learned): f"{row.recognised}" for row in found.rows}

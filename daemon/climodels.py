@@ -19,7 +19,8 @@ from daemon.findings import Finding, Level, as_line, fault, fine
 from daemon.findings import as_json as json_of
 from daemon.names import printable
 from daemon.settings import EngineConfig
-from fawkes_engine import WeightsError, models
+from fawkes_engine import WeightsError
+from fawkes_engine.weights import catalog as models
 
 app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
 

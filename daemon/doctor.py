@@ -19,7 +19,8 @@ from daemon.names import printable
 from daemon.pool import EnginePool
 from daemon.settings import Settings
 from daemon.yamltext import parse, read
-from fawkes_engine import EngineError, models
+from fawkes_engine import EngineError
+from fawkes_engine.weights import catalog as models
 
 _CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
 _FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program

@@ -15,7 +15,7 @@ from pathlib import Path
 from daemon.names import printable
 from daemon.settings import UserSettings
 from daemon.unit import Scope, Service, parent_of_both, program_folders
-from fawkes_engine import models
+from fawkes_engine.weights import catalog as models
 
 # Too much to open for writing. The home of the service's account counts as well.
 _TOO_MUCH = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))

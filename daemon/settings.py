@@ -24,15 +24,8 @@ from pydantic import (
 from daemon import checks
 from daemon.model import Order
 from daemon.quiet import QuietHours, time_of_day
-from fawkes_engine import (
-    DEFAULT_MODE,
-    EngineSettings,
-    HeicAs,
-    MetadataPolicy,
-    ModeName,
-    Request,
-    models,
-)
+from fawkes_engine import DEFAULT_MODE, EngineSettings, HeicAs, MetadataPolicy, ModeName, Request
+from fawkes_engine.weights import catalog as models
 
 
 def _xdg(variable: str, fallback: str) -> Path:

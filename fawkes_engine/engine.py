@@ -15,18 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fawkes_engine import device, verify
-from fawkes_engine.batching import evenly, every_face, groups, no_sign, or_refusal
-from fawkes_engine.cloak import CLOAK, Aim, optimise
-from fawkes_engine.descent import Subject
-from fawkes_engine.ensemble import Ensemble
+from fawkes_engine import device
+from fawkes_engine.cloak.optimise import CLOAK, Aim, optimise
+from fawkes_engine.cloak.state import Subject
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.faces import Face, FaceDetector
-from fawkes_engine.identify import Identifier
-from fawkes_engine.people import People
-from fawkes_engine.photo import Photo, decode
-from fawkes_engine.stopwatch import Stage, Stopwatch
-from fawkes_engine.targets import Pool
+from fawkes_engine.extractors.ensemble import Ensemble
+from fawkes_engine.face.detect import Face, FaceDetector
+from fawkes_engine.identity.people import People
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.photo.decode import Photo, decode
+from fawkes_engine.pipeline import verify
+from fawkes_engine.pipeline.batching import evenly, every_face, groups, no_sign, or_refusal
+from fawkes_engine.pipeline.identify import Identifier
+from fawkes_engine.pipeline.stopwatch import Stage, Stopwatch
+from fawkes_engine.pipeline.work import Work, Written
 from fawkes_engine.types import (
     EngineSettings,
     FaceReport,
@@ -38,7 +40,6 @@ from fawkes_engine.types import (
     Request,
     TargetStore,
 )
-from fawkes_engine.work import Work, Written
 
 VERSION = "7"  # of the cloak: changes whenever the same photo would get another cloak
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification

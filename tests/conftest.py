@@ -17,7 +17,7 @@ from web import Web
 
 from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
-from fawkes_engine import models
+from fawkes_engine.weights import catalog as models
 
 CONFIG_NAME = "fawkesd.yaml"
 FETCHED_MODELS = models.default_folder()

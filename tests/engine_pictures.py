@@ -13,7 +13,7 @@ from PIL import Image
 
 from fawkes_engine import Target
 from fawkes_engine.evaluation import MemoryTargets
-from fawkes_engine.faces import Pixels
+from fawkes_engine.face.detect import Pixels
 
 Colours = npt.NDArray[np.floating[Any]]
 ORACLE: Any = skimage  # typed in part only

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from engine_pictures import encoded, portrait, somebody_else
 
-from fawkes_engine.faces import Pixels
+from fawkes_engine.face.detect import Pixels
 
 FACES: dict[str, Callable[[], Pixels]] = {"ada": portrait, "ben": somebody_else}
 PHOTOS = 4  # of each user

@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from fawkes_engine.captions import iptc_segment
-from fawkes_engine.faces import Pixels
+from fawkes_engine.face.detect import Pixels
+from fawkes_engine.photo.captions import iptc_segment
 
 # every one of these strings stands in an item that must not be published
 SECRETS = (

@@ -23,7 +23,7 @@ from daemon.ledger import LEDGER_NAME
 from daemon.locks import DirectoryLock
 from daemon.service import once
 from daemon.syncfolder import MARKER_NAME
-from fawkes_engine import models
+from fawkes_engine.weights import catalog as models
 
 SHM = Path("/dev/shm")
 

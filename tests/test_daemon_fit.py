@@ -19,7 +19,7 @@ from daemon.fit import objections
 from daemon.installer import _make_folders, install
 from daemon.settings import Settings, UserSettings
 from daemon.unit import Scope, Service
-from fawkes_engine import models
+from fawkes_engine.weights import catalog as models
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

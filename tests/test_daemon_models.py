@@ -10,8 +10,8 @@ from conftest import Home
 from web import WEIGHTS, Web
 
 from daemon.cli import run_command
-from fawkes_engine import models
 from fawkes_engine.extractors import dlib
+from fawkes_engine.weights import catalog as models
 
 NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2")
 

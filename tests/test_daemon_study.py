@@ -13,7 +13,7 @@ from daemon.cli import run_command
 from daemon.exits import Exit
 from fawkes_engine import evaluation
 from fawkes_engine.evaluation import Publication
-from fawkes_engine.evaluation.publishing import Published, key
+from fawkes_engine.evaluation.data.publication import Published, key
 
 OTHER = {"ada": "ben", "ben": "ada"}
 SIZES = ("--cloaked", "2", "--tested", "2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fawkes_engine.batching import evenly
+from fawkes_engine.pipeline.batching import evenly
 
 
 @given(faces=st.integers(0, 200), at_most=st.integers(1, 64))

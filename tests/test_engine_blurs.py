@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fawkes_engine.blurs import Banded, blur_matrix, gaussian_blur, product
+from fawkes_engine.image.filters import Banded, blur_matrix, gaussian_blur, product
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

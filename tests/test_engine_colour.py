@@ -12,11 +12,11 @@ import torch
 from engine_pictures import astronaut, encoded, grey
 from PIL import Image, ImageCms
 
-from fawkes_engine.canvas import Canvas, in_srgb
-from fawkes_engine.colour import colour_space
-from fawkes_engine.encoder import encode
-from fawkes_engine.faces import Face
-from fawkes_engine.photo import decode
+from fawkes_engine.face.canvas import Canvas, in_srgb
+from fawkes_engine.face.detect import Face
+from fawkes_engine.photo.colour import colour_space
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import encode
 
 FACE = Face(box=(180.0, 59.0, 268.0, 175.0), landmarks=np.zeros((5, 2)), confidence=1.0)
 DISPLAY_P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fawkes_engine import MODES, Decoy, EngineSettings, NoDecoy, NoFace, Refusal, decoys
 from fawkes_engine.decoys import DecoyEngine, Likeness
-from fawkes_engine.faces import Pixels
+from fawkes_engine.face.detect import Pixels
 
 BUDGET = MODES["strong"].budget
 ADA, BEN = encoded(portrait(), "PNG"), encoded(somebody_else(), "PNG")

@@ -11,10 +11,10 @@ from rich_photos import FORMATS
 from scan import scan
 
 from fawkes_engine import HeicAs, Unsupported
-from fawkes_engine.canvas import Canvas, blocks_around
-from fawkes_engine.encoder import as_written, encode
-from fawkes_engine.faces import Face, Pixels
-from fawkes_engine.photo import Photo, decode
+from fawkes_engine.face.canvas import Canvas, blocks_around
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.photo.decode import Photo, decode
+from fawkes_engine.photo.encode import as_written, encode
 
 FACE = Face(box=(180.0, 59.0, 268.0, 175.0), landmarks=np.zeros((5, 2)), confidence=1.0)
 LOSSLESS = ("PNG", "WEBP", "TIFF")

@@ -39,20 +39,20 @@ from fawkes_engine import (
     Target,
     Unreadable,
     Unsupported,
-    descent,
     extractors,
-    verify,
 )
-from fawkes_engine.canvas import Canvas
+from fawkes_engine.cloak import state as descent
+from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.device import faces_together, limit_memory, threads
 from fawkes_engine.engine import Engine
-from fawkes_engine.faces import Box, Face, FaceDetector, Pixels
-from fawkes_engine.people import FACES_AVERAGED
-from fawkes_engine.stopwatch import Stage
-from fawkes_engine.targets import Pool
+from fawkes_engine.face.canvas import Canvas
+from fawkes_engine.face.detect import Box, Face, FaceDetector, Pixels
+from fawkes_engine.identity.people import FACES_AVERAGED
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.pipeline import verify
+from fawkes_engine.pipeline.stopwatch import Stage
+from fawkes_engine.pipeline.verify import OWN_COSINE_LIMIT
 from fawkes_engine.types import STRANGER
-from fawkes_engine.verify import OWN_COSINE_LIMIT
-from fawkes_engine.views import sample_chips
 
 # One thread: the tests share their cores with others, and threads that wait for each other waste them.
 QUICK = EngineSettings(steps=20, device="cpu", threads=1)

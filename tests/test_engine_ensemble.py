@@ -11,22 +11,14 @@ import torch
 from engine_pictures import Shelf, encoded, opened, portrait
 from small_onnx import Graph, mobile_net
 
-from fawkes_engine import (
-    MODES,
-    EngineError,
-    EngineSettings,
-    Protected,
-    Request,
-    WeightsError,
-    extractors,
-    models,
-)
-from fawkes_engine.canvas import to_tensor
+from fawkes_engine import MODES, EngineError, EngineSettings, Protected, Request, WeightsError, extractors
+from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.engine import Engine
-from fawkes_engine.faces import FaceDetector
-from fawkes_engine.people import People
-from fawkes_engine.targets import Pool
-from fawkes_engine.views import sample_chips
+from fawkes_engine.face.canvas import to_tensor
+from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.identity.people import People
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.weights import catalog as models
 
 SETTINGS = EngineSettings(steps=20, device="cpu", threads=1)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from fawkes_engine import Unreadable, Unsupported
-from fawkes_engine.photo import decode
+from fawkes_engine.photo.decode import decode
 
 SMALL = scaled(astronaut(), 0.25)
 

@@ -9,7 +9,7 @@ import pytest
 from frozen_graph import frozen_graph
 
 from fawkes_engine import WeightsError
-from fawkes_engine.graphdef import read_weights
+from fawkes_engine.extractors.graphdef import read_weights
 
 KERNEL = np.arange(2 * 3 * 4 * 50, dtype=np.float32).reshape(2, 3, 4, 50)
 WHOLE = frozen_graph(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from fawkes_engine import extractors
 from fawkes_engine.extractors import Extractor, onnx
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
-from fawkes_engine.extractors.half import in_bfloat16, is_faster
-from fawkes_engine.targets import Pool
+from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
+from fawkes_engine.identity.targets import Pool
 
 CPU = torch.device("cpu")
 

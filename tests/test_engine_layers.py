@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from fawkes_engine.extractors.graph_rewrite import Trace, simplify
 from fawkes_engine.extractors.layers import Affine, PReLU, as_convolution, larger_half
-from fawkes_engine.extractors.simplify import Trace, simplify
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

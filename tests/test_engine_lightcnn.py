@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from batches import assert_independent_of_the_batch
 from torch import Tensor
 
-from fawkes_engine import WeightsError, extractors, models
+from fawkes_engine import WeightsError, extractors
 from fawkes_engine.extractors import lightcnn
+from fawkes_engine.weights import catalog as models
 
 CPU = torch.device("cpu")
 NO_MEAN = torch.zeros(())

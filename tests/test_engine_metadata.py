@@ -18,8 +18,8 @@ from rich_photos import EXIF_IFD, FORMATS, GPS_IFD, SECRETS, TOLD
 from scan import scan
 
 from fawkes_engine import HeicAs, MetadataPolicy
-from fawkes_engine.encoder import encode
-from fawkes_engine.photo import decode
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import encode
 
 SMALL = scaled(astronaut(), 0.25)[:64, :96]
 EVERYTHING = MetadataPolicy(gps=True)

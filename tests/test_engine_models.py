@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 from web import WEIGHTS, Web, sha256, wheel
 
-from fawkes_engine import EngineError, FetchError, WeightsError, models
-from fawkes_engine.models import CATALOG, Model, add, check, fetch
+from fawkes_engine import EngineError, FetchError, WeightsError
+from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights.catalog import CATALOG, Model, add, check, fetch
 
 ROOT = Path(__file__).parents[1]
 
@@ -173,7 +174,7 @@ def test_a_killed_process_leaves_nothing_under_the_final_name(
     part = tmp_path / f"{model.file}.part"
     web.cut_after, web.gate = 300_000, threading.Event()
     program = (
-        "from pathlib import Path; from fawkes_engine.models import Model, fetch; "
+        "from pathlib import Path; from fawkes_engine.weights.catalog import Model, fetch; "
         f"fetch(Model(**{asdict(model)!r}), Path({str(tmp_path)!r}), print)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
@@ -360,8 +361,6 @@ def test_the_catalogue_pins_every_file_by_https_and_hash() -> None:
 
 
 def test_the_catalogue_is_read_without_torch_numpy_and_ssl() -> None:
-    program = (
-        "import sys, fawkes_engine.models; sys.exit(bool({'torch', 'numpy', 'ssl'} & sys.modules.keys()))"
-    )
+    program = "import sys, fawkes_engine.weights.catalog; sys.exit(bool({'torch', 'numpy', 'ssl'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=dict(os.environ), check=False)
     assert done.returncode == 0

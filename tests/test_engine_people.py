@@ -11,8 +11,8 @@ from engine_pictures import Shelf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fawkes_engine.people import FACES_AVERAGED, SAME_PERSON_COSINE, People, most_frequent
-from fawkes_engine.targets import Pool, Vectors
+from fawkes_engine.identity.people import FACES_AVERAGED, SAME_PERSON_COSINE, People, most_frequent
+from fawkes_engine.identity.targets import Pool, Vectors
 from fawkes_engine.types import STRANGER
 
 

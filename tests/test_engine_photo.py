@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from fawkes_engine import Refusal, Unreadable, Unsupported
-from fawkes_engine.encoder import as_written, encode
-from fawkes_engine.faces import Pixels
-from fawkes_engine.photo import decode
+from fawkes_engine.face.detect import Pixels
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import as_written, encode
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")

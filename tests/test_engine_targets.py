@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine import EngineError
-from fawkes_engine.targets import MATCHING_CANDIDATES, Looks, Pool, Vectors, choose
+from fawkes_engine.identity.targets import MATCHING_CANDIDATES, Looks, Pool, Vectors, choose
 
 
 @pytest.fixture(scope="module")

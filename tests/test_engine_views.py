@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine import extractors
-from fawkes_engine.canvas import Canvas, to_tensor
+from fawkes_engine.cloak.views import jittered, jpeg, sample_chips, view
 from fawkes_engine.extractors.dlib import DlibNet, weights_path
-from fawkes_engine.faces import FaceDetector, Similarity
-from fawkes_engine.targets import Pool
-from fawkes_engine.views import jittered, jpeg, sample_chips, view
+from fawkes_engine.face.canvas import Canvas, to_tensor
+from fawkes_engine.face.detect import FaceDetector, Similarity
+from fawkes_engine.identity.targets import Pool
 
 IDENTITY = Similarity(1 + 0j, 0j)
 

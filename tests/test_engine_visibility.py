@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fawkes_engine import Budget
-from fawkes_engine.blurs import gaussian_blur
-from fawkes_engine.canvas import to_tensor
-from fawkes_engine.visibility import (
-    Visibility,
-    ciede2000,
-    colour_metric,
-    dssim_map,
-    lab,
-    measure,
-)
+from fawkes_engine.face.canvas import to_tensor
+from fawkes_engine.image.filters import gaussian_blur
+from fawkes_engine.image.visibility import Visibility, ciede2000, colour_metric, dssim_map, lab, measure
 
 
 @pytest.fixture(scope="module")

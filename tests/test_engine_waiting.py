@@ -16,14 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fawkes_engine import Budget, blurs, descent, views, visibility
-from fawkes_engine.blurs import Banded
-from fawkes_engine.cloak import CLOAK, _loss
-from fawkes_engine.descent import State, Subject
+from fawkes_engine import Budget
+from fawkes_engine.cloak import state as descent
+from fawkes_engine.cloak import views
+from fawkes_engine.cloak.optimise import CLOAK, _loss
+from fawkes_engine.cloak.state import State, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
-from fawkes_engine.faces import Similarity
-from fawkes_engine.visibility import SsimReference, Visibility
+from fawkes_engine.face.detect import Similarity
+from fawkes_engine.image import filters as blurs
+from fawkes_engine.image import visibility
+from fawkes_engine.image.filters import Banded
+from fawkes_engine.image.visibility import SsimReference, Visibility
 
 SIDE = 96
 CACHED = (

@@ -11,10 +11,11 @@ from engine_pictures import encoded
 from evaluation_pictures import make_data, photo_of
 
 from fawkes_engine import EvaluationError
-from fawkes_engine.evaluation import HEADS, Tracker, trackers
+from fawkes_engine.evaluation import HEADS, Tracker
 from fawkes_engine.evaluation.audit import CLEAN, PUBLISHED, WITHOUT_LEAKS, Audit, OwnPhoto, audit
-from fawkes_engine.evaluation.rates import rate_of_one
-from fawkes_engine.targets import Pool
+from fawkes_engine.evaluation.metrics.rates import rate_of_one
+from fawkes_engine.evaluation.trackers import tracker as trackers
+from fawkes_engine.identity.targets import Pool
 
 NOBODY = encoded(np.full((200, 200, 3), 127, np.uint8), "PNG")
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine import EvaluationError
-from fawkes_engine.evaluation.heads import (
+from fawkes_engine.evaluation.metrics.rates import Outcome, outcomes, rate
+from fawkes_engine.evaluation.trackers.heads import (
     HEADS,
     Head,
     Labelled,
@@ -18,7 +19,6 @@ from fawkes_engine.evaluation.heads import (
     nearest_centroid,
     nearest_photo,
 )
-from fawkes_engine.evaluation.rates import Outcome, outcomes, rate
 
 PEOPLE = 6
 every_head = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)

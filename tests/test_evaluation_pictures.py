@@ -14,9 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fawkes_engine import FaceReport
-from fawkes_engine.blurs import gaussian_blur
-from fawkes_engine.canvas import region_of, to_tensor
-from fawkes_engine.evaluation.disturb import (
+from fawkes_engine.evaluation.data.disturb import (
     DISRUPTIONS,
     DISTURBANCES,
     blurred,
@@ -25,13 +23,15 @@ from fawkes_engine.evaluation.disturb import (
     jpeg,
     resized,
 )
-from fawkes_engine.evaluation.disturb import noisy as with_grain
-from fawkes_engine.evaluation.noise import noisy
-from fawkes_engine.evaluation.publishing import CloakedFace, Published
-from fawkes_engine.evaluation.quality import ms_ssim
-from fawkes_engine.faces import Box, Pixels
-from fawkes_engine.photo import decode
-from fawkes_engine.visibility import mean_dssim
+from fawkes_engine.evaluation.data.disturb import noisy as with_grain
+from fawkes_engine.evaluation.data.noise import noisy
+from fawkes_engine.evaluation.data.publication import CloakedFace, Published
+from fawkes_engine.evaluation.metrics.quality import ms_ssim
+from fawkes_engine.face.canvas import region_of, to_tensor
+from fawkes_engine.face.detect import Box, Pixels
+from fawkes_engine.image.filters import gaussian_blur
+from fawkes_engine.image.visibility import mean_dssim
+from fawkes_engine.photo.decode import decode
 
 BOX = (100.0, 59.0, 188.0, 175.0)  # the face of `portrait`
 

@@ -16,15 +16,15 @@ from evaluation_pictures import BOX, make_data, photo_of
 
 from fawkes_engine import EvaluationError, FaceReport, evaluation
 from fawkes_engine.evaluation import Evaluation, Publication, Run, Split, Tracker, draw, evaluate
-from fawkes_engine.evaluation.costs import costs
-from fawkes_engine.evaluation.disturb import DISTURBANCES
-from fawkes_engine.evaluation.finetune import fine_tuned
-from fawkes_engine.evaluation.heads import nearest_centroid
+from fawkes_engine.evaluation.data.costs import costs
+from fawkes_engine.evaluation.data.disturb import DISTURBANCES
+from fawkes_engine.evaluation.data.publication import CloakedFace, Held, Published, key
 from fawkes_engine.evaluation.protection import CLOAKED, CONTROL, NOISE, OTHERS, TESTED
-from fawkes_engine.evaluation.publishing import CloakedFace, Held, Published, key
-from fawkes_engine.evaluation.sightings import look
-from fawkes_engine.evaluation.trackers import load_trackers
-from fawkes_engine.faces import FaceDetector
+from fawkes_engine.evaluation.trackers.finetune import fine_tuned
+from fawkes_engine.evaluation.trackers.heads import nearest_centroid
+from fawkes_engine.evaluation.trackers.sightings import look
+from fawkes_engine.evaluation.trackers.tracker import load_trackers
+from fawkes_engine.face.detect import FaceDetector
 
 RUN = Run("2026-11-22T10:00:00+00:00", "fawkesd evaluate --data faces")
 OTHER = {"ada": "ben", "ben": "ada"}

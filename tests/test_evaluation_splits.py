@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fawkes_engine import EvaluationError
-from fawkes_engine.evaluation.splits import IN_OTHER_SETS, draw, photos_below, photos_of, pool_people
+from fawkes_engine.evaluation.data.splits import IN_OTHER_SETS, draw, photos_below, photos_of, pool_people
 
 
 @pytest.fixture

@@ -18,10 +18,8 @@ from torch import nn
 
 from fawkes_engine import EvaluationError
 from fawkes_engine.evaluation import Run, Tracker, studies
-from fawkes_engine.evaluation.heads import HEADS, Labelled, unit
-from fawkes_engine.evaluation.publishing import Publication
-from fawkes_engine.evaluation.rates import Rate
-from fawkes_engine.evaluation.sightings import Crop
+from fawkes_engine.evaluation.data.publication import Publication
+from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.studies import STUDIES, Material, Study, disruption
 from fawkes_engine.evaluation.studies.adaptive import within_class_whitening
 from fawkes_engine.evaluation.studies.cache import Cache
@@ -36,9 +34,11 @@ from fawkes_engine.evaluation.studies.material import (
     folds,
     mode_of,
 )
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
+from fawkes_engine.evaluation.trackers.sightings import Crop
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.faces import Face, FaceDetector, Pixels
-from fawkes_engine.photo import decode
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.photo.decode import decode
 from fawkes_engine.types import MODES
 
 CPU = torch.device("cpu")

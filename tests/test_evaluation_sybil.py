@@ -11,7 +11,7 @@ from test_evaluation_protection import publication, published
 
 from fawkes_engine import EvaluationError
 from fawkes_engine.evaluation import Split, Tracker, draw, load_trackers, sybil
-from fawkes_engine.evaluation.splits import unused_people
+from fawkes_engine.evaluation.data.splits import unused_people
 
 OTHER = {"ada": "ben", "ben": "ada"}
 
@@ -66,7 +66,7 @@ def test_nobody_poses_whom_the_tracker_or_the_pool_knows(
 ) -> None:
     with pytest.raises(EvaluationError, match=r"0 photos of people .* ask for fewer --people"):
         sybil.posing(data, split, 1)  # a tracker knows all of these few people
-    monkeypatch.setattr("fawkes_engine.evaluation.splits.OTHER_PEOPLE", 1)
+    monkeypatch.setattr("fawkes_engine.evaluation.data.splits.OTHER_PEOPLE", 1)
     split = draw(data, people=1, cloaked=2, tested=2, other_people=1)
     (photo,) = sybil.posing(data, split, 1)["ada"]
     assert photo.parent in unused_people(data, 0)

@@ -12,11 +12,11 @@ from engine_pictures import astronaut, encoded, portrait
 from onnx import TensorProto, helper, save
 
 from fawkes_engine import EvaluationError
-from fawkes_engine.evaluation import onnx
-from fawkes_engine.evaluation.sightings import Crop, Sighting, batches, look
-from fawkes_engine.evaluation.trackers import load, load_trackers
+from fawkes_engine.evaluation.trackers import onnx
+from fawkes_engine.evaluation.trackers.sightings import Crop, Sighting, batches, look
+from fawkes_engine.evaluation.trackers.tracker import load, load_trackers
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.faces import FaceDetector
+from fawkes_engine.face.detect import FaceDetector
 
 CPU = torch.device("cpu")
 

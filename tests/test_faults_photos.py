@@ -20,8 +20,8 @@ from daemon import status, worker
 from daemon.exits import Exit
 from daemon.service import once, run
 from fawkes_engine import Unreadable, Unsupported, WeightsError
-from fawkes_engine.encoder import encode
-from fawkes_engine.photo import decode
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import encode
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from fawkes_engine.models import Model
+from fawkes_engine.weights.catalog import Model
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 MEMBER = "package/weights.onnx"

@@ -21,14 +21,14 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
 folders; it never touches a user's targets.
 """
 
-from fawkes_engine.evaluation.heads import HEADS, check_heads
-from fawkes_engine.evaluation.plot import as_svg
+from fawkes_engine.evaluation.data.publication import MemoryTargets, Publication, publish
+from fawkes_engine.evaluation.data.splits import Split, draw, photos_below
+from fawkes_engine.evaluation.data.store import load_publication, save_publication
 from fawkes_engine.evaluation.protection import Evaluation, evaluate
-from fawkes_engine.evaluation.publishing import MemoryTargets, Publication, publish
-from fawkes_engine.evaluation.report import Run, as_json, as_markdown
-from fawkes_engine.evaluation.splits import Split, draw, photos_below
-from fawkes_engine.evaluation.store import load_publication, save_publication
-from fawkes_engine.evaluation.trackers import Tracker, load_trackers
+from fawkes_engine.evaluation.report.plot import as_svg
+from fawkes_engine.evaluation.report.text import Run, as_json, as_markdown
+from fawkes_engine.evaluation.trackers.heads import HEADS, check_heads
+from fawkes_engine.evaluation.trackers.tracker import Tracker, load_trackers
 
 __all__ = [
     "HEADS",

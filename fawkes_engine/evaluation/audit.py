@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fawkes_engine.evaluation.heads import HEADS, Labelled
-from fawkes_engine.evaluation.rates import Rate, rate_of_one
-from fawkes_engine.evaluation.sightings import Sighting, detected, look, read_photos
-from fawkes_engine.evaluation.splits import photos_below
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.data.splits import photos_below
+from fawkes_engine.evaluation.metrics.rates import Rate, rate_of_one
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
+from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, look, read_photos
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
-from fawkes_engine.faces import FaceDetector
-from fawkes_engine.people import SAME_PERSON_COSINE
-from fawkes_engine.targets import Pool
+from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.identity.people import SAME_PERSON_COSINE
+from fawkes_engine.identity.targets import Pool
 from fawkes_engine.types import EvaluationError
 
 FOLDS = 5

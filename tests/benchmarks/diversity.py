@@ -16,14 +16,14 @@ import torch
 
 from fawkes_engine import EngineSettings, evaluation
 from fawkes_engine.engine import Engine
-from fawkes_engine.evaluation.heads import HEADS, Labelled, unit
-from fawkes_engine.evaluation.rates import outcomes, rate
-from fawkes_engine.evaluation.sightings import look, read_photos
+from fawkes_engine.evaluation.metrics.rates import outcomes, rate
 from fawkes_engine.evaluation.studies.linkage import nearest_is_own
 from fawkes_engine.evaluation.studies.material import Faces
-from fawkes_engine.faces import FaceDetector
-from fawkes_engine.targets import Pool
-from fawkes_engine.work import Goal, Work
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
+from fawkes_engine.evaluation.trackers.sightings import look, read_photos
+from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.pipeline.work import Goal, Work
 
 from .curve import parser
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fawkes_engine import EngineSettings, Protected, Request, models
+from fawkes_engine import EngineSettings, Protected, Request
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation import MemoryTargets
-from fawkes_engine.evaluation.report import table
+from fawkes_engine.evaluation.report.text import table
+from fawkes_engine.weights import catalog as models
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.likeness --data DIR/faces
 
---data has users/<person>/ and others/<person>/. The limit of `fawkes_engine.verify` is set by these cosines.
+--data has users/<person>/ and others/<person>/. The limit of `fawkes_engine.pipeline.verify` is set by these cosines.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from fawkes_engine import extractors
-from fawkes_engine.evaluation.heads import Labelled, Vectors
-from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.sightings import Crop, batches, detected, look, read_photos
-from fawkes_engine.evaluation.splits import draw
+from fawkes_engine.evaluation.data.splits import draw
+from fawkes_engine.evaluation.report.text import table
+from fawkes_engine.evaluation.trackers.heads import Labelled, Vectors
+from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected, look, read_photos
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.faces import FaceDetector
-from fawkes_engine.targets import Pool
+from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.identity.targets import Pool
 
 PERCENTILES = (1, 5, 50, 95, 99)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fawkes_engine.evaluation.report import table
+from fawkes_engine.evaluation.report.text import table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 

@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.canvas import Canvas
+from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.faces import Face, Pixels
-from fawkes_engine.views import sample_chips
-from fawkes_engine.visibility import PAPER_FACE_PX
+from fawkes_engine.face.canvas import Canvas
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.image.visibility import PAPER_FACE_PX
 
 ITERATIONS = 1000
 _LEARNING_RATE = 0.1

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from fawkes_engine.faces import FaceDetector
-from fawkes_engine.photo import decode
+from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.photo.decode import decode
 from fawkes_engine.types import Refusal
 
 

@@ -34,12 +34,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fawkes_engine import EngineSettings, Request
-from fawkes_engine.cloak import Cloak, optimise
+from fawkes_engine.cloak.optimise import Cloak, optimise
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation import MemoryTargets
-from fawkes_engine.evaluation.publishing import request
-from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.splits import photos_of, shuffled
+from fawkes_engine.evaluation.data.publication import request
+from fawkes_engine.evaluation.data.splits import photos_of, shuffled
+from fawkes_engine.evaluation.report.text import table
 from fawkes_engine.extractors import Extractor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers

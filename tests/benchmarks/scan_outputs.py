@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fawkes_engine import EngineSettings, Protected, Refusal, Request
-from fawkes_engine.encoder import encode
-from fawkes_engine.photo import decode
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import encode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 

@@ -29,19 +29,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fawkes_engine import MODES, EngineSettings, Protected, Request, evaluation, models
+from fawkes_engine import MODES, EngineSettings, Protected, Request, evaluation
 from fawkes_engine import extractors as registry
-from fawkes_engine.canvas import region_of, to_tensor
 from fawkes_engine.engine import Engine
-from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.sightings import Crop, Sighting
-from fawkes_engine.evaluation.splits import photos_of, shuffled
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.data.splits import photos_of, shuffled
+from fawkes_engine.evaluation.report.text import table
+from fawkes_engine.evaluation.trackers.sightings import Crop, Sighting
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.faces import Face, FaceDetector, Pixels
-from fawkes_engine.photo import decode
-from fawkes_engine.targets import Pool
-from fawkes_engine.visibility import Visibility, measure
+from fawkes_engine.face.canvas import region_of, to_tensor
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.image.visibility import Visibility, measure
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.weights import catalog as models
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 

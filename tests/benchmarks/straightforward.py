@@ -18,14 +18,14 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 
-from fawkes_engine import cloak as engine
-from fawkes_engine import models
-from fawkes_engine.canvas import Canvas
+from fawkes_engine.cloak import optimise as engine
+from fawkes_engine.cloak.views import jittered, sample_chips, view
 from fawkes_engine.extractors import Extractor, facenet, lightcnn
 from fawkes_engine.extractors.dlib import DlibNet
 from fawkes_engine.extractors.layers import replace_layers
-from fawkes_engine.faces import Face, Pixels, Similarity
-from fawkes_engine.views import jittered, sample_chips, view
+from fawkes_engine.face.canvas import Canvas
+from fawkes_engine.face.detect import Face, Pixels, Similarity
+from fawkes_engine.weights import catalog as models
 
 from .paper_recipe import dssim
 

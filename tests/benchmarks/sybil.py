@@ -18,7 +18,7 @@ import torch
 from fawkes_engine import MODES, EngineSettings, evaluation
 from fawkes_engine.decoys import DecoyEngine
 from fawkes_engine.evaluation import sybil
-from fawkes_engine.evaluation.report import HEAD_TITLES, table
+from fawkes_engine.evaluation.report.text import HEAD_TITLES, table
 
 DRAWN = 26  # photos per user: 20 decoys are needed, and some photos are refused
 

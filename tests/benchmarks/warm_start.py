@@ -24,17 +24,19 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from fawkes_engine import Budget, EngineSettings, Protected, Request, cloak, descent, evaluation
+from fawkes_engine import Budget, EngineSettings, Protected, Request, evaluation
+from fawkes_engine.cloak import optimise as cloak
+from fawkes_engine.cloak import state as descent
+from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.engine import Engine
-from fawkes_engine.evaluation.report import table
-from fawkes_engine.evaluation.sightings import look, read_photos
-from fawkes_engine.evaluation.splits import photos_of, shuffled
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.data.splits import photos_of, shuffled
+from fawkes_engine.evaluation.report.text import table
+from fawkes_engine.evaluation.trackers.sightings import look, read_photos
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.dlib import CHIP_PX
-from fawkes_engine.faces import FaceDetector, Similarity
-from fawkes_engine.people import FACES_AVERAGED
-from fawkes_engine.views import sample_chips
+from fawkes_engine.face.detect import FaceDetector, Similarity
+from fawkes_engine.identity.people import FACES_AVERAGED
 
 _SIDE = 224  # of the aligned square in which cloaks are averaged
 _MEETING_STEPS = 2  # of cloaks that are thrown away
@@ -90,7 +92,7 @@ class Session:
         with (
             _started_from(start),
             mock.patch("fawkes_engine.engine.optimise", self._optimise),
-            mock.patch("fawkes_engine.verify.OWN_COSINE_LIMIT", 1.0),
+            mock.patch("fawkes_engine.pipeline.verify.OWN_COSINE_LIMIT", 1.0),
         ):
             results = self._engines[steps].protect(requests)
         return [r for r in results if isinstance(r, Protected)]

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.evaluation.heads import Labelled, Vectors, nearest_photo, unit
-from fawkes_engine.evaluation.rates import Outcome, outcomes, rate
-from fawkes_engine.evaluation.sightings import batches
+from fawkes_engine.evaluation.metrics.rates import Outcome, outcomes, rate
 from fawkes_engine.evaluation.studies.material import Faces, Material, Photo, folds, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.evaluation.training import as_bytes, train
+from fawkes_engine.evaluation.trackers.heads import Labelled, Vectors, nearest_photo, unit
+from fawkes_engine.evaluation.trackers.sightings import batches
+from fawkes_engine.evaluation.trackers.tracker import Tracker
+from fawkes_engine.evaluation.trackers.training import as_bytes, train
 
 FOLDS = 4
 _SHRINKAGE = 0.1  # of the scatter toward a multiple of the identity: it has fewer samples than dimensions

@@ -10,17 +10,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fawkes_engine.blurs import gaussian_blur
-from fawkes_engine.encoder import encode
-from fawkes_engine.evaluation.rates import Rate, bootstrap
-from fawkes_engine.evaluation.sightings import Crop, batches, detected
+from fawkes_engine.evaluation.metrics.rates import Rate, bootstrap
 from fawkes_engine.evaluation.studies.learning import small_network
 from fawkes_engine.evaluation.studies.linkage import area_under_roc
 from fawkes_engine.evaluation.studies.material import Material, Photo, folds
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.training import as_bytes, predict, train
+from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected
+from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.photo import decode
+from fawkes_engine.image.filters import gaussian_blur
+from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.encode import encode
 
 FOLDS = 4
 FALSE_ALARMS = (0.01, 0.05, 0.2)  # shares of clean photos taken for cloaked ones

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fawkes_engine.evaluation.disturb import DISRUPTIONS
-from fawkes_engine.evaluation.rates import Rate
-from fawkes_engine.evaluation.sightings import Detector
+from fawkes_engine.evaluation.data.disturb import DISRUPTIONS
+from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.studies.gallery import first_photos
 from fawkes_engine.evaluation.studies.hog import HogDetector
 from fawkes_engine.evaluation.studies.material import Material, Photo, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.trackers.sightings import Detector
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 
 PHOTOS = 5  # of each user: half of them tell as much, and each is worked on once per disruption
 _NOTHING = "nothing"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fawkes_engine.evaluation.rates import Rate
+from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.studies.material import Faces, Material, Photo, people_of, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 
 KNOWN_PEOPLE = (
     65,

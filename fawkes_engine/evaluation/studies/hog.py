@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fawkes_engine.extractors.dlib import weights_path
-from fawkes_engine.faces import Face, Pixels
+from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.types import EvaluationError
 
 _LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"  # beside the recogniser's weights

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from fawkes_engine.evaluation.heads import HEADS, Labelled
-from fawkes_engine.evaluation.rates import Rate
-from fawkes_engine.evaluation.report import HEAD_TITLES
+from fawkes_engine.evaluation.metrics.rates import Rate
+from fawkes_engine.evaluation.report.text import HEAD_TITLES
 from fawkes_engine.evaluation.studies.material import Material, Photo, people_of, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from fawkes_engine.evaluation import finetune
-from fawkes_engine.evaluation.rates import Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Crop, batches, detected
+from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.studies.gallery import KNOWN_PEOPLE
 from fawkes_engine.evaluation.studies.material import Material, Photo, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.evaluation.training import as_bytes, predict, train
+from fawkes_engine.evaluation.trackers import finetune
+from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected
+from fawkes_engine.evaluation.trackers.tracker import Tracker
+from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
 from fawkes_engine.types import EvaluationError
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fawkes_engine.evaluation.heads import unit
-from fawkes_engine.evaluation.rates import Outcome, Rate, bootstrap, rate
+from fawkes_engine.evaluation.metrics.rates import Outcome, Rate, bootstrap, rate
 from fawkes_engine.evaluation.studies.material import Faces, Material
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
+from fawkes_engine.evaluation.trackers.heads import unit
+from fawkes_engine.evaluation.trackers.tracker import Tracker
 
 
 def linkage(material: Material) -> Study:

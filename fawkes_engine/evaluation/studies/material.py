@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fawkes_engine.evaluation.heads import HEADS, Labelled, Vectors
-from fawkes_engine.evaluation.publishing import Publication, key
-from fawkes_engine.evaluation.rates import Rate, outcomes, rate
-from fawkes_engine.evaluation.sightings import Detector, Sighting, look
-from fawkes_engine.evaluation.splits import OTHER_PEOPLE, Split
+from fawkes_engine.evaluation.data.publication import Publication, key
+from fawkes_engine.evaluation.data.splits import OTHER_PEOPLE, Split
+from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.studies.cache import Cache
 from fawkes_engine.evaluation.studies.result import Study, Table
-from fawkes_engine.evaluation.trackers import Tracker
-from fawkes_engine.faces import FaceDetector
+from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, Vectors
+from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, look
+from fawkes_engine.evaluation.trackers.tracker import Tracker
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.types import MODES, EvaluationError
 
 ORIGINALS = "as they were"

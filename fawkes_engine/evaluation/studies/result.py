@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from fawkes_engine.evaluation.rates import Rate
-from fawkes_engine.evaluation.report import Run, table
+from fawkes_engine.evaluation.metrics.rates import Rate
+from fawkes_engine.evaluation.report.text import Run, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""The cloak: a perturbation of each face that moves its embedding from its own place to the target's.
+
+Per face, over a fresh view v at every step, on the mean-centred unit embeddings f_e of one extractor after another:
+
+    loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), own_e)
+           + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
+
+where own_e lies halfway between f_e(x) and the mean of the person's clean faces: a tracker is asked about other photos
+of the person than x.
+
+The extractors take turns: momentum averages their gradients, and three cost as much as one (all of them at every
+step gain 0.05 in cosine for three times the time).
+
+The pull to the target alone is weak on trackers never seen; pushing away from the own embedding more than
+doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. After every step d is projected
+into the budget, see `descent`.
+
+Axes: N faces, S side of the square canvas, P of a chip.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fawkes_engine.cloak.state import State, Subject
+from fawkes_engine.extractors import Extractor
+from fawkes_engine.types import Budget
+
+DSSIM_WEIGHT = 0.15
+_CHECK_EVERY = 10
+# The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
+_CALIBRATE_AT = (1 / 4, 1 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a face is moved, and when it is there.
+
+    target_weight, own_weight: of the pull to the target and of the push away from the own embedding, see above.
+    near_target, away_from_own: a face is done when, as published, its cosines are at least and at most these.
+    """
+
+    target_weight: float
+    own_weight: float
+    near_target: float
+    away_from_own: float
+
+
+CLOAK = Aim(target_weight=0.1, own_weight=2.0, near_target=0.95, away_from_own=-0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Cloak:
+    """What one face gets. delta: (3, S, S), to be added to the canvas. steps: optimiser steps spent."""
+
+    delta: Tensor
+    steps: int
+
+
+def optimise(
+    subjects: Sequence[Subject],
+    turns: Sequence[Extractor],
+    budget: Budget,
+    *,
+    aim: Aim,
+    steps: int,
+    on_step: Callable[[], None],
+) -> list[Cloak]:
+    """Cloak faces together; the result for a face does not depend on the others.
+
+    turns: a round of extractors, one for each step; some may have several turns.
+    Canvases may be of several sizes, but each size is worked on by itself: only the recognisers see all faces at once.
+    on_step is called after every optimiser step, as a sign of life.
+    """
+    by_side = defaultdict(list)
+    for i, subject in enumerate(subjects):
+        by_side[subject.canvas.shape[2]].append(i)
+    states = [State.start([subjects[i] for i in places], budget) for places in by_side.values()]
+    surrogates = list({extractor.name: extractor for extractor in turns}.values())
+    calibrations = [round(share * steps) for share in _CALIBRATE_AT]
+    for step in range(steps):
+        # every extractor sees every view: a round of turns has one view
+        loss = _loss(states, aim, turns[step % len(turns)], step // len(turns))
+        gradients = torch.autograd.grad(loss, [state.delta for state in states])
+        for state, gradient in zip(states, gradients, strict=True):
+            state.descend(gradient, step=step, of=steps)
+        on_step()
+        if step + 1 in calibrations:
+            for state in states:
+                state.calibrate(budget)
+        elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
+            _keep_best(states, aim, surrogates, steps=step + 1)
+            if all(bool(state.done.all()) for state in states):
+                break
+    cloaks: dict[int, Cloak] = {}
+    for state, places in zip(states, by_side.values(), strict=True):
+        cloaks |= zip(places, map(Cloak, state.whole(state.best), state.best_step), strict=True)
+    return [cloaks[i] for i in range(len(subjects))]
+
+
+def _cosines(
+    states: Sequence[State], extractor: Extractor, chips: Sequence[Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
+    embedding = extractor.embed(torch.cat(tuple(chips)))
+    own = torch.cat([state.own[extractor.name] for state in states])
+    to_own = (embedding * own).sum(dim=1)
+    if extractor.name not in states[0].target:
+        return to_own, None
+    target = torch.cat([state.target[extractor.name] for state in states])
+    return to_own, (embedding * target).sum(dim=1)
+
+
+def _loss(states: Sequence[State], aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
+    """Scalar: the sum over faces, so that each face's gradient is its own."""
+    own, target = _cosines(states, extractor, [state.viewed(extractor, view_number) for state in states])
+    attack = aim.own_weight * own.sum()
+    if target is not None:
+        attack = attack - aim.target_weight * target.sum()
+    visible = [(state.dssim() / state.dssim_limit).sum() for state in states]
+    return attack + DSSIM_WEIGHT * torch.stack(visible).sum()
+
+
+@torch.no_grad()
+def _keep_best(states: Sequence[State], aim: Aim, extractors: Sequence[Extractor], *, steps: int) -> None:
+    """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
+    count = sum(len(state.subjects) for state in states)
+    score = torch.zeros(count, device=states[0].delta.device)
+    done = torch.ones_like(score, dtype=torch.bool)
+    rounded = [(state.cloaked() * 255).round() / 255 for state in states]  # to 8 bits
+    for extractor in extractors:
+        chips = [state.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
+        own, target = _cosines(states, extractor, chips)
+        score -= aim.own_weight * own
+        done &= own <= aim.away_from_own
+        if target is not None:
+            score += aim.target_weight * target
+            done &= target >= aim.near_target
+    start = 0
+    for state in states:
+        here = slice(start, start := start + len(state.subjects))
+        state.keep_best(score[here], done[here], steps=steps)

@@ -1,0 +1,75 @@
+"""The control that tells a cloak from mere damage: Gaussian noise of the same DSSIM.
+
+Each cloak of a published photo is replaced by white noise in the region that the cloak could change, as strong as
+gives the DSSIM that was reported of the cloak, on the decoded file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from fawkes_engine.evaluation.data.publication import Published
+from fawkes_engine.face.canvas import blocks_around, in_srgb, region_of, to_tensor
+from fawkes_engine.face.detect import Box, Pixels
+from fawkes_engine.image.visibility import at_least_a_window, mean_dssim
+from fawkes_engine.photo.decode import Photo, decode
+from fawkes_engine.photo.encode import as_written, encode
+
+_ROUNDS = 14  # of bisection
+_STRONGEST = 64.0  # standard deviation, levels of 255
+
+
+def noisy(original: bytes, published: Published, seed: int) -> bytes:
+    """Encode the original with noise in place of its cloaks, in the format and quality of the published file.
+
+    The seed, the photo's name and the face's number draw it. A face whose encoding alone has the DSSIM gets none.
+    """
+    photo = decode(original)
+    quality = decode(published.data).jpeg_quality
+    pixels = photo.pixels.copy()
+    for number, face in enumerate(published.faces):
+        random = np.random.default_rng([seed, number, *published.photo.encode()])
+        _add_noise(photo, pixels, face.report.box, face.report.dssim, quality, random)
+    return encode(photo, pixels, quality)
+
+
+def _add_noise(
+    photo: Photo, pixels: Pixels, box: Box, dssim: float, quality: int, random: np.random.Generator
+) -> None:
+    """Add noise to a face's region of the pixels, in place."""
+    x0, y0, x1, y1 = region = region_of(box, pixels)
+    rows, columns = blocks_around(region, pixels)
+    piece = pixels[rows, columns]
+    inside = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
+    noise = random.standard_normal((y1 - y0, x1 - x0, 1 if photo.grey else 3), np.float32)
+    clean = photo.pixels[y0:y1, x0:x1]
+
+    def with_noise(strength: float) -> Pixels:
+        noisy_piece = piece.copy()
+        noisy_piece[inside] = np.clip(np.rint(piece[inside] + strength * noise), 0, 255)
+        return noisy_piece
+
+    def seen(strength: float) -> float:
+        return _dssim(photo, clean, as_written(photo, with_noise(strength), quality)[inside])
+
+    piece[:] = with_noise(_bisected(seen, dssim))
+
+
+def _bisected(grows: Callable[[float], float], wanted: float) -> float:
+    """Return where between 0 and _STRONGEST a growing function reaches a value, from below."""
+    low, high = 0.0, _STRONGEST
+    for _ in range(_ROUNDS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if grows(middle) <= wanted else (low, middle)
+    return low
+
+
+@torch.no_grad()
+def _dssim(photo: Photo, before: Pixels, after: Pixels) -> float:
+    one, other = (
+        at_least_a_window(to_tensor(in_srgb(pixels, photo.colour))[None]) for pixels in (before, after)
+    )
+    return mean_dssim(one, other)

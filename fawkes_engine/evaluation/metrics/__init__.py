@@ -1,0 +1,1 @@
+"""Recognition rates with intervals, and image quality."""

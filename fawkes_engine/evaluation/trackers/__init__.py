@@ -1,0 +1,1 @@
+"""Trackers: the faces they find, the recognisers they use, and how they name a face."""

@@ -1,0 +1,70 @@
+"""The recognisers that work together: in float32 to measure faces, as fast as the device can to optimise cloaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fawkes_engine import extractors
+from fawkes_engine.cloak.views import sample_chips
+from fawkes_engine.extractors import KNOWN_BY, Extractor
+from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
+from fawkes_engine.face.canvas import Canvas
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.photo.colour import ColourSpace
+from fawkes_engine.types import EngineError, EngineSettings
+from fawkes_engine.weights import catalog as models
+
+
+class Ensemble:
+    """Loaded recognisers.
+
+    names: of them. turns: a round of the optimiser's steps. second_try: the same for faces that KNOWN_BY, which
+    verifies, still knows: it has every second turn.
+
+    Raises on construction:
+        EngineError: an unknown extractor, or KNOWN_BY is not among them. WeightsError: weights missing or wrong.
+    """
+
+    def __init__(self, settings: EngineSettings, pool: Pool, device: torch.device) -> None:
+        models_dir = settings.models_dir or models.default_folder()
+        self.names = settings.extractors or models.best_on_disk(models_dir)
+        if KNOWN_BY not in self.names:
+            raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
+        self._device = device
+        self._measuring = {n: extractors.load(n, pool.mean(n), device, models_dir) for n in self.names}
+        half = is_faster(device)
+        optimising = [in_bfloat16(e) if half else e for e in self._measuring.values()]
+        self.turns: list[Extractor] = [
+            *optimising,
+            *(e for e in optimising if e.name in settings.second_turns),
+        ]
+        verifier, *others = sorted(optimising, key=lambda e: e.name != KNOWN_BY)
+        self.second_try = [e for other in others for e in (verifier, other)] or [verifier]
+
+    def warm_up(self) -> None:
+        """Run every network once."""
+        every = {
+            id(e): e for e in (*self._measuring.values(), *self.turns)
+        }  # some are in both, or have two turns
+        for extractor in every.values():
+            extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
+
+    @torch.no_grad()
+    def embed(
+        self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
+    ) -> dict[str, Tensor]:
+        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
+        if not faces:
+            return {}
+        canvases = [Canvas.around(face, pixels, colour) for face in faces]
+        cuts = [canvas.cut(pixels)[None] for canvas in canvases]
+        embedded = {}
+        for extractor in (self._measuring[name] for name in names):
+            onto = [c.onto_canvas(extractor.onto_photo(f)) for c, f in zip(canvases, faces, strict=True)]
+            chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
+            embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
+        return embedded

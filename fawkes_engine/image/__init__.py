@@ -1,0 +1,1 @@
+"""Image filters, and how visible a change of pixels is."""

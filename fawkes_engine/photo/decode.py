@@ -1,0 +1,159 @@
+"""From a photo's bytes to its upright pixels, and what of the rest will be written again (see encoder.py)."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from fawkes_engine.photo import formats, metadata
+from fawkes_engine.photo.colour import ColourSpace, Pixels, colour_space
+from fawkes_engine.photo.metadata import Metadata
+from fawkes_engine.types import HeicAs, MetadataPolicy, Unreadable, Unsupported
+
+LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow raises at twice this
+_HIGHEST_DPI = 65_535  # of a JPEG header
+_OPAQUE = 255
+_BY_DEFAULT = MetadataPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded photo, orientation applied.
+
+    pixels: (H, W, 3) uint8 RGB in the photo's own colour space; a grey photo has three equal channels.
+    alpha: (H, W) uint8 or None. grey: the file has one channel and must keep one.
+    format: Pillow's name of the format to write. icc: the colour profile's bytes, unchanged, or None.
+    dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
+    source's, 0 if it was no JPEG. metadata: to be written.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None
+    grey: bool
+    format: str
+    icc: bytes | None
+    dpi: tuple[float, float] | None
+    jpeg_quality: int
+    metadata: Metadata
+
+    @property
+    def suffix(self) -> str:
+        """File extension that fits the format."""
+        return formats.SUFFIXES[self.format]
+
+    @property
+    def colour(self) -> ColourSpace | None:
+        """The space of the pixels, None if it is sRGB."""
+        return colour_space(self.icc, grey=self.grey)
+
+
+def decode(
+    data: bytes,
+    policy: MetadataPolicy = _BY_DEFAULT,
+    heic: HeicAs = HeicAs.JPEG,
+) -> Photo:
+    """Read a photo. policy: what of its metadata it will be written with. heic: what a HEIC photo becomes.
+
+    Raises:
+        Unreadable: damaged, cut short, or no picture. Unsupported: a kind that cannot be written back faithfully.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged metadata warns; it is left out
+        try:
+            with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
+                formats.check(file, data)
+                file.load()
+                return _as_photo(file, policy, heic)
+        except (Unsupported, Unreadable, MemoryError):
+            raise
+        except Image.DecompressionBombError as error:
+            raise Unsupported(
+                f"larger than {LARGEST_PIXELS // 1_000_000} megapixels; export it smaller"
+            ) from error
+        except UnidentifiedImageError as error:
+            raise formats.foreign(data) from error
+        # Pillow's decoders raise many kinds of error on damaged bytes, and each means the same thing here.
+        except Exception as error:
+            raise Unreadable(f"the file is damaged or incomplete ({error})") from error
+
+
+def pixel_count(data: bytes) -> int:
+    """Width times height as the header says, 0 for what `decode` refuses anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
+                return file.width * file.height
+        except Exception:  # noqa: BLE001 - as above: damaged bytes raise anything; decode says what is wrong
+            return 0
+
+
+def _source_quality(image: Image.Image) -> int:
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 0
+    finest = min(sum(table) for table in tables.values())  # luminance may have a table of any number
+    return next((q for q in range(50, 100) if _luma_steps(q) <= finest), 100)
+
+
+@lru_cache(maxsize=64)
+def _luma_steps(quality: int) -> int:
+    """Sum of the luminance quantiser steps that Pillow writes at this quality."""
+    out = io.BytesIO()
+    Image.new("L", (8, 8)).save(out, "JPEG", quality=quality)
+    with Image.open(out) as image:
+        return sum(getattr(image, "quantization")[0])  # noqa: B009 - not in Pillow's base class
+
+
+def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -> Photo:
+    lies = metadata.orientation(file)
+    file_format = "JPEG" if file.format == "MPO" else str(file.format)
+    if file_format == "HEIF" and heic is HeicAs.JPEG:
+        file_format = "JPEG"
+    grey = file.mode in {"L", "LA"}
+    image: Image.Image = file
+    alpha = None
+    if file.has_transparency_data:
+        image = file.convert("LA" if grey else "RGBA")
+        alpha = _upright(np.asarray(image.getchannel("A")), lies)
+    if alpha is not None and file_format == "JPEG":
+        if alpha.min() < _OPAQUE:
+            raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
+        alpha = None
+    return Photo(
+        pixels=_upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
+        alpha=alpha,
+        grey=grey,
+        format=file_format,
+        icc=file.info.get("icc_profile") or None,
+        dpi=_dpi(file.info.get("dpi")),
+        jpeg_quality=_source_quality(file),
+        metadata=metadata.read(file, policy),
+    )
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn (H, W, ...) as EXIF's orientation 1..8 says: flip columns, rows or both, and from 5 on swap axes."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - whatever Pillow read
+    try:
+        horizontal, vertical = (float(number) for number in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    sensible = all(1 <= number <= _HIGHEST_DPI for number in (horizontal, vertical))
+    return (horizontal, vertical) if sensible else None
