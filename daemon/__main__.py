@@ -13,7 +13,7 @@ def main() -> NoReturn:
     # the distribution python-daemon installs a top-level package of the same name over ours
     if hasattr(daemon, "DaemonContext"):
         sys.exit(_refuse())
-    from daemon.cli import run_command
+    from daemon.cli.main import run_command
 
     sys.exit(run_command(sys.argv[1:]))
 

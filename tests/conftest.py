@@ -15,8 +15,8 @@ import hypothesis
 import pytest
 from web import Web
 
-from daemon.ledger import LEDGER_NAME, Ledger
-from daemon.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
+from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
+from daemon.state.ledger import LEDGER_NAME, Ledger
 from fawkes_engine.weights import catalog as models
 
 CONFIG_NAME = "fawkesd.yaml"
@@ -115,16 +115,17 @@ def eventually() -> Callable[..., None]:
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
 import pathlib, sys
-import daemon.engineprocess, daemon.intake, daemon.lanes, daemon.service, daemon.supervisor
-from daemon.configuration import load
-from daemon.settings import Settings
-daemon.intake._CHECK_ROOTS_S = 0.2
-daemon.lanes._REPROBE_S = 0.2
-daemon.service._LEDGER_PAUSE_S = 0.2
-daemon.engineprocess._RESPAWN_FIRST_S = 0.05
-daemon.supervisor._FINISH_S = float(sys.argv[2])
+import daemon.publish.destinations, daemon.service.run, daemon.service.supervisor
+import daemon.watch.intake, daemon.workers.process
+from daemon.config.loader import load
+from daemon.config.settings import Settings
+daemon.watch.intake._CHECK_ROOTS_S = 0.2
+daemon.publish.destinations._REPROBE_S = 0.2
+daemon.service.run._LEDGER_PAUSE_S = 0.2
+daemon.workers.process._RESPAWN_FIRST_S = 0.05
+daemon.service.supervisor._FINISH_S = float(sys.argv[2])
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
-sys.exit(daemon.service.run(settings, lambda: load(config), "twins:make_engine"))
+sys.exit(daemon.service.run.run(settings, lambda: load(config), "twins:make_engine"))
 """
 
 

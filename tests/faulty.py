@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from conftest import DaemonProcess, Home
 
-from daemon.ledger import LEDGER_NAME
-from daemon.settings import Settings
+from daemon.config.settings import Settings
+from daemon.state.ledger import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

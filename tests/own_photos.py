@@ -7,8 +7,8 @@ from pathlib import Path
 
 from conftest import Home
 
-from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.model import Change, Outbox, Output, Settled, Snapshot, Source, State
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 
 def publish(

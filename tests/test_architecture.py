@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,101 +16,148 @@ import daemon
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("daemon", "fawkes_engine")
 
-# Each line may import from itself and from the lines below it.
-LAYERS = (
-    {"__main__"},
-    {"cli"},
-    {
-        "cliaudit",
-        "clibench",
-        "clicontrol",
-        "clievaluate",
-        "climodels",
-        "clipeople",
-        "cliphotos",
-        "cliservice",
-        "clisybil",
-    },
-    {"showphoto", "showbench", "doctor"},
-    {"audit"},
-    {"audithtml"},
-    {"audittext", "sybil"},
-    {"auditorder"},
-    {"doctorfolders", "doctordeep"},
-    {"bench"},
-    {"clicommon", "init", "cloak", "evaluate", "show", "progress", "service", "status", "study", "why"},
-    {"benchengine", "benchphotos", "places", "installer", "ownphotos", "supervisor"},
-    {"fit"},
-    {"unit"},
-    {"history", "caller", "notices", "notify"},
-    {"hooks"},
-    {"dispatch", "intake", "reference", "control"},
-    {"endings"},
-    {"lanes", "watcher", "readiness", "containers", "pool", "roots", "results"},
-    {"engineprocess"},
-    {"publisher", "child"},
-    {"syncfolder", "worker"},
-    {"orders"},
-    {"shelf"},
-    {"configuration"},
-    {"crosschecks"},
-    {"ledger", "locks", "targets", "settings", "exits", "atomic", "journal"},
-    {"checks", "complaints", "findings"},
-    {"bell", "files", "names", "schema", "yamltext", "kernel", "pauses", "quiet"},
-    {"model", "errors", "facts", "system"},
-)
+# The rooms of each package, a floor a line. A room imports only from floors below its own; rooms on one floor do not
+# know each other, and inside a room no imports go in a circle.
+ROOMS = {
+    "daemon": (
+        {"__main__"},
+        {"cli"},
+        {"measure"},
+        {"service", "doctor", "batch"},
+        {"watch", "workers", "publish", "status", "control", "install"},
+        {"state", "config"},
+        {"sd", "fs"},
+        {"exits"},
+        {"model", "text", "errors"},
+    ),
+    "fawkes_engine": (
+        {"evaluation"},
+        {"decoys"},
+        {"engine"},
+        {"pipeline"},
+        {"cloak"},
+        {"extractors"},
+        {"face"},
+        {"identity", "image", "photo", "weights", "device"},
+        {"types"},
+        {"errors"},
+    ),
+    "fawkes_engine.evaluation": (
+        {"studies"},
+        {"report"},
+        {"protection", "audit"},
+        {"data"},
+        {"trackers"},
+        {"metrics"},
+    ),
+}
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
 
 
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted(ROOT.joinpath(*package.split(".")).rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
-    """Everything a module imports when it runs; what only a type checker reads does not count."""
-    tree = ast.parse(path.read_text())
-    typing_only = [
-        block
-        for block in tree.body
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-    ]
-    unseen = {id(node) for block in typing_only for node in ast.walk(block)}
-    found: set[str] = set()
-    for node in ast.walk(tree):
+def dotted(path: Path) -> str:
+    """A module's name; a package's is that of its __init__."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+MODULES = {dotted(path): path for package in PACKAGES for path in modules(package)}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a module names in an import, also where only a type checker reads it."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and id(node) not in unseen:
-            whole = node.module in PACKAGES
-            found |= {f"{node.module}.{alias.name}" if whole else node.module for alias in node.names}
-    return found
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield module_of(node.module, alias.name)
 
 
-def level(module: str) -> int:
-    return next(number for number, layer in enumerate(LAYERS) if module in layer)
+def module_of(package: str, name: str) -> str:
+    """The module that `from package import name` reads."""
+    if f"{package}.{name}" in MODULES:
+        return f"{package}.{name}"
+    if f"{package}.{name}.__init__" in MODULES:
+        return f"{package}.{name}.__init__"
+    return package if package in MODULES else f"{package}.__init__"
+
+
+def room(module: str, package: str) -> str | None:
+    """The room of a package that a module is in; None outside the package and for the package itself."""
+    if module == f"{package}.__init__" or not module.startswith(f"{package}."):
+        return None
+    return module.removeprefix(f"{package}.").split(".")[0]
+
+
+def floor(name: str, package: str) -> int:
+    return next(number for number, rooms in enumerate(ROOMS[package]) if name in rooms)
 
 
 def test_daemon_is_this_package_and_not_python_daemons() -> None:
     assert Path(daemon.__file__).parent == ROOT / "daemon"
 
 
-@pytest.mark.parametrize("path", modules("fawkes_engine"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", modules("fawkes_engine"), ids=dotted)
 def test_the_engine_knows_nothing_of_the_service(path: Path) -> None:
     tops = {name.partition(".")[0] for name in imports(path)}
 
     assert not tops & {"daemon", "watchdog", "yaml", "pydantic", "sqlite3", "systemd", "typer"}
 
 
-@pytest.mark.parametrize("path", modules("daemon"), ids=lambda path: path.stem)
-def test_imports_go_down(path: Path) -> None:
-    for name in imports(path):
-        package, _, module = name.partition(".")
-        if package == "daemon" and module and path.stem != "__init__":
-            assert level(module) >= level(path.stem), f"{path.stem} imports {module} from above"
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_module_has_a_room_and_every_room_a_module(package: str) -> None:
+    found = {room(module, package) for module in MODULES} - {None}
+
+    assert found == set().union(*ROOMS[package])
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_imports_between_rooms_go_down(package: str) -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        for name in imports(path)
+        if (above := room(module, package)) and (below := room(name, package)) and above != below
+        if floor(below, package) <= floor(above, package)
+    ]
+
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_imports_go_in_a_circle(package: str) -> None:
+    below = {
+        module: {name for name in imports(path) if name in MODULES and not name.endswith("__init__")}
+        for module, path in MODULES.items()
+        if module.startswith(package)
+    }
+
+    graphlib.TopologicalSorter(below).prepare()
+
+
+def test_a_room_is_a_package_that_hands_nothing_on() -> None:
+    """An import in a room's __init__ would bring torch wherever one small module of the room is wanted."""
+    public = {
+        "fawkes_engine",
+        "fawkes_engine.evaluation",
+        "fawkes_engine.evaluation.studies",
+        "fawkes_engine.extractors",
+    }
+    for package in PACKAGES:
+        for path in modules(package):
+            init = path.with_name("__init__.py")
+            assert init.exists(), f"{path.parent} is not in the wheel"
+            if ".".join(path.parent.relative_to(ROOT).parts) not in public:
+                assert not list(imports(init))
 
 
 def test_the_supervisor_never_imports_torch() -> None:
     program = (
-        "import sys, daemon.service, daemon.status; print(*{name.partition('.')[0] for name in sys.modules})"
+        "import sys, daemon.service.run, daemon.status.status; "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
@@ -119,12 +168,12 @@ def test_the_supervisor_never_imports_torch() -> None:
 
 def test_only_the_engine_makes_a_protected_photo() -> None:
     makers = set()
-    for path in (path for package in PACKAGES for path in modules(package)):
+    for path in MODULES.values():
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
                 and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Protected"
             ):
-                makers.add(f"{path.parent.name}/{path.name}")
+                makers.add(dotted(path))
 
-    assert makers <= {"fawkes_engine/engine.py"}
+    assert makers <= {"fawkes_engine.engine"}

@@ -15,7 +15,7 @@ from conftest import Home
 from evaluation_pictures import make_data, photo_of
 from own_photos import publish
 
-from daemon.cli import run_command
+from daemon.cli.main import run_command
 from daemon.exits import Exit
 
 PUBLISHED, CLEAN = "what was published", "the clean photos"

@@ -14,13 +14,14 @@ from faulty import FACTORY, Counter
 from PIL import Image
 from twins import Deed, make_photo
 
-from daemon import benchphotos, showbench
-from daemon.bench import Bench
-from daemon.benchengine import Measured
-from daemon.cli import run_command
+from daemon.cli.main import run_command
 from daemon.errors import InputError
 from daemon.exits import Exit
-from daemon.service import once
+from daemon.measure import bench_photos as benchphotos
+from daemon.measure import bench_text as showbench
+from daemon.measure.bench import Bench
+from daemon.measure.bench_worker import Measured
+from daemon.service.run import once
 from fawkes_engine import HeicAs, ModeName
 
 
@@ -121,7 +122,7 @@ def test_no_more_photos_are_read_than_the_service_works_on_together(
     for number in range(5):
         (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
     assert len(benchphotos.of_folder(home.outbox, 3).photos) == 3
-    monkeypatch.setattr("daemon.benchphotos._SAMPLE_BYTES", 2 * len(make_photo()) + 200)
+    monkeypatch.setattr("daemon.measure.bench_photos._SAMPLE_BYTES", 2 * len(make_photo()) + 200)
     assert len(benchphotos.of_folder(home.outbox, 3).photos) == 2
     assert benchphotos.of_folder(home.outbox, 3).waiting == 5
 

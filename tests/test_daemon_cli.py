@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon import atomic, cloak, configuration, exits
-from daemon.cli import run_command
+from daemon import exits
+from daemon.batch import cloak
+from daemon.cli.main import run_command
+from daemon.config import loader as configuration
 from daemon.errors import AlreadyRunning, DaemonError, OutputError
+from daemon.fs import atomic
 from fawkes_engine import EngineError, WeightsError
 
 ROOT = Path(__file__).parents[1]
@@ -51,9 +54,7 @@ def test_the_installed_command_reports_a_config_error_in_one_line_with_78(tmp_pa
 
 
 def test_the_command_line_starts_without_torch_and_watchdog() -> None:
-    code = (
-        "import sys, daemon.cli; sys.exit(bool({'torch', 'numpy', 'watchdog', 'PIL'} & sys.modules.keys()))"
-    )
+    code = "import sys, daemon.cli.main; sys.exit(bool({'torch', 'numpy', 'watchdog', 'PIL'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 

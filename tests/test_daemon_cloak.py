@@ -8,11 +8,12 @@ from types import MappingProxyType
 
 import pytest
 
-from daemon import cloak, shelf
-from daemon.cli import run_command
-from daemon.cloak import Cloaked, Order
+from daemon.batch import cloak
+from daemon.batch import output_folder as shelf
+from daemon.batch.cloak import Cloaked, Order
+from daemon.batch.output_folder import Held
+from daemon.cli.main import run_command
 from daemon.errors import ConfigError, InputError, OutputError
-from daemon.shelf import Held
 from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request
 
 FACE = FaceReport(

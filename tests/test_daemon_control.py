@@ -18,11 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.control import SOCKET_NAME, Control, socket_address
-from daemon.errors import InputError
-from daemon.exits import Exit
-from daemon.ledger import Ledger
-from daemon.orders import (
+from daemon.control.commands import (
     LINE_MAX_BYTES,
     AnyOrder,
     Pause,
@@ -37,6 +33,10 @@ from daemon.orders import (
     decode_reply,
     encode,
 )
+from daemon.control.server import SOCKET_NAME, Control, socket_address
+from daemon.errors import InputError
+from daemon.exits import Exit
+from daemon.state.ledger import Ledger
 
 
 class Desk:

@@ -14,15 +14,15 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from twins import make_photo
 
-from daemon import service
-from daemon.cli import run_command
-from daemon.doctor import examine
-from daemon.doctorfolders import limits
-from daemon.findings import Finding, Level
-from daemon.ledger import LEDGER_NAME
-from daemon.locks import DirectoryLock
-from daemon.service import once
-from daemon.syncfolder import MARKER_NAME
+from daemon.cli.main import run_command
+from daemon.doctor.examine import examine
+from daemon.doctor.findings import Finding, Level
+from daemon.doctor.folders import limits
+from daemon.fs.locks import DirectoryLock
+from daemon.publish.sync_folder import MARKER_NAME
+from daemon.service import run as service
+from daemon.service.run import once
+from daemon.state.ledger import LEDGER_NAME
 from fawkes_engine.weights import catalog as models
 
 SHM = Path("/dev/shm")
@@ -196,7 +196,7 @@ def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
 
 
 def test_an_engine_that_cannot_be_started_is_a_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.01)
+    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.01)
 
     (finding,) = bad(home, factory="twins:make_broken_engine")
 

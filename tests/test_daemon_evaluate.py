@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from evaluation_pictures import make_data
 
-from daemon.cli import run_command
+from daemon.cli.main import run_command
 from daemon.exits import Exit
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import Home
 
-from daemon import fit
+from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
-from daemon.fit import objections
-from daemon.installer import _make_folders, install
-from daemon.settings import Settings, UserSettings
-from daemon.unit import Scope, Service
+from daemon.install import preflight as fit
+from daemon.install.installer import _make_folders, install
+from daemon.install.preflight import objections
+from daemon.install.units import Scope, Service
 from fawkes_engine.weights import catalog as models
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

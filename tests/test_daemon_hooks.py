@@ -14,9 +14,9 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from twins import Deed, make_photo
 
-from daemon.hooks import Call, Hooks
-from daemon.service import once
-from daemon.settings import HookSettings, Settings
+from daemon.config.settings import HookSettings, Settings
+from daemon.service.hooks import Call, Hooks
+from daemon.service.run import once
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

@@ -6,12 +6,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon import init
-from daemon.cli import run_command
-from daemon.configuration import load
+from daemon.cli import wizard as init
+from daemon.cli.main import run_command
+from daemon.cli.wizard import Answers
+from daemon.config.loader import load
+from daemon.config.settings import Settings
 from daemon.errors import ConfigError, OutputError
-from daemon.init import Answers
-from daemon.settings import Settings
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.journal import Outcome, about
 from daemon.model import State
+from daemon.sd.journal import Outcome, about
 
 CATALOG = Path(__file__).parents[1] / "service" / "fawkesd.catalog"
 PACKAGES = "/usr/lib/python3/dist-packages"

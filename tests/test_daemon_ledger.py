@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from daemon.errors import IllegalTransition, LedgerError
-from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.model import TRANSITIONS, Change, Outbox, Output, Photo, Settled, Snapshot, Source, State
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 BOX = Outbox("ada", Path("/photos"))
 DAY_S = 86400.0

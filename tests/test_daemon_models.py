@@ -9,7 +9,7 @@ import pytest
 from conftest import Home
 from web import WEIGHTS, Web
 
-from daemon.cli import run_command
+from daemon.cli.main import run_command
 from fawkes_engine.extractors import dlib
 from fawkes_engine.weights import catalog as models
 

@@ -8,8 +8,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.hooks import Call
-from daemon.notices import Notices, Situation
+from daemon.service.desktop import Notices, Situation
+from daemon.service.hooks import Call
 
 
 class Desktop:

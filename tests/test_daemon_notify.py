@@ -17,8 +17,10 @@ import pytest
 from conftest import DaemonProcess, Home
 from twins import Deed, make_photo
 
-from daemon import show, status, system
-from daemon.notify import Health, Notifier
+from daemon.sd import sockets as system
+from daemon.sd.notifier import Health, Notifier
+from daemon.status import status
+from daemon.status import status_text as show
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

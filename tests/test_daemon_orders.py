@@ -18,14 +18,14 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter, states
 from twins import Deed, is_cloaked, make_photo
 
-from daemon.cli import run_command
-from daemon.control import SOCKET_NAME, Control
-from daemon.ledger import LEDGER_NAME, Ledger
-from daemon.locks import LOCK_NAME, DirectoryLock
+from daemon.cli.main import run_command
+from daemon.config.settings import UserSettings, WatchSettings
+from daemon.control.commands import AnyOrder, Reload
+from daemon.control.server import SOCKET_NAME, Control
+from daemon.fs.locks import LOCK_NAME, DirectoryLock
 from daemon.model import Change, Order, Outbox, Settled, Snapshot, Source, State
-from daemon.orders import AnyOrder, Reload
-from daemon.service import once
-from daemon.settings import UserSettings, WatchSettings
+from daemon.service.run import once
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
@@ -281,7 +281,7 @@ def test_a_reload_needs_a_running_service(home: Home, capsys: pytest.CaptureFixt
 def test_a_service_that_holds_the_lock_and_does_not_answer_is_told(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("daemon.caller._START_S", 0.0)
+    monkeypatch.setattr("daemon.control.client._START_S", 0.0)
     home.state_dir.mkdir()
     lock = DirectoryLock(home.state_dir)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from engine_pictures import encoded, portrait
 
-from daemon.cli import run_command
+from daemon.cli.main import run_command
+from daemon.config.settings import default_state_dir
 from daemon.exits import Exit
-from daemon.settings import default_state_dir
-from daemon.targets import FileTargetStore
+from daemon.state.targets import FileTargetStore
 from fawkes_engine import Target
 
 TARGET = Target(

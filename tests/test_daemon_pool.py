@@ -14,11 +14,11 @@ import pytest
 from conftest import DaemonProcess, Home
 from twins import Deed, is_cloaked, make_photo
 
-from daemon.engineprocess import Answer, Died
 from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
-from daemon.pool import EnginePool, Event, Unloaded
-from daemon.worker import EngineSpec, Ready, Refused
+from daemon.workers.pool import EnginePool, Event, Unloaded
+from daemon.workers.process import Answer, Died
+from daemon.workers.worker import EngineSpec, Ready, Refused
 from fawkes_engine import EngineSettings, Protected, Request
 
 Start = Callable[..., DaemonProcess]
@@ -153,7 +153,7 @@ def test_a_hung_engine_is_killed(tmp_path: Path) -> None:
 def test_an_engine_that_never_starts_is_given_up_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.01)
+    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.01)
     driver = Driver(tmp_path, "twins:make_broken_engine")
     driver.pool.start(time.monotonic())
 

@@ -17,11 +17,11 @@ import pytest
 from twins import make_photo, protected
 
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
-from daemon.files import look
-from daemon.ledger import LEDGER_NAME, Ledger
+from daemon.fs.files import look
 from daemon.model import Outbox, Photo, Settled, Source, State
-from daemon.publisher import Publisher
-from daemon.syncfolder import MARKER_NAME, SyncFolder
+from daemon.publish.publisher import Publisher
+from daemon.publish.sync_folder import MARKER_NAME, SyncFolder
+from daemon.state.ledger import LEDGER_NAME, Ledger
 from fawkes_engine import Protected
 
 

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import make_photo
 
-from daemon import show, status
-from daemon.cli import run_command
-from daemon.quiet import QuietHours, time_of_day
-from daemon.service import once
-from daemon.settings import Settings
+from daemon.cli.main import run_command
+from daemon.config.quiet_hours import QuietHours, time_of_day
+from daemon.config.settings import Settings
+from daemon.service.run import once
+from daemon.status import status
+from daemon.status import status_text as show
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -127,11 +128,11 @@ def test_once_begins_nothing_in_quiet_hours_and_goes_on_after_them(
     (home.outbox / "a.jpg").write_bytes(make_photo())
     settings = with_quiet(home, "23:00-07:00")
 
-    monkeypatch.setattr("daemon.settings.time_of_day", lambda: datetime.time(6, 59, 59))
+    monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: datetime.time(6, 59, 59))
     assert once(settings, Counter(), "twins:make_broken_engine").published == 0
     assert home.published() == []
 
-    monkeypatch.setattr("daemon.settings.time_of_day", lambda: datetime.time(7))
+    monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: datetime.time(7))
     assert once(settings, Counter(), FACTORY).published == 1
     assert home.published() == ["a.jpg"]
 
@@ -167,14 +168,14 @@ def test_the_end_of_quiet_hours_is_noticed_without_an_event(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the clock was moved: by hand, by summer time, or while the machine slept."""
-    from daemon.bell import bell
-    from daemon.supervisor import Supervisor
+    from daemon.service.supervisor import Supervisor
+    from daemon.service.wakeup import bell
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    monkeypatch.setattr("daemon.dispatch._QUIET_LOOK_S", 0.1)
-    monkeypatch.setattr("daemon.intake._CHECK_ROOTS_S", 60.0)
+    monkeypatch.setattr("daemon.service.dispatcher._QUIET_LOOK_S", 0.1)
+    monkeypatch.setattr("daemon.watch.intake._CHECK_ROOTS_S", 60.0)
     shown = iter([datetime.time(23, 30)] * 5)
-    monkeypatch.setattr("daemon.settings.time_of_day", lambda: next(shown, datetime.time(12)))
+    monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: next(shown, datetime.time(12)))
     deadline_s = time.monotonic() + 50  # the next look at the folders would come after 60 s
     with (
         bell() as signals,

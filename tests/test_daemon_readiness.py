@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from twins import make_photo
 
-from daemon.containers import file_is_finished, is_complete
 from daemon.model import Outbox, Settled, Snapshot, Source
-from daemon.readiness import Readiness
+from daemon.watch.completeness import file_is_finished, is_complete
+from daemon.watch.readiness import Readiness
 
 SOURCE = Source(Outbox("ada", Path("/out")), Path("a.jpg"))
 OTHER = Source(Outbox("ada", Path("/out")), Path("b.jpg"))

@@ -12,8 +12,11 @@ from faulty import states
 from test_daemon_notify import Manager
 from twins import Deed, make_photo
 
-from daemon import doctor, facts, show, status
-from daemon.settings import Settings
+from daemon.config.settings import Settings
+from daemon.doctor import examine as doctor
+from daemon.state import facts
+from daemon.status import status
+from daemon.status import status_text as show
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

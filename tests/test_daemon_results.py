@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import TinyEngine, make_photo, protected
 
-from daemon.results import Results
+from daemon.state.result_cache import Results
 
 RESULT = protected(make_photo())
 CONTENT = "0" * 64
@@ -46,7 +46,7 @@ def test_a_sweep_leaves_nothing_that_nobody_waits_for(results: Results, tmp_path
 def test_without_room_for_the_ledger_nothing_is_kept(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.results._LEFT_FOR_THE_LEDGER_BYTES", 1 << 60)
+    monkeypatch.setattr("daemon.state.result_cache._LEFT_FOR_THE_LEDGER_BYTES", 1 << 60)
     results.keep("ada", CONTENT, RESULT)
 
     assert results.find("ada", CONTENT, TinyEngine.fingerprint) is None

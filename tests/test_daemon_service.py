@@ -14,12 +14,12 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter, fact, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
+from daemon.config.settings import Settings, UserSettings
 from daemon.errors import AlreadyRunning, SyncUnavailable
-from daemon.facts import ENGINE
-from daemon.ledger import LEDGER_NAME
-from daemon.service import once
-from daemon.settings import Settings, UserSettings
-from daemon.syncfolder import MARKER_NAME
+from daemon.publish.sync_folder import MARKER_NAME
+from daemon.service.run import once
+from daemon.state.facts import ENGINE
+from daemon.state.ledger import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import reference
-from daemon.configuration import load, parse
+from daemon.config import reference
+from daemon.config.loader import load, parse
+from daemon.config.settings import EngineConfig, Settings, default_state_dir
 from daemon.errors import ConfigError
-from daemon.settings import EngineConfig, Settings, default_state_dir
 from fawkes_engine import MODES, EngineSettings
 
 ROOT = Path(__file__).parents[1]
@@ -357,7 +357,7 @@ def test_the_reference_file_has_every_key_at_its_default(home: Path) -> None:
 
 
 def test_the_files_under_config_are_those_the_model_makes() -> None:
-    # after a change: python -m daemon.reference > config/fawkesd.yaml
+    # after a change: python -m daemon.config.reference > config/fawkesd.yaml
     #                 fawkesd check-config --schema > config/fawkesd.schema.json
     assert (ROOT / "config/fawkesd.yaml").read_text() == reference.render(reference.EXAMPLE)
     assert json.loads((ROOT / "config/fawkesd.schema.json").read_text()) == json.loads(reference.schema())

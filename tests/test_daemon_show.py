@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon import service, show
-from daemon.cli import run_command
+from daemon.cli.main import run_command
+from daemon.config.settings import Settings
 from daemon.model import HeldPhoto, Progress
-from daemon.service import OnceResult
-from daemon.settings import Settings
-from daemon.status import PausedFolder, Status, UserStatus
+from daemon.service import run as service
+from daemon.service.run import OnceResult
+from daemon.status import status_text as show
+from daemon.status.status import PausedFolder, Status, UserStatus
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
 PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)

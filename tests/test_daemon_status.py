@@ -10,12 +10,12 @@ from faulty import FACTORY, Counter
 from test_daemon_targets import TARGET
 from twins import Deed, make_photo
 
-from daemon.ledger import LEDGER_NAME, Ledger
 from daemon.model import Outbox
-from daemon.service import once
-from daemon.status import read
-from daemon.syncfolder import MARKER_NAME
-from daemon.targets import FileTargetStore
+from daemon.publish.sync_folder import MARKER_NAME
+from daemon.service.run import once
+from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.targets import FileTargetStore
+from daemon.status.status import read
 
 
 def test_before_the_first_start_everything_is_zero(home: Home) -> None:

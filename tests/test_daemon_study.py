@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from evaluation_pictures import make_data, photo_of
 
-from daemon.cli import run_command
+from daemon.cli.main import run_command
 from daemon.exits import Exit
 from fawkes_engine import evaluation
 from fawkes_engine.evaluation import Publication

@@ -15,8 +15,9 @@ from engine_pictures import encoded, portrait, somebody_else
 from own_photos import publish
 from test_daemon_cloak import FACE
 
-from daemon import ownphotos, sybil
-from daemon.cli import run_command
+from daemon.batch import decoys as sybil
+from daemon.batch import own_photos as ownphotos
+from daemon.cli.main import run_command
 from daemon.exits import Exit
 from fawkes_engine import Decoy, NoDecoy, Refusal
 

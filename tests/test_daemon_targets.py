@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import TargetError
-from daemon.targets import FileTargetStore
+from daemon.state.targets import FileTargetStore
 from fawkes_engine import MeanFace, Target
 
 TARGET = Target(

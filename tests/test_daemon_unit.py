@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import Home
 
+from daemon.config.settings import EngineConfig
 from daemon.errors import ServiceError
-from daemon.settings import EngineConfig
-from daemon.unit import ALL_UNITS, Scope, Service, parent_of_both, text_of
+from daemon.install.units import ALL_UNITS, Scope, Service, parent_of_both, text_of
 
 ROOT = Path(__file__).parents[1]
 WORST_SCORE = 1.3

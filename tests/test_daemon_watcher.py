@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon.containers import file_is_finished
-from daemon.files import look
-from daemon.intake import Intake
-from daemon.ledger import Ledger
+from daemon.config.settings import WatchSettings
+from daemon.fs.files import look
 from daemon.model import Outbox, Source, State
-from daemon.readiness import Readiness
-from daemon.roots import Roots
-from daemon.settings import WatchSettings
-from daemon.watcher import Watcher, walk
+from daemon.state.ledger import Ledger
+from daemon.watch.completeness import file_is_finished
+from daemon.watch.intake import Intake
+from daemon.watch.outboxes import Roots
+from daemon.watch.readiness import Readiness
+from daemon.watch.watcher import Watcher, walk
 
 Wait = Callable[[Callable[[], object]], None]
 DATA = b"whole"

@@ -11,12 +11,12 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from twins import Deed, make_photo
 
-from daemon.cli import run_command
-from daemon.history import Record
+from daemon.cli.main import run_command
 from daemon.model import Outbox, Photo, Snapshot, Source, State
-from daemon.service import once
-from daemon.showphoto import why_lines
-from daemon.why import Explanation
+from daemon.service.run import once
+from daemon.state.history import Record
+from daemon.status.explain import Explanation
+from daemon.status.explain_text import why_lines
 
 
 def why(home: Home, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

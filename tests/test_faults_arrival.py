@@ -33,17 +33,17 @@ from faulty import (
 from PIL import Image
 from twins import Deed, is_cloaked, make_photo
 
-from daemon import facts
-from daemon.containers import file_is_finished
-from daemon.files import look
-from daemon.intake import Intake
-from daemon.ledger import Ledger
+from daemon.config.settings import WatchSettings
+from daemon.fs.files import look
 from daemon.model import Change, Outbox, Settled, Source, State
-from daemon.readiness import Readiness
-from daemon.roots import Roots
-from daemon.service import once
-from daemon.settings import WatchSettings
-from daemon.watcher import Watcher
+from daemon.service.run import once
+from daemon.state import facts
+from daemon.state.ledger import Ledger
+from daemon.watch.completeness import file_is_finished
+from daemon.watch.intake import Intake
+from daemon.watch.outboxes import Roots
+from daemon.watch.readiness import Readiness
+from daemon.watch.watcher import Watcher
 
 QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
 

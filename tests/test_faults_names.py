@@ -12,13 +12,13 @@ from conftest import Home
 from faulty import FACTORY, Counter, Start, Wait, column, engine_works, states
 from twins import is_cloaked, make_photo
 
-from daemon.configuration import parse
+from daemon.config.loader import parse
 from daemon.errors import ConfigError, SourceFault
-from daemon.files import look, read_source
-from daemon.ledger import LEDGER_NAME, Ledger
+from daemon.fs.filenames import twin_key
+from daemon.fs.files import look, read_source
 from daemon.model import Change, Outbox, Settled, Source, State
-from daemon.names import twin_key
-from daemon.service import once
+from daemon.service.run import once
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 
 def test_fault_21_the_same_content_under_three_names_gives_three_equal_photos(home: Home) -> None:

@@ -16,9 +16,10 @@ from faulty import FACTORY, Counter, Start, Wait, reasons, states
 from PIL import Image
 from twins import Deed, make_photo
 
-from daemon import status, worker
 from daemon.exits import Exit
-from daemon.service import once, run
+from daemon.service.run import once, run
+from daemon.status import status
+from daemon.workers import worker
 from fawkes_engine import Unreadable, Unsupported, WeightsError
 from fawkes_engine.photo.decode import decode
 from fawkes_engine.photo.encode import encode
@@ -27,8 +28,8 @@ from fawkes_engine.photo.encode import encode
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits for new engines and for files that stay incomplete."""
-    monkeypatch.setattr("daemon.engineprocess._RESPAWN_FIRST_S", 0.05)
-    monkeypatch.setattr("daemon.service._ONCE_GIVE_UP_S", 0.3)
+    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.05)
+    monkeypatch.setattr("daemon.service.run._ONCE_GIVE_UP_S", 0.3)
 
 
 @pytest.mark.parametrize("kept", [300, 0.5, -2], ids=["head", "half", "all but the end"])

@@ -17,7 +17,7 @@ from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter, Start, Wait, column, having, needs_strace, states
 from twins import is_cloaked, make_photo
 
-from daemon.service import once
+from daemon.service.run import once
 
 # Everything that changes a disk, as the thread that does all of it calls it.
 CALLS = (

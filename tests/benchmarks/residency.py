@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 
 from engine_pictures import encoded, portrait
 
-from daemon import facts, status
-from daemon.configuration import load
-from daemon.settings import Settings
+from daemon.config.loader import load
+from daemon.config.settings import Settings
+from daemon.state import facts
+from daemon.status import status
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 300.0

@@ -1,0 +1,1 @@
+"""Named files through the engine, without the service: `cloak` and the decoys of `sybil`."""

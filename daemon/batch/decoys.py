@@ -1,0 +1,138 @@
+"""`fawkesd sybil`: photos of somebody who agreed become decoys that draw a tracker's guesses away from a user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from daemon.batch.cloak import face_values
+from daemon.batch.output_folder import Held, Shelf, read
+from daemon.batch.own_photos import photos_in, shared_by
+from daemon.config.settings import Settings
+from daemon.errors import InputError
+from daemon.fs import atomic
+from daemon.fs.filenames import printable
+from daemon.state.targets import FileTargetStore
+from fawkes_engine import Decoy, EngineSettings, Refusal
+
+if TYPE_CHECKING:
+    from fawkes_engine.decoys import DecoyEngine, Likeness
+
+LEARNED_FROM = 30  # of the user's own photos at most; more would not move their mean
+_BATCH_PHOTOS = 16
+
+EXPLANATION = """\
+A decoy is a photo of somebody else that face recognisers take for {user}. Posted under an account of its own, it can
+draw a tracker that knows clean photos of {user} to that account's name instead.
+
+Do not use photos of anybody who has not agreed to this: they will be posted, and to a recogniser that face will be
+{user}'s. Do not use it to pass as somebody: the features must be your own. Post decoys neither under {user}'s name nor
+under the real name of whom they show, which trackers would then give to photos of {user}. Nothing in the files ties the
+two accounts together; where and when you post may.
+
+It does not remove any photo. It works only against trackers that name a face after the photos nearest to it, and only
+in part; not against one that learned {user} from another source, such as a passport. The README has the figures.
+"""
+
+
+class Maker(Protocol):
+    """The part of the engine that is used here."""
+
+    def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
+        """Learn the user's clean face."""
+
+    def decoys(self, photos: Sequence[bytes], like: Likeness) -> list[Decoy | Refusal]:
+        """Make decoys; one result each, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make.
+
+    images: photos of those who agreed. own: of the user. out: folder of the decoys. force: replace existing files.
+    """
+
+    user: str
+    images: tuple[Path, ...]
+    own: tuple[Path, ...]
+    out: Path
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decoy that was written to output."""
+
+    source: Path
+    output: Path
+    decoy: Decoy
+
+
+def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple[Path, ...]:
+    """Return photos of a user: those in a folder, or the originals of what the service published last.
+
+    Raises InputError if there is none.
+    """
+    if like is not None:
+        return tuple(photos_in(like)[:LEARNED_FROM])
+    theirs = settings.user(user) if settings else None
+    known = shared_by(settings, theirs, LEARNED_FROM) if settings and theirs else []
+    originals = tuple(photo.original for photo in known if photo.original)
+    if not originals:
+        raise InputError(f"no original of a published photo of {user} is at hand; name a folder with --like")
+    return originals
+
+
+def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
+    """Return the real engine; imports torch, so this waits until the order is known to be sound."""
+    from fawkes_engine.decoys import DecoyEngine
+
+    return DecoyEngine(settings, FileTargetStore(targets_dir))
+
+
+def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Held]:
+    """Make the decoys; yield each outcome, in order, when its file is on disk.
+
+    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
+    """
+    atomic.make_folder(order.out)
+    shelf = Shelf(order.images, order.out, force=order.force)
+    for start in range(0, len(order.images), _BATCH_PHOTOS):
+        group = order.images[start : start + _BATCH_PHOTOS]
+        for photo, result in zip(group, engine.decoys([read(p) for p in group], like), strict=True):
+            yield _stored(shelf, photo, result)
+
+
+def as_line(outcome: Made | Held) -> str:
+    """Return the outcome as one line for a person; names are escaped."""
+    if isinstance(outcome, Held):
+        return f"{printable(outcome.source)}: no decoy: {printable(outcome.reason)}"
+    face = outcome.decoy.face
+    likeness = ", ".join(
+        f"{name} {outcome.decoy.cosine_before[name]:.2f} -> {after:.2f}"
+        for name, after in face.cosine_target.items()
+    )
+    return (
+        f"{printable(outcome.source)} -> {printable(outcome.output)}: DSSIM {face.dssim:.4f}, "
+        f"likeness to {face.target} (1 is the same): {likeness}"
+    )
+
+
+def as_json(outcome: Made | Held) -> str:
+    """Return the outcome as one line of JSON."""
+    told: Mapping[str, object] = {"input": str(outcome.source)}
+    if isinstance(outcome, Held):
+        return json.dumps({**told, "refused": outcome.reason})
+    decoy = outcome.decoy
+    figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
+    return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
+
+
+def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Held:
+    if isinstance(result, Refusal):
+        return shelf.hold(photo, result)
+    output = shelf.write(photo, result.suffix, result.data)
+    return output if isinstance(output, Held) else Made(photo, output, result)

@@ -1,0 +1,90 @@
+"""The folder that a command writes its results to: one name for every photo, and nothing written over by mistake."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import InputError, OutputError, OutputExists
+from daemon.fs import atomic
+from daemon.fs.filenames import candidates, output_name, printable, twin_key
+from fawkes_engine import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A photo nothing was written for, and why."""
+
+    source: Path
+    reason: str
+
+
+def check(photos: Sequence[Path], out: Path, *, force: bool) -> None:
+    """Raise InputError or OutputError for what can be known to fail before the engine is loaded."""
+    for photo in photos:
+        if not photo.is_file() or not os.access(photo, os.R_OK):
+            raise InputError(f"{printable(photo)} is no file that can be read; check the path")
+    shelf = Shelf(photos, out, force=force)
+    for photo in photos:
+        objection = shelf.objection(shelf.place(photo, photo.suffix))
+        if objection:
+            raise OutputError(objection)
+
+
+class Shelf:
+    """Hands out names in the output folder; every photo takes one, so a held photo moves no other's name."""
+
+    def __init__(self, photos: Sequence[Path], out: Path, *, force: bool) -> None:
+        """force: replace existing files, but never one of the photos."""
+        self._out = out
+        self._force = force
+        self._taken: set[str] = set()
+        self._inputs = {_identity(photo) for photo in photos}
+
+    def place(self, source: Path, suffix: str) -> Path:
+        """Return where the photo goes: its own name, or name~2 beside a namesake of the same order."""
+        wanted = output_name(source.name, suffix)
+        name = next(name for name in candidates(wanted) if twin_key(name) not in self._taken)
+        self._taken.add(twin_key(name))
+        return self._out / name
+
+    def objection(self, path: Path) -> str | None:
+        """Return why nothing may be written at path, or None."""
+        if not path.exists():
+            return None
+        if _identity(path) in self._inputs:
+            return f"{printable(path)} is one of the photos given, and originals stay; choose another --out"
+        if not self._force:
+            return f"{printable(path)} exists already; move it away, choose another --out or use --force"
+        return None
+
+    def write(self, source: Path, suffix: str, data: bytes) -> Path | Held:
+        """Write a photo's result under its name, unless nothing may be written there. Raises OutputError."""
+        output = self.place(source, suffix)
+        if objection := self.objection(output):
+            return Held(source, objection)
+        try:
+            atomic.write(output, data, replace=self._force)
+        except OutputExists as late:  # it came since
+            return Held(source, str(late))
+        return output
+
+    def hold(self, source: Path, refusal: Refusal) -> Held:
+        """Write nothing for a photo; its name stays its own."""
+        self.place(source, source.suffix)
+        return Held(source, str(refusal))
+
+
+def read(photo: Path) -> bytes:
+    """Return a photo's bytes. Raises InputError if it cannot be read any more."""
+    try:
+        return photo.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{printable(photo)} cannot be read any more ({exc.strerror})") from exc
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino

@@ -1,0 +1,56 @@
+"""A user's own photos: those in the sync folder, with the originals they were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from daemon.config.settings import Settings, UserSettings
+from daemon.errors import InputError
+from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.model import State
+from daemon.state.history import Record, reading
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A photo in a sync folder. original: what it was made of, None if that is gone or it was not made by fawkesd."""
+
+    path: Path
+    original: Path | None
+
+
+def shared_by(settings: Settings, user: UserSettings, at_most: int) -> list[Shared]:
+    """Return the newest photos in a user's sync folder, without those known to show somebody else, too."""
+    with reading(settings.state_dir) as history:
+        made = {
+            user.sync / record.photo.output.relative: record
+            for record in reversed(history.in_state(State.PUBLISHED))  # of several the newest stays
+            if record.photo.output and record.photo.source.outbox.user == user.name
+        }
+    return list(islice(_shared(user, made), at_most))
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Return the photos right in a folder, in the order of names. Raises InputError if there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{printable(folder)} is no folder; check the path")
+    photos = sorted(p for p in folder.iterdir() if kind_of(Path(p.name)) is Kind.PHOTO and p.is_file())
+    if not photos:
+        raise InputError(f"{printable(folder)} holds no photo; name a folder that does")
+    return photos
+
+
+def _shared(user: UserSettings, made: dict[Path, Record]) -> Iterator[Shared]:
+    photos = (
+        p for p in user.sync.rglob("*") if kind_of(p.relative_to(user.sync)) is Kind.PHOTO and p.is_file()
+    )
+    for path in sorted(photos, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+        record = made.get(path)
+        if record is None:
+            yield Shared(path, None)
+        elif record.report and [face["person"] for face in record.report["faces"]] == [user.name]:
+            original = record.photo.source.path
+            yield Shared(path, original if original.is_file() else None)

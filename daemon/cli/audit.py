@@ -1,0 +1,69 @@
+"""The command that judges what a user has published: audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.batch import cloak
+from daemon.cli.common import Config, Json, examples
+from daemon.config.loader import load_if_any
+from daemon.measure import audit
+from daemon.measure import audit_request as auditorder
+from daemon.measure import audit_text as audittext
+
+app = typer.Typer()
+
+
+@app.command(
+    "audit",
+    epilog=examples(
+        "fawkesd audit --user alice --html audit.html",
+        "fawkesd audit --user alice --clean unpublished --tracker onnx:arcface.onnx --gallery other-people",
+        "fawkesd audit --user alice --published downloaded --clean unpublished",
+    ),
+)
+def audit_user(
+    *,
+    user: Annotated[str, typer.Option(help="Whose photos are judged.")],
+    clean: Annotated[
+        Path | None,
+        typer.Option(help="Folder of clean, unpublished photos of the user [default: the originals]."),
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="Folder of what is online [default: the user's sync folder].")
+    ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="Besides the recognisers on disk: a name, or onnx:FILE[@INPUT]; repeatable."),
+    ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(help="Folder of other people, <person>/<photos> [default: bundled embeddings]."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a report with pictures to this file.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how often trackers would still name a user.
+
+    The trackers at hand learn what the user published, and are asked who is on clean photos of the user. In each photo
+    the face nearest the middle counts. Nothing is changed, and nothing leaves the machine.
+
+    A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no other people are bundled for it.
+    """
+    order = auditorder.Order(
+        user=user,
+        shared=auditorder.shared_photos(load_if_any(config), user, published),
+        clean=clean,
+        trackers=tuple(tracker or ()),
+        gallery=gallery,
+        html=html,
+        engine=cloak.setup(config, user).engine,
+    )
+    found = audit.run(order)
+    for line in [audittext.as_json(found)] if as_json else audittext.lines(order, found):
+        typer.echo(line)
+    audit.write_html(order, found)

@@ -1,0 +1,59 @@
+"""The command that measures the machine: bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli import progress
+from daemon.cli.common import Config, Json, examples
+from daemon.config.loader import load_if_any
+from daemon.config.settings import EngineConfig
+from fawkes_engine import MODES, ModeName
+
+app = typer.Typer()
+
+
+@app.command(
+    "bench",
+    epilog=examples(
+        "fawkesd bench", "fawkesd bench --data ~/Pictures/2026 --mode standard", "fawkesd bench --json"
+    ),
+)
+def measure_machine(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of photos to measure with, instead of the outboxes.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long it may take, about.")] = 60.0,
+    mode: Annotated[
+        ModeName | None, typer.Option(help="Measure this one only, not all.", show_default=False)
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast this machine cloaks.
+
+    Takes the newest photos of the outboxes, those that wait first, or of --data. They are only read; nothing is
+    published, and no target of the service is touched.
+    """
+    settings = load_if_any(config)
+    from daemon.fs.locks import holder
+    from daemon.measure import bench
+    from daemon.measure import bench_photos as benchphotos
+    from daemon.measure import bench_text as showbench
+
+    engine = settings.engine if settings else EngineConfig()
+    if data is not None:
+        sample, what = benchphotos.of_folder(data, engine.batch_photos), f"photos in {data}"
+    else:
+        sample, what = benchphotos.of_outboxes(settings), "photos that wait"
+    if settings and (pid := holder(settings.state_dir)):
+        typer.echo(f"fawkesd runs (process {pid}); what it works on now makes the figures worse", err=True)
+    modes = [mode] if mode else list(MODES)
+    with progress.bar("measuring") as bar:
+        bar.total(len(modes))
+        measured = bench.run(bench.Order(engine, modes, sample, seconds), bar.advance)
+    for line in [showbench.bench_json(measured)] if as_json else showbench.bench_lines(measured, what=what):
+        typer.echo(line)

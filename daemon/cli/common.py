@@ -1,0 +1,51 @@
+"""What the groups of commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.config.loader import load
+from daemon.config.settings import Settings, default_config_path
+from daemon.exits import Exit
+
+if TYPE_CHECKING:
+    from daemon.control.commands import LedgerOrder, Reply
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file [default: ~/.config/fawkesd/fawkesd.yaml]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def load_settings(config: Path | None) -> Settings:
+    """Return the settings of `--config`, or of the default place. Raises ConfigError."""
+    return load(config or default_config_path())
+
+
+def place_orders(settings: Settings, orders: Iterable[LedgerOrder], *, as_json: bool) -> None:
+    """Have orders carried out, by the service if it runs; says what came of each, as `echo_replies` does."""
+    from daemon.control import client as caller
+
+    echo_replies([caller.place(settings.state_dir, order) for order in orders], as_json=as_json)
+
+
+def echo_replies(replies: Sequence[Reply], *, as_json: bool) -> None:
+    """Print replies and end with the first code that is not 0; refusals go to stderr."""
+    if as_json:
+        typer.echo(json.dumps([asdict(reply) for reply in replies], indent=2))
+    else:
+        for reply in replies:
+            typer.echo(reply.message, err=reply.code is not Exit.OK)
+    raise typer.Exit(next((reply.code for reply in replies if reply.code is not Exit.OK), Exit.OK))

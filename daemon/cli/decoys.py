@@ -1,0 +1,77 @@
+"""The command that makes decoys: sybil."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.batch import cloak
+from daemon.batch import decoys as sybil
+from daemon.batch import output_folder as shelf
+from daemon.batch import own_photos as ownphotos
+from daemon.cli import progress
+from daemon.cli.common import Config, Json, examples
+from daemon.config.loader import load_if_any
+from daemon.exits import Exit
+from fawkes_engine import ModeName
+
+app = typer.Typer()
+
+
+@app.command(
+    "sybil",
+    epilog=examples(
+        "fawkesd sybil --user alice --images bob-agreed --out decoys",
+        "fawkesd sybil --user alice --images bob-agreed --like alice-photos --out decoys --i-have-consent --json",
+    ),
+)
+def make_decoys(  # noqa: PLR0913 - one parameter per option
+    *,
+    user: Annotated[str, typer.Option(help="Whom trackers shall find in the decoys.")],
+    images: Annotated[Path, typer.Option(help="Folder of photos of somebody else, who agreed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the decoys; made if missing.")],
+    like: Annotated[
+        Path | None,
+        typer.Option(help="Folder of clean photos of the user [default: the originals of published ones]."),
+    ] = None,
+    mode: Annotated[ModeName, typer.Option(help="How much of the change may show.")] = "strong",
+    consent: Annotated[
+        bool, typer.Option("--i-have-consent", help="Everyone in --images agreed; do not ask.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
+) -> None:
+    """Make decoys, for a second account.
+
+    A decoy is a photo of somebody else whose face is moved toward the user's own. Where clean photos of the user have
+    leaked, a tracker may give the decoys' name to new ones. The photos are only read; what they tell besides the
+    picture is left out. Exits with 1 when a photo became no decoy; the reason is printed.
+    """
+    setup = cloak.setup(config, user)
+    order = sybil.Order(
+        user=user,
+        images=tuple(ownphotos.photos_in(images)),
+        own=sybil.own_photos(load_if_any(config), user, like),
+        out=out,
+        force=force,
+    )
+    shelf.check(order.images, order.out, force=order.force)
+    typer.echo(sybil.EXPLANATION.format(user=user), err=True)
+    if not consent:
+        question = f"Has everyone in {images} agreed to this, and are the features {user}'s own?"
+        typer.confirm(question, abort=True, err=True)
+    settings = setup.engine.model_copy(update={"mode": mode})
+    engine = sybil.load_engine(settings.to_engine(), setup.targets_dir)
+    learned = engine.likeness(user, map(shelf.read, order.own))
+    typer.echo(f"{user}'s features are those of {learned.photos} of {len(order.own)} photos.", err=True)
+    refused = False
+    with progress.bar("making decoys") as bar:
+        bar.total(len(order.images))
+        for outcome in sybil.make(order, engine, learned):
+            refused |= isinstance(outcome, shelf.Held)
+            typer.echo(sybil.as_json(outcome) if as_json else sybil.as_line(outcome))
+            bar.advance()
+    raise typer.Exit(Exit.HELD if refused else Exit.OK)

@@ -1,0 +1,125 @@
+"""The commands about weights that are fetched: models list, fetch, verify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli import progress
+from daemon.cli.common import Config, Json, examples
+from daemon.config.loader import load_if_any
+from daemon.config.settings import EngineConfig
+from daemon.doctor.findings import Finding, Level, as_line, fault, fine
+from daemon.doctor.findings import as_json as json_of
+from daemon.exits import Exit
+from daemon.fs.filenames import printable
+from fawkes_engine import WeightsError
+from fawkes_engine.weights import catalog as models
+
+app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
+
+# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and on one host.
+_DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
+
+
+@app.command("list", epilog=examples("fawkesd models list", "fawkesd models list --json"))
+def list_models(config: Config = None, as_json: Json = False) -> None:
+    """Show what can be fetched, and what was.
+
+    SIZE is that of the download.
+    """
+    folder = _folder(config)
+    there = models.on_disk(folder)
+    if as_json:
+        rows = [{**asdict(model), "on_disk": name in there} for name, model in models.CATALOG.items()]
+        typer.echo(json.dumps({"folder": str(folder), "models": rows}, indent=2))
+        return
+    typer.echo(_row("NAME", "ON DISK", "SIZE", "LICENCE", "WHAT IT IS"))
+    for name, model in models.CATALOG.items():
+        size = f"{model.download_bytes / 1e6:.0f} MB"
+        typer.echo(_row(name, "yes" if name in there else "no", size, model.licence, model.what))
+    typer.echo(f"The folder is {printable(folder)}.")
+
+
+@app.command(
+    "fetch",
+    epilog=examples(
+        "fawkesd models fetch",
+        "fawkesd models fetch facenet-vggface2",
+        "fawkesd models fetch facenet-vggface2 --from 20180402-114759-vggface2.pt",
+    ),
+)
+def fetch_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", show_default=" ".join(_DEFAULT_SET))
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Take it from this file, not from the web.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Download face recognisers, once.
+
+    Every file is compared with the hash that is pinned in the program. A download that was cut off goes on where
+    it ended, and what is there already is left alone. FILE is the weights, or the package that holds them.
+    """
+    wanted = [_known(name) for name in names or _DEFAULT_SET]
+    if source is not None and (not names or len(wanted) != 1):
+        raise typer.BadParameter("with --from, name the one model that the file is")
+    folder = _folder(config)
+    for model in wanted:
+        if source is not None:
+            models.add(model, source, folder)
+        else:
+            with progress.bar(model.name, of_bytes=True) as bar:
+                bar.total(model.download_bytes)
+                models.fetch(model, folder, bar.reach)
+        typer.echo(f"{model.name} is in {printable(folder / model.file)}.")
+
+
+@app.command("verify", epilog=examples("fawkesd models verify", "fawkesd models verify --json"))
+def verify_models(config: Config = None, as_json: Json = False) -> None:
+    """Compare all weights on disk with their pinned hashes.
+
+    Those that were fetched, and those of dlib, which come with the package. Exits with 1 if a file is wrong.
+    """
+    found = list(_verified(_folder(config)))
+    for line in [json_of(found)] if as_json else map(as_line, found):
+        typer.echo(line)
+    raise typer.Exit(Exit.HELD if any(one.level is Level.FAULT for one in found) else Exit.OK)
+
+
+def _verified(folder: Path) -> Iterator[Finding]:
+    from fawkes_engine.extractors import dlib  # imports torch, which takes seconds
+
+    fetched = [(name, partial(models.check, name, folder)) for name in models.on_disk(folder)]
+    checks: list[tuple[str, Callable[[], object]]] = [("dlib", dlib.read_weights), *fetched]
+    for name, check in checks:
+        try:
+            check()
+        except WeightsError as error:
+            yield fault(name, str(error), "")
+        else:
+            yield fine(name, "is what it should be")
+
+
+def _known(name: str) -> models.Model:
+    if name not in models.CATALOG:
+        raise typer.BadParameter(f"there is no model {name!r}; known: {', '.join(models.CATALOG)}")
+    return models.CATALOG[name]
+
+
+def _folder(config: Path | None) -> Path:
+    """The folder of fetched models: the configuration's, if there is a configuration."""
+    settings = load_if_any(config)
+    return (settings.engine if settings else EngineConfig()).models_folder
+
+
+def _row(name: str, on_disk: str, size: str, licence: str, what: str) -> str:
+    return f"{name:18}{on_disk:9}{size:>7}  {licence:12}{what}"

@@ -1,0 +1,76 @@
+"""The first configuration: a few questions, folders made if wanted, a commented file written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from daemon.config import reference
+from daemon.config.loader import parse
+from daemon.errors import OutputError
+from daemon.fs import atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a configuration cannot do without; None and () are still to be asked."""
+
+    user: str | None
+    outboxes: tuple[Path, ...]
+    sync: Path | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to ask."""
+        return bool(self.user and self.outboxes and self.sync)
+
+    def folders(self) -> Iterator[Path]:
+        """Every folder answered, absolute."""
+        for folder in (*self.outboxes, *([self.sync] if self.sync else [])):
+            yield folder.expanduser().absolute()
+
+
+def ensure_new(path: Path, *, force: bool) -> None:
+    """Raise OutputError if a file is in the way; asked first, so that no answer is given in vain."""
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already; edit it, or use --force to write a new one")
+
+
+def ask(answers: Answers) -> Answers:
+    """Ask on the terminal for what is missing."""
+    user = answers.user or typer.prompt("Name of the person in the photos")
+    outboxes = answers.outboxes or (_ask_folder("Folder the photos are exported to", "~/Pictures/outbox"),)
+    sync = answers.sync or _ask_folder("Folder the sync tool uploads", "~/Pictures/sync")
+    return Answers(user, outboxes, sync)
+
+
+def offer_folders(answers: Answers) -> None:
+    """Ask about each missing folder whether to make it."""
+    for folder in answers.folders():
+        if not folder.exists() and typer.confirm(f"{folder} does not exist. Create it?", default=True):
+            atomic.make_folder(folder)
+
+
+def create_folders(answers: Answers) -> None:
+    """Make the missing folders without asking."""
+    for folder in answers.folders():
+        atomic.make_folder(folder)
+
+
+def write(path: Path, answers: Answers, *, force: bool) -> None:
+    """Write the configuration file, readable by its owner only, if it is right.
+
+    Raises ConfigError for answers that make no right configuration, OutputError if it cannot be written.
+    """
+    *outboxes, sync = map(str, answers.folders())
+    text = reference.render({"users": [{"name": answers.user, "outboxes": outboxes, "sync": sync}]})
+    parse(text, path)
+    atomic.make_folder(path.parent, 0o700)
+    atomic.write(path, text.encode(), replace=force, mode=0o600)
+
+
+def _ask_folder(question: str, default: str) -> Path:
+    return Path(typer.prompt(question, default=default))

@@ -1,0 +1,1 @@
+"""The configuration: one YAML file becomes `Settings`, or a message that says what to change."""

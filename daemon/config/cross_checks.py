@@ -1,0 +1,103 @@
+"""Checks across the keys of a configuration, each fault at the key that should change.
+
+No two configured folders may be the same folder or lie inside one another: an outbox inside a sync folder
+would upload originals, a sync folder inside an outbox would feed results back, nested outboxes would publish
+one photo twice, and nested sync folders would mix two people's photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from itertools import combinations
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.config.yaml_source import Fault, KeyPath, dotted
+
+
+class Role(Enum):
+    """What a configured folder is for."""
+
+    OUTBOX = "outbox"
+    SYNC = "sync folder"
+    STAGING = "staging folder"
+    MODELS = "models folder"
+    STATE = "state folder"
+
+
+# Pairs that may overlap: staging and models below the state folder, which is private to the service, are well placed.
+_GOOD_NEIGHBOURS = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One configured folder. where: its key. path: resolved; a staging or state folder may not exist yet."""
+
+    where: KeyPath
+    role: Role
+    path: Path
+
+
+def names(settings: Settings) -> list[Fault]:
+    """Names must differ in more than case: they name files, also on disks that ignore case."""
+    seen: dict[str, int] = {}
+    faults = []
+    for index, user in enumerate(settings.users):
+        first = seen.setdefault(user.name.casefold(), index)
+        if first != index:
+            problem = f"{user.name!r} is also the name of users[{first}]; give each person their own name"
+            faults.append(Fault(("users", index, "name"), problem))
+    return faults
+
+
+def folders(settings: Settings) -> list[Fault]:
+    """No two folders may overlap; a fault stands at the later of the two keys, the state folder last."""
+    named: list[Folder] = []
+    implied: list[Folder] = []
+    for index, user in enumerate(settings.users):
+        where = ("users", index)
+        named += [Folder((*where, "outboxes", n), Role.OUTBOX, path) for n, path in enumerate(user.outboxes)]
+        named.append(Folder((*where, "sync"), Role.SYNC, user.sync))
+        staging = Folder((*where, "staging"), Role.STAGING, user.staging_dir)
+        (implied if user.staging is None else named).append(staging)
+    if settings.engine.models_dir is not None:
+        named.append(Folder(("engine", "models_dir"), Role.MODELS, settings.engine.models_dir))
+    named.append(Folder(("state_dir",), Role.STATE, settings.state_dir))
+    # a staging folder nobody wrote follows its sync folder: its clashes are told only when they are news
+    return _overlaps(named) or _overlaps([*named, *implied])
+
+
+def _overlaps(chosen: Sequence[Folder]) -> list[Fault]:
+    pairs = combinations(chosen, 2)
+    return [Fault(later.where, problem) for first, later in pairs for problem in _clash(first, later)]
+
+
+def _clash(first: Folder, later: Folder) -> Iterator[str]:
+    inside, around = _inside(later.path, first.path), _inside(first.path, later.path)
+    other = f"the {first.role.value} {dotted(first.where)} ({first.path})"
+    if inside and around:
+        yield f"{later.path} is the same folder as {other}; give each a folder of its own"
+    elif {first.role, later.role} in _GOOD_NEIGHBOURS:
+        return
+    elif inside:
+        yield f"{later.path} is inside {other}; choose a folder outside it"
+    elif around:
+        yield f"{later.path} contains {other}; choose a folder that does not contain it"
+
+
+def _inside(inner: Path, outer: Path) -> bool:
+    """Whether inner is outer or below it, by name or by identity (bind mounts, case-insensitive disks)."""
+    around = _identities([inner, *inner.parents])
+    return inner.is_relative_to(outer) or not around.isdisjoint(_identities([outer]))
+
+
+def _identities(paths: Sequence[Path]) -> set[tuple[int, int]]:
+    found = set()
+    for path in paths:
+        with suppress(OSError):  # not there yet: only its name can be compared
+            stat = path.stat()
+            found.add((stat.st_dev, stat.st_ino))
+    return found

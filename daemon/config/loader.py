@@ -1,0 +1,44 @@
+"""A configuration file becomes settings, or an error that lists every fault with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from daemon.config import cross_checks as crosschecks
+from daemon.config import messages as complaints
+from daemon.config import yaml_source as yamltext
+from daemon.config.settings import Settings, default_config_path
+from daemon.errors import ConfigError
+
+
+def load(path: Path) -> Settings:
+    """Return the settings in a file. Raises ConfigError that lists every fault with its line."""
+    return parse(yamltext.read(path), path)
+
+
+def load_if_any(path: Path | None) -> Settings | None:
+    """Return the settings in a file, by default the usual one; None if none is named and none was ever written.
+
+    Raises ConfigError as load does.
+    """
+    if path is None and not default_config_path().exists():
+        return None
+    return load(path or default_config_path())
+
+
+def parse(text: str, path: Path) -> Settings:
+    """Return the settings in text that is, or will be, the file at path. Raises ConfigError as load does."""
+    document = yamltext.parse(text, path)
+    faults = document.faults
+    try:
+        settings = Settings.model_validate(document.data, context={"folder": path.absolute().parent})
+        faults += crosschecks.names(settings) + crosschecks.folders(settings)
+    except ValidationError as exc:
+        faults += complaints.faults(exc, Settings)
+        settings = None
+    if settings is None or faults:
+        lines = sorted((document.line(f.where), yamltext.dotted(f.where), f.problem) for f in faults)
+        raise ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
+    return settings

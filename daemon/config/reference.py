@@ -1,0 +1,78 @@
+"""The commented configuration text and its JSON schema, both made from the settings model.
+
+`python -m daemon.config.reference > config/fawkesd.yaml` writes the reference configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from daemon.config.settings import Settings, UserSettings
+
+EXAMPLE: Mapping[str, Any] = {
+    "state_dir": "~/.local/state/fawkesd",
+    "users": [{"name": "alice", "outboxes": ["~/Pictures/outbox"], "sync": "~/Pictures/sync"}],
+}
+_HEAD = """\
+# Configuration of fawkesd. `fawkesd check-config` says whether it is right, and where it is not.
+# Each value below is the default, except the people's names and folders.
+
+"""
+
+
+def render(values: Mapping[str, Any]) -> str:
+    """Return the text of a configuration with every key; a key that is not in values gets its default."""
+    return _HEAD + "\n".join(_group(Settings, values))
+
+
+def schema() -> str:
+    """Return the JSON schema of the configuration, for editors that check while one writes."""
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Settings.model_json_schema(),
+        "title": "fawkesd configuration",
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _group(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each key of a group as commented lines, ended by a line break."""
+    for key, field in model.model_fields.items():
+        value = values.get(key, field.get_default(call_default_factory=True))
+        comment = textwrap.fill(
+            field.description or "", width=96, initial_indent="# ", subsequent_indent="# "
+        )
+        yield f"{comment}\n{_entry(key, value)}"
+
+
+def _entry(key: str, value: object) -> str:
+    if isinstance(value, BaseModel):
+        return f"{key}:\n" + textwrap.indent("\n".join(_group(type(value), value.model_dump())), "  ")
+    if key == "users" and isinstance(value, list):
+        return f"{key}:\n" + "".join(map(_user, value))
+    if isinstance(value, Path):
+        value = str(value)
+    elif isinstance(value, Enum):
+        value = value.value
+    elif isinstance(value, tuple):
+        value = list(value)
+    # a name with line breaks or other invisible characters is written with escapes, any other as it is
+    visible = "".join(value).isprintable() if isinstance(value, str | list) else True
+    return yaml.safe_dump({key: value}, allow_unicode=visible, width=10_000)
+
+
+def _user(values: Mapping[str, Any]) -> str:
+    lines = textwrap.indent("\n".join(_group(UserSettings, values)), "    ")
+    return lines.replace("    #", "  - #", 1)
+
+
+if __name__ == "__main__":
+    print(render(EXAMPLE), end="")

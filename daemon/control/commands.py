@@ -1,0 +1,183 @@
+"""What a command can ask of the service, and its way through the socket: one line of JSON each way.
+
+A running service does it in its own loop; of a stopped one, the command itself does it to the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from daemon.config.settings import UserName
+from daemon.errors import InputError
+from daemon.exits import Exit
+from daemon.fs.filenames import printable
+from daemon.fs.files import look
+from daemon.model import Change, Outbox, Source, State
+from daemon.state.ledger import Ledger
+
+LINE_MAX_BYTES = 1 << 16  # several of the longest paths, each byte escaped
+PAUSE_MAX_S = 10 * 365 * 86400.0
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or b"\0" in os.fsencode(path):  # fsencode also refuses what no name can be
+        raise ValueError("this is no absolute path")
+    return path
+
+
+def _inside(path: Path) -> Path:
+    if path.is_absolute() or ".." in path.parts or b"\0" in os.fsencode(path):
+        raise ValueError("this is no path below an outbox")
+    return path
+
+
+Root = Annotated[Path, AfterValidator(_absolute)]
+Relative = Annotated[Path, AfterValidator(_inside)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Begin no work on an outbox's photos. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
+
+    __pydantic_config__ = _STRICT
+    user: UserName
+    root: Root
+    for_s: Annotated[float, Field(gt=0, le=PAUSE_MAX_S, allow_inf_nan=False)] | None
+    order: Literal["pause"] = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Work on an outbox's photos again."""
+
+    __pydantic_config__ = _STRICT
+    user: UserName
+    root: Root
+    order: Literal["resume"] = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try a photo that is held, or that waits after a failure, at once."""
+
+    __pydantic_config__ = _STRICT
+    user: UserName
+    root: Root
+    path: Relative
+    order: Literal["retry"] = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAll:
+    """Try everything that is held, or that waits after a failure, at once."""
+
+    __pydantic_config__ = _STRICT
+    order: Literal["retry-all"] = "retry-all"
+
+
+@dataclass(frozen=True, slots=True)
+class Redo:
+    """Make a published photo again, also if its result was removed."""
+
+    __pydantic_config__ = _STRICT
+    user: UserName
+    root: Root
+    path: Relative
+    order: Literal["redo"] = "redo"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration again."""
+
+    __pydantic_config__ = _STRICT
+    order: Literal["reload"] = "reload"
+
+
+LedgerOrder = Pause | Resume | Retry | RetryAll | Redo
+AnyOrder = LedgerOrder | Reload
+_ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of an order. code: as of the command's end. message: for a person."""
+
+    code: Exit
+    message: str
+
+
+def encode(value: AnyOrder | Reply) -> bytes:
+    """Return the line that stands for an order or a reply."""
+    return json.dumps(asdict(value), default=str).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> AnyOrder:
+    """Return the order in a line. Raises InputError, naming the fault without repeating the line."""
+    try:
+        return _ORDERS.validate_python(json.loads(line))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        raise InputError(f"this is no order: {first['msg']} at {first['loc']}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise InputError("this is no order: not a line of JSON") from exc
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Return the reply in a line. Raises ValueError or KeyError for anything else."""
+    values: dict[str, Any] = json.loads(line)
+    return Reply(Exit(values["code"]), str(values["message"]))
+
+
+def apply(order: LedgerOrder, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
+    """Carry out an order; returns what was done. look_again: told of a photo that may be taken anew.
+
+    Raises InputError if the order fits nothing.
+    """
+    match order:
+        case Pause():
+            ledger.pauses.add(Outbox(order.user, order.root), *([order.for_s] if order.for_s else []))
+            return f"{printable(order.root)}: paused"
+        case Resume():
+            was_paused = ledger.pauses.remove(Outbox(order.user, order.root))
+            return f"{printable(order.root)}: {'resumed' if was_paused else 'was not paused'}"
+        case RetryAll():
+            return f"{ledger.retry(None)} photo(s) will be tried again"
+        case Retry():
+            return _retry(_source(order), ledger)
+        case Redo():
+            return _redo(_source(order), ledger, look_again)
+
+
+def _source(order: Retry | Redo) -> Source:
+    return Source(Outbox(order.user, order.root), order.path)
+
+
+def _retry(source: Source, ledger: Ledger) -> str:
+    if not ledger.retry(source):
+        latest = ledger.latest(source)
+        standing = f"is {latest.state.value}" if latest else "is not known"
+        raise InputError(f"{printable(source.path)} {standing}; `retry` is for photos that failed")
+    return f"{printable(source.path)}: will be tried again"
+
+
+def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
+    latest = ledger.latest(source)
+    if latest is None or latest.state is not State.PUBLISHED:
+        standing = f"is {latest.state.value}" if latest else "is not known"
+        raise InputError(f"{printable(source.path)} {standing}; `redo` is for published photos")
+    if look(source.path) is None:
+        raise InputError(f"{printable(source.path)} is no longer there; put the original back first")
+    # A superseded row with no successor is one whose file is to be taken anew by the next look at it.
+    ledger.move(latest, State.SUPERSEDED, Change(reason="to be made again by hand"))
+    look_again(source)
+    return f"{printable(source.path)}: will be made again"

@@ -1,0 +1,157 @@
+"""The socket by which commands reach the running service, served in the service's own loop.
+
+One order per connection, one line each way. The socket is 0600 in a directory that is 0700, and the kernel
+tells whose process is at the other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.control.commands import LINE_MAX_BYTES, AnyOrder, Reply, decode_order, encode
+from daemon.errors import DaemonError, InputError
+from daemon.exits import Exit, code_of
+from daemon.fs.files import DIRECTORY, explain, opened
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+
+_CLIENTS_MAX = 16
+_PATIENCE_S = 5.0  # a client that has not sent its line by then is dropped
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One connection. until_s: monotonic."""
+
+    socket: socket.socket
+    until_s: float
+    received: bytearray = field(default_factory=bytearray)
+
+
+class Control:
+    """Listens, and answers by what `handle` returns; times are monotonic seconds."""
+
+    def __init__(self, state_dir: Path, handle: Callable[[AnyOrder], str]) -> None:
+        """handle: carries out an order and returns what was done; a DaemonError becomes the reply.
+
+        Without a socket (its file system has none) the service works, and commands say that it does not
+        answer.
+        """
+        self._path = state_dir / SOCKET_NAME
+        self._handle = handle
+        self._clients: list[_Client] = []
+        self._listener: socket.socket | None = None
+        try:
+            self._listener = _listen(state_dir)
+        except OSError as exc:
+            log.warning("commands cannot reach this process: %s: %s", self._path, explain(exc))
+
+    @property
+    def waitables(self) -> list[socket.socket]:
+        """What to wait on: readable when `step` has something to do."""
+        sockets = [client.socket for client in self._clients]
+        if self._listener is not None and len(self._clients) < _CLIENTS_MAX:
+            sockets.append(self._listener)
+        return sockets
+
+    @property
+    def due_s(self) -> float | None:
+        """When `step` has something to do even if nothing is readable."""
+        return min((client.until_s for client in self._clients), default=None)
+
+    def step(self, now: float) -> None:
+        """Answer who has asked; never blocks."""
+        self._accept(now)
+        for client in list(self._clients):
+            line = _line(client)
+            if line is None and now < client.until_s:
+                continue
+            self._clients.remove(client)
+            with client.socket, contextlib.suppress(OSError):  # it may have gone away, as it may at any time
+                if line:
+                    client.socket.sendall(encode(self._reply(line)))
+
+    def close(self) -> None:
+        """Stop listening; the socket's name goes."""
+        for client in self._clients:
+            client.socket.close()
+        self._clients = []
+        if self._listener is not None:
+            self._path.unlink(missing_ok=True)
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, now: float) -> None:
+        while self._listener is not None and len(self._clients) < _CLIENTS_MAX:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # nobody is waiting, or no longer
+            connection.setblocking(False)
+            uid = _peer_uid(connection)
+            if uid in {os.getuid(), 0}:
+                self._clients.append(_Client(connection, now + _PATIENCE_S))
+            else:
+                log.warning("refused a command of user id %d", uid)
+                connection.close()
+
+    def _reply(self, line: bytes) -> Reply:
+        try:
+            if len(line) > LINE_MAX_BYTES:
+                raise InputError(f"this is no order: longer than {LINE_MAX_BYTES} bytes")
+            return Reply(Exit.OK, self._handle(decode_order(line)))
+        except DaemonError as exc:
+            return Reply(code_of(exc), str(exc))
+
+
+@contextlib.contextmanager
+def socket_address(state_dir: Path) -> Iterator[str]:
+    """The socket's address: by way of a descriptor, since a socket's path has 107 bytes at most."""
+    with opened(state_dir, DIRECTORY) as directory:
+        yield f"/proc/self/fd/{directory}/{SOCKET_NAME}"
+
+
+def _listen(state_dir: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # The lock on the directory is ours: a socket that is there is a dead process's.
+        (state_dir / SOCKET_NAME).unlink(missing_ok=True)
+        os.fchmod(listener.fileno(), 0o600)  # before it has a name: that takes this mode
+        with socket_address(state_dir) as address:
+            listener.bind(address)
+        listener.listen(_CLIENTS_MAX)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _line(client: _Client) -> bytes | None:
+    """The client's line; more than allowed, or empty if it went away; None while there is more to come."""
+    try:
+        while chunk := client.socket.recv(1 << 16):
+            client.received += chunk
+            if len(client.received) > LINE_MAX_BYTES or b"\n" in chunk:
+                return bytes(client.received)
+    except BlockingIOError:
+        return None
+    except OSError:
+        pass
+    return b""
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _pid, uid, _gid = _CREDENTIALS.unpack(raw)
+    return int(uid)

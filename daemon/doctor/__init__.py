@@ -1,0 +1,1 @@
+"""Checks of this machine, its folders and what was published."""

@@ -1,0 +1,126 @@
+"""`fawkesd doctor`: checks everything the service needs from this machine, and says what to do about it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, cast
+
+from daemon.config.settings import Settings
+from daemon.config.yaml_source import parse, read
+from daemon.doctor import folders as doctorfolders
+from daemon.doctor import published as doctordeep
+from daemon.doctor.findings import Finding, fault, fine, warning
+from daemon.errors import EngineStartError
+from daemon.fs.filenames import printable
+from daemon.fs.locks import holder
+from daemon.state import facts
+from daemon.state.history import History, reading
+from daemon.workers.pool import EnginePool
+from fawkes_engine import EngineError
+from fawkes_engine.weights import catalog as models
+
+_CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
+_FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program
+
+
+def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> Iterator[Finding]:
+    """Check everything; `deep` also reads every published file. Raises LedgerError.
+
+    factory: makes the engine, as the service's.
+    """
+    pid = holder(settings.state_dir)
+    yield fine("service", f"runs as process {pid}" if pid else "does not run")
+    yield from _links(settings, config)
+    yield from _state(settings.state_dir)
+    yield _models(settings.engine.models_folder)
+    yield from doctorfolders.outboxes(settings)
+    with reading(settings.state_dir) as history:
+        yield _clock(history, time.time())
+        for user in settings.users:
+            yield from doctorfolders.sync(user, history, pid)
+        if deep:
+            yield _integrity(history.database, settings.state_dir)
+            for user in settings.users:
+                yield from doctordeep.compare(user, history)
+        device = history.facts().get(facts.ENGINE)
+    yield _running_engine(device) if pid else _fresh_engine(settings, factory)
+
+
+def _links(settings: Settings, config: Path) -> Iterator[Finding]:
+    """Tell of folders named by way of a symlink: it is followed once, at the start."""
+    written = cast("dict[str, Any]", parse(read(config), config).data)["users"]
+    for user, entry in zip(settings.users, written, strict=True):
+        for real, name in zip((*user.outboxes, user.sync), (*entry["outboxes"], entry["sync"]), strict=True):
+            path = config.absolute().parent / Path(name).expanduser()
+            if path != real:
+                yield fine(path, f"stands for {real}, which is what is used")
+
+
+def _state(state_dir: Path) -> Iterator[Finding]:
+    if not state_dir.exists():
+        yield fine(state_dir, "will be made at the first start")
+        return
+    if state_dir.stat().st_mode & 0o077:
+        yield warning(state_dir, "others may look into it", f"chmod 700 '{state_dir}'")
+    yield doctorfolders.space(state_dir)
+
+
+def _models(folder: Path) -> Finding:
+    names = models.on_disk(folder)
+    if names:
+        return fine(
+            folder, f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` reads them"
+        )
+    message = "holds no fetched face recogniser: cloaks can be computed against the one of the package only"
+    return warning(
+        folder, message, "get others with `fawkesd models fetch`: they protect against more trackers"
+    )
+
+
+def _clock(history: History, now: float) -> Finding:
+    newest = next(history.newest(), None)
+    if now < _FIRST_DAY_S or (newest is not None and newest.updated > now + _CLOCK_STEP_S):
+        return warning("clock", "is behind the last record", "set the clock, by `timedatectl set-ntp true`")
+    return fine("clock", "is not behind the last record")
+
+
+def _integrity(database: sqlite3.Connection, state_dir: Path) -> Finding:
+    (answer,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    if answer == "ok":
+        return fine("ledger", "is whole")
+    return fault("ledger", f"is damaged: {answer}", f"stop the service and put back a backup of {state_dir}")
+
+
+def _running_engine(device: str | None) -> Finding:
+    if device == facts.UNLOADED:
+        return fine("engine", "is unloaded, since no photo came for long; the next one loads it")
+    return fine("engine", f"runs on {device}" if device else "is starting")
+
+
+def _fresh_engine(settings: Settings, factory: str) -> Finding:
+    """Start an engine as the service does, which loads the models and warms them up."""
+    pool = EnginePool.of(settings, factory)
+    started_s = time.monotonic()
+    try:
+        pool.start(started_s)
+        device = _wait_until_ready(pool)
+    except (EngineStartError, EngineError) as exc:
+        return fault(
+            "engine", printable(str(exc)), "check `engine` in the configuration, and the installation"
+        )
+    finally:
+        pool.stop()
+    return fine("engine", f"is ready on {device} after {time.monotonic() - started_s:.0f} s")
+
+
+def _wait_until_ready(pool: EnginePool) -> str:
+    while not pool.is_complete:
+        due_s = math.inf if pool.due_s is None else pool.due_s
+        wait(pool.connections, max(due_s - time.monotonic(), 0.0))
+        pool.poll(time.monotonic())
+    return ", ".join(pool.devices)

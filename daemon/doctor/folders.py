@@ -1,0 +1,155 @@
+"""What `doctor` checks of the folders: whether events come, whether files can be linked, room, sync tools."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config.settings import Settings, UserSettings
+from daemon.doctor.findings import Finding, fault, fine, warning
+from daemon.fs.files import DIRECTORY, explain, opened
+from daemon.fs.kernel import remote_kind, watches_used_up
+from daemon.fs.locks import holder
+from daemon.publish.sync_folder import MARKER_NAME, read_marker
+from daemon.state.history import History
+
+_SCARCE_BYTES, _NO_ROOM_BYTES = 1 << 30, 100 << 20
+_LIMITS = Path("/proc/sys/fs/inotify")
+_QUEUE_EVENTS = 16384  # the kernel's default; a burst of exports overflows less
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """A sync tool. marks: what it leaves in its folder. ignore_file: its list of what not to upload."""
+
+    name: str
+    marks: tuple[str, ...]
+    ignore_file: str
+
+
+_TOOLS = (
+    _Tool("Syncthing", (".stfolder",), ".stignore"),
+    _Tool("Nextcloud", (".sync_*.db", "._sync_*.db", ".nextcloudsync.log"), ".sync-exclude.lst"),
+    _Tool("Maestral", (".maestral.cache",), ".mignore"),
+    _Tool("Dropbox", (".dropbox", ".dropbox.cache"), "rules.dropboxignore"),
+)
+
+
+def outboxes(settings: Settings) -> Iterator[Finding]:
+    """Check that photos are noticed."""
+    folders, used_up = 0, False
+    for outbox in (outbox for user in settings.users for outbox in user.outboxes):
+        kind = remote_kind(outbox.stat().st_dev)
+        if kind is None:
+            folders += sum(1 for _ in os.walk(outbox))
+            used_up |= watches_used_up(outbox)
+            yield fine(outbox, "is on a local disk: new photos are noticed at once")
+        else:
+            poll = f"{settings.watch.poll_s:g} s"
+            yield warning(outbox, f"is on {kind}, which brings no events", f"it is looked at every {poll}")
+        if not os.access(outbox, os.R_OK | os.X_OK):
+            yield fault(outbox, "cannot be read", "run fawkesd as the owner of the photos")
+    yield from limits(folders, _LIMITS, used_up=used_up)
+
+
+def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]:
+    """Compare the kernel's limits with so many folders to watch.
+
+    directory: where the limits are files. used_up: the kernel refuses another watch at this moment.
+    """
+    wanted = {"max_user_watches": 2 * folders, "max_queued_events": _QUEUE_EVENTS}
+    for name, needed in wanted.items():
+        limit = int((directory / name).read_text())
+        refused = used_up and name == "max_user_watches"
+        if limit < needed or refused:
+            value = max(needed, 2 * limit)
+            yield warning(
+                f"fs.inotify.{name}",
+                f"is {limit} and used up" if refused else f"is {limit}, too low for {folders} folder(s)",
+                f"sudo sysctl -w fs.inotify.{name}={value}; to keep it, put that line into "
+                "/etc/sysctl.d/60-fawkesd.conf",
+            )
+        else:
+            yield fine(f"fs.inotify.{name}", f"is {limit}, enough for {folders} folder(s)")
+
+
+def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Finding]:
+    """Check that photos can be published. pid: the running service's."""
+    yield _marker(user.sync, history)
+    yield _linking(user)
+    yield space(user.sync)
+    other = holder(user.staging_dir)
+    if other not in {None, pid}:
+        advice = "give each configuration a sync folder of its own"
+        yield fault(user.staging_dir, f"is used by process {other}", advice)
+    yield from _tools(user)
+
+
+def space(folder: Path) -> Finding:
+    """Check that there is room."""
+    state = os.statvfs(folder)
+    free = state.f_bavail * state.f_frsize
+    room = f"{free >> 20} MiB are free"
+    if state.f_flag & os.ST_RDONLY:
+        return fault(folder, "is read-only", "mount it for writing")
+    if free < _NO_ROOM_BYTES:
+        return fault(folder, room, "make room; until then its photos wait")
+    return warning(folder, room, "make room soon") if free < _SCARCE_BYTES else fine(folder, room)
+
+
+def _marker(folder: Path, history: History) -> Finding:
+    known = history.marker(folder)
+    with opened(folder, DIRECTORY) as root:
+        found = read_marker(root)
+    if known is None:
+        return fine(folder, "was not used yet")
+    if found == known:
+        return fine(folder, f"is the one used before, by its file {MARKER_NAME}")
+    what = "is missing" if found is None else "is another one"
+    return fault(folder, f"its file {MARKER_NAME} {what}", "mount its drive, or put the file back")
+
+
+def _linking(user: UserSettings) -> Finding:
+    """Link a nameless file of the sync folder into staging, as photos go the other way."""
+    staging = user.staging_dir if user.staging_dir.is_dir() else user.staging_dir.parent
+    probe = staging / secrets.token_hex(8)
+    try:
+        with opened(user.sync, os.O_TMPFILE | os.O_WRONLY) as fd, opened(user.sync, DIRECTORY) as root:
+            os.link(f"/proc/self/fd/{fd}", probe, src_dir_fd=root, follow_symlinks=True)
+    except OSError as exc:
+        if exc.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
+            return warning(
+                user.sync, "has no nameless files", "the service proves at its start what else it has"
+            )
+        advice = "set `staging` to a folder on the same mount as the sync folder"
+        return fault(user.sync, f"files cannot come in from {staging}: {explain(exc)}", advice)
+    probe.unlink(missing_ok=True)  # a service that starts now clears its staging folder
+    return fine(user.sync, f"is on one mount with {staging}: photos appear whole")
+
+
+def _tools(user: UserSettings) -> Iterator[Finding]:
+    for folder in (user.sync, *user.sync.parents):
+        for tool in _TOOLS:
+            if any(any(folder.glob(mark)) for mark in tool.marks):
+                yield _tool(tool, folder, user.staging_dir)
+
+
+def _tool(tool: _Tool, root: Path, staging: Path) -> Finding:
+    if not staging.is_relative_to(root):
+        return fine(root, f"is uploaded by {tool.name}; nothing of fawkesd's own work is in it")
+    line = f"/{staging.relative_to(root)}"
+    try:
+        listed = line in (root / tool.ignore_file).read_text(errors="replace").splitlines()
+    except OSError:
+        listed = False
+    if listed:
+        return fine(root, f"is uploaded by {tool.name}, without {staging}")
+    return warning(
+        root,
+        f"is uploaded by {tool.name}, with unfinished copies in {staging}",
+        f"add the line {line} to {root / tool.ignore_file}, or set `staging` to a folder outside of {root}",
+    )

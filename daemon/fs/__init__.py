@@ -1,0 +1,1 @@
+"""Files, names and locks, safe below a folder."""

@@ -1,0 +1,1 @@
+"""systemd units: their text, a preflight check, where they are installed."""

@@ -1,0 +1,137 @@
+"""Puts the units where systemd finds them, removes them, and asks systemd about them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon.config.settings import default_config_path
+from daemon.errors import OutputError, ServiceError
+from daemon.fs import atomic
+from daemon.fs.locks import make_private
+from daemon.install import preflight as fit
+from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, template, text_of
+
+_SYSTEM_UNITS = Path("/etc/systemd/system")
+_CATALOGS = Path("/usr/local/lib/systemd/catalog")
+
+
+def account_of(path: Path) -> pwd.struct_passwd:
+    """The account that a file belongs to. Raises ServiceError."""
+    try:
+        return pwd.getpwuid(path.stat().st_uid)
+    except OSError as exc:
+        raise ServiceError(
+            f"{path} cannot be looked at ({exc.strerror}); name the file with --config"
+        ) from exc
+    except KeyError as exc:
+        raise ServiceError(f"{path} belongs to nobody this machine knows; change its owner") from exc
+
+
+def install(service: Service, *, enable: bool) -> list[Path]:
+    """Write the unit files, and start the service if asked to; returns the files.
+
+    Raises ServiceError with everything that would fail, and then nothing is written.
+    """
+    faults = list(fit.objections(service))
+    texts = {unit: text_of(service, unit) for unit in service.units}
+    others = [unit for unit in installed(service.scope) if unit not in texts]
+    if others:
+        faults.append(
+            f"{', '.join(others)} is installed; uninstall it first, both would want the same photos"
+        )
+    if faults:
+        raise ServiceError("the service would not work:\n" + "\n".join(f"- {fault}" for fault in faults))
+    _make_folders(service)
+    folder = _folder(service.scope)
+    atomic.make_folder(folder)
+    for unit, text in texts.items():
+        atomic.write(folder / unit, text.encode(), replace=True, mode=0o644)
+    _install_catalog(service.scope)
+    systemctl(service.scope, "daemon-reload")
+    if enable:
+        systemctl(service.scope, "enable", "--now", *service.enabled_units)
+    return [folder / unit for unit in texts]
+
+
+def uninstall(scope: Scope) -> list[Path]:
+    """Stop the service and remove its unit files; returns them. Photos and state stay. Raises ServiceError."""
+    units = installed(scope)
+    if not units:
+        return []
+    systemctl(scope, "disable", "--now", *units)
+    files = [_folder(scope) / unit for unit in units]
+    if scope is Scope.SYSTEM:
+        files.append(_CATALOGS / CATALOG)
+    for file in files:
+        _remove(file)
+    if scope is Scope.SYSTEM:
+        _run_quietly(["journalctl", "--update-catalog"])
+    systemctl(scope, "daemon-reload")
+    return files
+
+
+def installed(scope: Scope) -> list[str]:
+    """The units of fawkesd that are there."""
+    return [unit for unit in ALL_UNITS if (_folder(scope) / unit).exists()]
+
+
+def systemctl(scope: Scope, *words: str) -> None:
+    """Ask systemd; what it prints is shown. Raises ServiceError if it says no."""
+    if status := ask_systemctl(scope, *words):
+        raise ServiceError(f"`systemctl {' '.join(words)}` failed with status {status}")
+
+
+def ask_systemctl(scope: Scope, *words: str) -> int:
+    """Ask systemd; what it prints is shown. Returns its exit status; raises ServiceError if it is not there."""
+    command = ["systemctl", f"--{scope.value}", "--no-pager", *words]
+    try:
+        return subprocess.run(command, check=False).returncode
+    except OSError as exc:
+        raise ServiceError("systemctl is not there: this machine does not run systemd") from exc
+
+
+def _folder(scope: Scope) -> Path:
+    # units of a user lie beside the user's configuration: $XDG_CONFIG_HOME/systemd/user
+    return _SYSTEM_UNITS if scope is Scope.SYSTEM else default_config_path().parents[1] / "systemd" / "user"
+
+
+def _make_folders(service: Service) -> None:
+    # A folder that is not there at the start cannot be opened for the service.
+    state, models = service.settings.state_dir, service.settings.engine.models_folder
+    wanted = [state, models] if service.scope is Scope.SYSTEM else [state]
+    parts = [part for folder in wanted for part in (folder, *folder.parents)]
+    missing = [part for part in parts if not part.exists()]
+    try:
+        make_private(state)
+        for folder in wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+        for part in missing:
+            os.chown(part, service.account.pw_uid, service.account.pw_gid)
+    except OSError as exc:
+        raise OutputError(f"the folder {exc.filename} cannot be made ({exc.strerror})") from exc
+
+
+def _install_catalog(scope: Scope) -> None:
+    """Explain the journal's messages; for the whole machine only, since journald has no other place."""
+    if scope is Scope.SYSTEM:
+        atomic.make_folder(_CATALOGS)
+        atomic.write(_CATALOGS / CATALOG, template(CATALOG).encode(), replace=True, mode=0o644)
+        _run_quietly(["journalctl", "--update-catalog"])
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{file} cannot be removed ({exc.strerror})") from exc
+
+
+def _run_quietly(command: Sequence[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise ServiceError(f"`{' '.join(command)}` failed") from exc

@@ -1,0 +1,139 @@
+"""The text of the systemd units, made from the templates in service/ and the paths of a configuration."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from importlib import resources
+from pathlib import Path
+
+import daemon
+from daemon.config.settings import Settings, UserSettings
+from daemon.errors import ServiceError
+from daemon.fs.filenames import printable
+
+CATALOG = "fawkesd.catalog"
+_RUN_UNITS = ("fawkesd.service",)
+_ONCE_UNITS = ("fawkesd-once.service", "fawkesd-once.path", "fawkesd-once.timer")
+ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS)
+
+_WATCHDOG_LEAST_S = 120
+_WATCHDOG_MARGIN_S = 60
+# They end or escape words somewhere in a unit file; no folder of photos needs them.
+_TROUBLE = re.compile(r"[\x00-\x1f\x7f\"'\\:$]")
+_PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+
+
+class Scope(Enum):
+    """Whose systemd runs the service: the machine's, with the whole sandbox, or that of a user's session."""
+
+    SYSTEM = "system"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the units are about. config: the configuration's file. account: whose rights the service has.
+
+    once: `fawkesd once`, started when photos arrive, instead of a daemon.
+    """
+
+    settings: Settings
+    config: Path
+    account: pwd.struct_passwd
+    scope: Scope
+    once: bool
+
+    @property
+    def units(self) -> Sequence[str]:
+        """The names of the unit files."""
+        return _ONCE_UNITS if self.once else _RUN_UNITS
+
+    @property
+    def enabled_units(self) -> Sequence[str]:
+        """Those of them that are started with the system or the session."""
+        return _ONCE_UNITS[1:] if self.once else _RUN_UNITS
+
+    @property
+    def outboxes(self) -> list[Path]:
+        """Every outbox."""
+        return [outbox for user in self.settings.users for outbox in user.outboxes]
+
+    @property
+    def writable(self) -> list[Path]:
+        """The folders that the service writes to, none inside another."""
+        return _outermost([self.settings.state_dir, *map(parent_of_both, self.settings.users)])
+
+
+def text_of(service: Service, unit: str) -> str:
+    """The text of one unit file. Raises ServiceError for a path that no unit file can hold."""
+    settings = service.settings
+    models = settings.engine.models_folder
+    visible = {service.config.parent, models, *program_folders(), *service.outboxes}
+    readable = sorted(visible.difference(service.writable))
+    values = {
+        "CONFIG": _words([service.config]),
+        "MOUNTS": _words([*service.writable, *service.outboxes, service.config.parent]),
+        "PATHS_CHANGED": "\n".join(f"PathChanged={_path(outbox)}" for outbox in service.outboxes),
+        "PROGRAM": f"{_words([Path(sys.executable)])} -P -m daemon",
+        "READABLE": _words(readable, before="-"),
+        "TARGET": "multi-user.target" if service.scope is Scope.SYSTEM else "default.target",
+        "USER": service.account.pw_name,
+        "WATCHDOG_S": str(
+            max(_WATCHDOG_LEAST_S, round(settings.engine.photo_timeout_s) + _WATCHDOG_MARGIN_S)
+        ),
+        "WRITABLE": _words(service.writable, before="-"),
+        "DEVICES": template(f"devices-{'nvidia' if _uses_nvidia(settings.engine.device) else 'cpu'}.in"),
+        "SANDBOX": template(f"sandbox-{service.scope.value}.in"),
+    }
+    text = template(f"{unit}.in")
+    while _PLACEHOLDER.search(text):  # what is filled in has placeholders itself
+        text = _PLACEHOLDER.sub(lambda found: values[found[1]].rstrip("\n"), text)
+    return text
+
+
+def template(name: str) -> str:
+    """A file of service/."""
+    return (resources.files("daemon") / "templates" / name).read_text()
+
+
+def parent_of_both(user: UserSettings) -> Path:
+    """The folder that holds both the sync and the staging folder: only inside one mount can files be linked."""
+    return Path(os.path.commonpath([user.sync.parent, user.staging_dir.parent]))
+
+
+def program_folders() -> list[Path]:
+    """Where Python and this package lie, as far as the sandbox would hide it."""
+    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).resolve().parents[1]]
+    return [folder for folder in _outermost(folders) if not folder.is_relative_to("/usr")]
+
+
+def _outermost(folders: Iterable[Path]) -> list[Path]:
+    kept: list[Path] = []
+    for folder in sorted(set(folders)):
+        if not any(folder.is_relative_to(one) for one in kept):
+            kept.append(folder)
+    return kept
+
+
+def _uses_nvidia(device: str) -> bool:
+    return "cuda" in device or ("auto" in device and Path("/dev/nvidiactl").exists())
+
+
+def _words(paths: Iterable[Path], before: str = "") -> str:
+    words = (f"{before}{_path(path)}" for path in paths)
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
+
+
+def _path(path: Path) -> str:
+    text = str(path)
+    if _TROUBLE.search(text) or not text.isprintable():
+        raise ServiceError(
+            f"{printable(path)} has a character that a unit file cannot hold; rename the folder"
+        )
+    return text.replace("%", "%%")

@@ -1,0 +1,1 @@
+"""What cloaks cost (`bench`) and what they are worth (`evaluate`, `study`, `audit`)."""

@@ -1,0 +1,102 @@
+"""What an audit says: tables, and what would improve it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from daemon.fs.filenames import printable
+
+if TYPE_CHECKING:
+    from daemon.measure.audit_request import Order
+    from fawkes_engine.evaluation.audit import Audit
+
+_FEW = 10  # photos: with fewer an interval is wider than 30 points
+_OFTEN = 0.1  # of the clean photos
+
+
+def as_json(found: Audit) -> str:
+    """Return everything."""
+    return json.dumps(asdict(found), indent=2)
+
+
+def lines(order: Order, found: Audit) -> Iterator[str]:
+    """Yield the audit as Markdown, line by line; names are escaped."""
+    yield f"# What trackers make of {order.user}'s photos\n"
+    yield from summary(order, found)
+    yield f"\n{table(found)}"
+    for advice in advices(order, found):
+        yield f"- {advice}"
+    for path in found.leaked:
+        yield f"  - {printable(path)}"
+
+
+def summary(order: Order, found: Audit) -> Iterator[str]:
+    """Yield what was done, in sentences."""
+    others = ", ".join(f"{count} ({name})" for name, count in found.other_people.items())
+    yield (
+        f"Each tracker learned {len(found.published)} published photos under the name {order.user}, and other people: "
+        f"{others}. It was asked who is on {len(found.clean)} clean photos; of a photo asked about, the published copy "
+        "was left out. Brackets are 95 % intervals over photos."
+    )
+    if not order.gallery:
+        yield (
+            "The more other people a tracker knows, the less often it names anybody. These are few, averaged faces "
+            "that come with fawkesd, a rough stand-in: with --gallery, a folder of real people, the figures say more."
+        )
+    if found.faceless:
+        yield f"{len(found.faceless)} photos were left out, since no face was found in them."
+
+
+def table(found: Audit) -> str:
+    """Return the rates as a Markdown table."""
+    from fawkes_engine.evaluation.report.text import HEAD_TITLES
+    from fawkes_engine.evaluation.report.text import table as markdown
+
+    learned = list(dict.fromkeys(row.learned for row in found.rows))
+    cells = {(row.tracker, row.head, row.learned): f"{row.recognised}" for row in found.rows}
+    places = list(dict.fromkeys((row.tracker, row.head) for row in found.rows))
+    return markdown(
+        ["still named, having learned", "head", *learned],
+        [[name, HEAD_TITLES[head], *(cells[name, head, one] for one in learned)] for name, head in places],
+    )
+
+
+def advices(order: Order, found: Audit) -> Iterator[str]:
+    """Yield what would improve it, one sentence or two each."""
+    from fawkes_engine.evaluation.audit import PUBLISHED, WITHOUT_LEAKS
+
+    kept = WITHOUT_LEAKS if found.leaked else PUBLISHED
+    rest = {
+        row.tracker: row.recognised.share
+        for row in found.rows
+        if (row.head, row.learned) == ("nearest", kept)
+    }
+    worst = max(rest, key=lambda name: rest[name])
+    if rest[worst] >= _OFTEN:
+        yield (
+            f"{worst} names {order.user} on {rest[worst]:.0%} of the clean photos by the nearest of what is cloaked. "
+            + _stronger(order)
+        )
+    if len(found.published) < _FEW or len(found.clean) < _FEW:
+        yield f"These are few photos: with {_FEW} or more published and clean ones the figures say more."
+    if not order.trackers:
+        yield (
+            "All of these are recognisers that cloaks are computed against; others are fooled less. Judge by one of "
+            "your own, too: --tracker onnx:FILE --gallery FOLDER."
+        )
+    if found.leaked:
+        yield (
+            f"{len(found.leaked)} of the published photos still look like {order.user} to dlib. Take them offline, or "
+            "replace them by cloaked ones; where that cannot be, more cloaked photos and `fawkesd sybil` help some:"
+        )
+
+
+def _stronger(order: Order) -> str:
+    if order.engine.mode == "strong":
+        return "It is the strongest mode already; more recognisers (`fawkesd models list`) make cloaks more general."
+    return (
+        "In `mode: strong` cloaks show more and fool far more recognisers; `fawkesd redo` makes photos again."
+    )

@@ -1,0 +1,119 @@
+"""`fawkesd bench`: what a cloak costs on this machine, and how long the photos that wait will take.
+
+Each mode has an engine in a process of its own, one for each device, started as the service starts it. It cloaks as
+many photos together as the service would and as the time allows (`benchengine`). What it makes is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import harmonic_mean
+
+from daemon.config.settings import EngineConfig
+from daemon.errors import EngineStartError
+from daemon.measure.bench_photos import Sample
+from daemon.measure.bench_worker import Measured, Task, cloak
+from daemon.workers.child import allocator_settings
+from fawkes_engine import ModeName
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to measure. modes: one after the other. seconds: for all of them, about."""
+
+    engine: EngineConfig
+    modes: Sequence[ModeName]
+    sample: Sample
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All that was measured.
+
+    extractors: the recognisers the cloaks were computed against. sample: different photos. waiting: photos that wait,
+    or that the named folder holds; waiting_s: what they take in waiting_mode, the configured one if it was measured.
+    """
+
+    extractors: tuple[str, ...]
+    sample: int
+    modes: Mapping[ModeName, Measured]
+    waiting: int
+    waiting_mode: ModeName
+    waiting_s: float
+
+
+def run(order: Order, on_mode: Callable[[], None]) -> Bench:
+    """Measure. on_mode: told of each mode that is done.
+
+    Raises EngineError if the engine cannot be made, EngineStartError if its process ends, InputError if in no photo a
+    face could be cloaked.
+    """
+    end_s = time.monotonic() + order.seconds
+    modes: dict[ModeName, Measured] = {}
+    for done, mode in enumerate(order.modes):
+        now = time.monotonic()
+        modes[mode] = _measure(order, mode, now + max(end_s - now, 0.0) / (len(order.modes) - done))
+        on_mode()
+    wanted = order.engine.mode if order.engine.mode in modes else order.modes[0]
+    waiting = order.sample.waiting
+    return Bench(
+        extractors=order.engine.ensemble,
+        sample=len(order.sample.photos),
+        modes=modes,
+        waiting=waiting,
+        waiting_mode=wanted,
+        waiting_s=waiting * modes[wanted].seconds_per_photo,
+    )
+
+
+def _measure(order: Order, mode: ModeName, until_s: float) -> Measured:
+    engines = order.engine.model_copy(update={"mode": mode}).to_engines()
+    with (
+        tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,
+        allocator_settings(),
+        ProcessPoolExecutor(len(engines), mp_context=get_context("spawn")) as processes,
+    ):
+        tasks = [
+            Task(
+                parent_pid=os.getpid(),
+                settings=settings,
+                nice=order.engine.nice,
+                engines=len(engines),
+                targets_dir=Path(folder),
+                photos=order.sample.photos,
+                begun_s=time.monotonic(),
+                until_s=until_s,
+            )
+            for settings in engines
+        ]
+        try:
+            return _at_once(list(processes.map(cloak, tasks)))
+        except BrokenProcessPool as exc:
+            raise EngineStartError("the engine process was ended; maybe memory was too small for it") from exc
+
+
+def _at_once(each: Sequence[Measured]) -> Measured:
+    """What engines do that work at the same time: the sum of what each does, and of what each needs."""
+    return Measured(
+        device=", ".join(one.device for one in each),
+        threads=sum(one.threads for one in each),
+        start_s=max(one.start_s for one in each),
+        first_s=max(one.first_s for one in each),
+        photos=sum(one.photos for one in each),
+        held=sum(one.held for one in each),
+        faces=sum(one.faces for one in each),
+        seconds_per_photo=harmonic_mean([one.seconds_per_photo for one in each]) / len(each),
+        stages={name: sum(one.stages[name] for one in each) / len(each) for name in each[0].stages},
+        rest_mib=sum(one.rest_mib for one in each),
+        peak_mib=sum(one.peak_mib for one in each),
+        peak_gpu_mib=sum(one.peak_gpu_mib for one in each),
+    )

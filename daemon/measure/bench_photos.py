@@ -1,0 +1,106 @@
+"""The photos that `fawkesd bench` measures with, and how many more there are. They are only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.errors import InputError
+from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.fs.files import look
+from daemon.model import WAITING, Outbox, Snapshot, State
+from daemon.state.history import reading
+from daemon.status.lookup import outboxes
+from daemon.watch.watcher import walk
+from fawkes_engine import Request
+
+_SAMPLE_BYTES = 64 << 20
+_HELP = "name a folder of photos with --data"
+_TO_DO = {
+    None,
+    State.GONE,
+    *WAITING,
+}  # states of a photo that is there; None: the ledger does not know it yet
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """photos: what to measure with, newest first. waiting: how many photos there are to be cloaked in all."""
+
+    photos: tuple[Request, ...]
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A photo on a disk. request: makes the engine's order from its bytes. waits: whether it is still to be cloaked."""
+
+    path: Path
+    snapshot: Snapshot
+    request: Callable[[bytes], Request]
+    waits: bool
+
+
+def of_folder(folder: Path, most: int) -> Sample:
+    """The newest photos below a folder, at most so many. Raises InputError if there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{printable(folder)} is no folder; {_HELP}")
+    found = _found(Outbox("bench", folder), partial(Request, user="bench"), lambda _path: True)
+    return _sample(found, most, f"there is no photo in {printable(folder)}")
+
+
+def of_outboxes(settings: Settings | None) -> Sample:
+    """The newest photos of the outboxes, if possible such as wait, as many as the engine works on together.
+
+    Raises InputError if there is none, or no configuration; LedgerError.
+    """
+    if settings is None:
+        raise InputError(f"there is no configuration that names an outbox; {_HELP}")
+    states: dict[Path, State] = {}
+    with reading(settings.state_dir) as history:
+        for record in history.newest():  # a photo's newest content comes first
+            states.setdefault(record.photo.source.path, record.photo.state)
+    found = [
+        one
+        for outbox in outboxes(settings)
+        for one in _found(
+            outbox, partial(settings.request, outbox.user), lambda path: states.get(path) in _TO_DO
+        )
+    ]
+    where = ", ".join(printable(outbox.root) for outbox in outboxes(settings))
+    return _sample(found, settings.engine.batch_photos, f"there is no photo in {where}")
+
+
+def _found(
+    outbox: Outbox, request: Callable[[bytes], Request], waits: Callable[[Path], bool]
+) -> list[_Found]:
+    photos = [
+        path
+        for path in walk(outbox.root)
+        if kind_of(path.relative_to(outbox.root), outbox.ignore) is Kind.PHOTO
+    ]
+    return [_Found(path, now, request, waits(path)) for path in photos if (now := look(path)) is not None]
+
+
+def _sample(found: Iterable[_Found], most: int, complaint: str) -> Sample:
+    ordered = sorted(found, key=lambda one: (one.waits, one.snapshot.mtime_ns), reverse=True)
+    photos: list[Request] = []
+    size = 0
+    for one in ordered[:most]:
+        size += one.snapshot.size
+        if photos and size > _SAMPLE_BYTES:
+            break
+        photos.append(one.request(_read(one.path)))
+    if not photos:
+        raise InputError(f"{complaint}; {_HELP}")
+    return Sample(tuple(photos), sum(one.waits for one in ordered))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{printable(path)} cannot be read ({exc.strerror}); {_HELP}") from exc

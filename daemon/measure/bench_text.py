@@ -1,0 +1,48 @@
+"""What `fawkesd bench` says: a table with a column for each mode, and the estimate; or all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from daemon.status.status_text import duration
+
+if TYPE_CHECKING:
+    from daemon.measure.bench import Bench
+
+_LABEL = 32
+_COLUMN = 12
+
+
+def bench_lines(bench: Bench, *, what: str) -> Iterator[str]:
+    """Yield the table, then how long the photos take. what: such as "photos that wait"."""
+    each = list(bench.modes.values())
+    threads = f"{each[0].threads} thread{'' if each[0].threads == 1 else 's'}"
+    yield f"{'+'.join(bench.extractors)} on {each[0].device}, {threads}; {bench.sample} different photo(s)"
+    yield _row("", *bench.modes)
+    yield _row("seconds per photo, together", *(f"{one.seconds_per_photo:.2f}" for one in each))
+    yield _row("  photos / held / faces", *(f"{one.photos} / {one.held} / {one.faces}" for one in each))
+    yield _row("faces per second", *(f"{one.faces_per_s:.2f}" for one in each))
+    yield _row("the first photo, alone, s", *(f"{one.first_s:.1f}" for one in each))
+    yield _row("start of the engine, s", *(f"{one.start_s:.1f}" for one in each))
+    yield _row("memory at rest, MiB", *(str(one.rest_mib) for one in each))
+    yield _row("memory at most, MiB", *(str(one.peak_mib) for one in each))
+    if any(one.peak_gpu_mib for one in each):
+        yield _row("graphics memory at most, MiB", *(str(one.peak_gpu_mib) for one in each))
+    for stage in each[0].stages:
+        yield _row(f"  {stage}", *(f"{one.stages[stage]:.0%}" for one in each))
+    if bench.waiting:
+        yield f"{bench.waiting} {what}: about {duration(bench.waiting_s)} ({bench.waiting_mode})"
+    else:
+        yield f"0 {what}"
+
+
+def bench_json(bench: Bench) -> str:
+    """Return all that was measured as JSON."""
+    return json.dumps(asdict(bench), indent=2)
+
+
+def _row(label: str, *values: str) -> str:
+    return f"{label:<{_LABEL}}" + "".join(f"{value:>{_COLUMN}}" for value in values)

@@ -1,0 +1,165 @@
+"""Puts a verified photo into the sync folder: complete, once, and over nothing that is not ours.
+
+    staged file -> fsync -> hash -> ledger: intent -> link (or rename over our own) -> fsync -> ledger
+
+A crash at any point leaves no partial file: the name appears with the whole content, and `settle` tells
+afterwards from the file's hash whether it had appeared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import PublishFault
+from daemon.fs.filenames import candidates, output_name, twin_key
+from daemon.fs.files import DIRECTORY, descend, opened, sha256_at
+from daemon.model import Change, Made, Output, Photo, State
+from daemon.publish.sync_folder import SyncFolder, publish_errors
+from daemon.state.ledger import Ledger
+from fawkes_engine import Protected
+
+_NO_REAL_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Where an output goes. replaces: an earlier output of the same photo is there and is replaced."""
+
+    directory: int
+    output: Output
+    replaces: bool
+
+
+class Publisher:
+    """Publishes one user's photos."""
+
+    def __init__(self, folder: SyncFolder, ledger: Ledger) -> None:
+        self._folder = folder
+        self._ledger = ledger
+
+    def publish(self, photo: Photo, protected: Protected) -> Output:
+        """Publish the result of a WORKING photo; returns what was published, once it is on disk.
+
+        Raises PublishError: the sync folder is then as before, or has the whole file (and trying again
+        replaces it), and the photo is in any state from WORKING to PUBLISHING.
+        """
+        with (
+            publish_errors("the photo cannot be published"),
+            self._folder.writable(2 * len(protected.data)) as root,
+            self._folder.staged(protected.data, photo.snapshot.mtime_ns) as staged,
+        ):
+            _expect_hash(staged, protected.sha256)
+            report = json.dumps(dataclasses.asdict(protected.report))
+            self._ledger.move(photo, State.STAGED, Change(report=report, input_sha256=photo.input_sha256))
+            with _enter(root, photo.source.relative.parent) as (directory, parent):
+                slot = self._slot(photo, protected, directory, parent)
+                self._ledger.move(photo, State.PUBLISHING, Change(output=slot.output))
+                _put(staged, slot)
+        self._ledger.move(photo, State.PUBLISHED)
+        return slot.output
+
+    def adopt(self, photo: Photo, made: Made) -> bool:
+        """Whether an earlier output of a WORKING photo is what it would become, and intact: then it is PUBLISHED.
+
+        Raises PublishError, and then the photo is as before.
+        """
+        if not self._is_intact(made.output):
+            return False
+        change = Change(report=made.report, input_sha256=photo.input_sha256)
+        self._ledger.move(photo, State.STAGED, change)
+        self._ledger.move(photo, State.PUBLISHING, Change(output=made.output))
+        self._ledger.move(photo, State.PUBLISHED)
+        return True
+
+    def settle(self, photo: Photo) -> bool:
+        """Whether a photo found PUBLISHING after a crash had reached the sync folder; its state follows.
+
+        Raises PublishError, and then the photo stays as it is.
+        """
+        assert photo.output is not None, "PUBLISHING is entered with an output"
+        done = self._is_intact(photo.output)
+        self._ledger.move(photo, State.PUBLISHED if done else State.READY)
+        return done
+
+    def _is_intact(self, output: Output) -> bool:
+        with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:
+            return _sha256_beneath(root, output.relative) == output.sha256
+
+    def _slot(self, photo: Photo, protected: Protected, directory: int, parent: Path) -> _Slot:
+        own = set(self._ledger.own_outputs(photo.source))
+        taken = set(os.listdir(directory))
+        twins = {twin_key(name) for name in taken}
+        for name in candidates(output_name(photo.source.relative.name, protected.suffix)):
+            output = Output(parent / name, protected.sha256)
+            if name in taken:
+                found = sha256_at(name, directory)
+                if found is not None and Output(output.relative, found) in own:
+                    return _Slot(directory, output, replaces=True)
+            elif twin_key(name) not in twins:
+                return _Slot(directory, output, replaces=False)
+        raise AssertionError("candidates never end")
+
+
+def _expect_hash(staged: Path, sha256: str) -> None:
+    with opened(staged.parent, DIRECTORY) as staging:
+        if sha256_at(staged.name, staging) != sha256:
+            raise PublishFault("the staged file is not the one that was verified")
+
+
+def _put(staged: Path, slot: _Slot) -> None:
+    name = slot.output.relative.name
+    if slot.replaces:
+        os.rename(staged, name, dst_dir_fd=slot.directory)
+    else:
+        os.link(staged, name, dst_dir_fd=slot.directory, follow_symlinks=False)  # fails if the name is taken
+    os.fsync(slot.directory)
+
+
+@contextlib.contextmanager
+def _enter(root: int, relative: Path) -> Iterator[tuple[int, Path]]:
+    """A descriptor of the directory for `relative`, made where missing, and its path below the root.
+
+    A component taken by a file, a symlink or a twin of another spelling gets a number, as files do.
+    """
+    with contextlib.ExitStack() as stack:
+        directory, path = root, Path()
+        for part in relative.parts:
+            name, directory = _subdirectory(directory, part)
+            stack.callback(os.close, directory)
+            path /= name
+        yield directory, path
+
+
+def _subdirectory(parent: int, wanted: str) -> tuple[str, int]:
+    twins: set[str] | None = None
+    for name in candidates(wanted):
+        try:
+            return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        except FileNotFoundError:
+            if twins is None:
+                twins = {twin_key(other) for other in os.listdir(parent)}
+            if twin_key(name) not in twins:
+                os.mkdir(name, dir_fd=parent)
+                os.fsync(parent)
+                return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError as exc:
+            if exc.errno not in _NO_REAL_DIRECTORY:
+                raise
+    raise AssertionError("candidates never end")
+
+
+def _sha256_beneath(root: int, relative: Path) -> str | None:
+    try:
+        with descend(root, relative.parent) as directory:
+            return sha256_at(relative.name, directory)
+    except OSError as exc:
+        if exc.errno in {errno.ENOENT, *_NO_REAL_DIRECTORY}:
+            return None
+        raise

@@ -1,0 +1,201 @@
+"""A user's sync folder with the staging directory beside it, and the proof that it may be written now.
+
+A marker file in the sync folder tells the folder from the empty directory that an unmounted drive leaves
+behind. It is made when a folder is used for the first time and remembered in the ledger; from then on nothing
+is written where it is missing or another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.errors import NameRefused, PublishError, PublishFault, SyncUnavailable
+from daemon.fs.files import DIRECTORY, explain, opened, read_all
+from daemon.fs.locks import DirectoryLock
+from daemon.state.ledger import Ledger
+
+MARKER_NAME = ".fawkesd-sync-folder"
+_MARKER_MAX_BYTES = 4096
+_STAGED_NAME = re.compile(r"[0-9a-f]{16}")
+
+# EACCES and EIO may concern one subfolder only; the folder then pauses for a moment at each try of that photo.
+_FOLDER_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE),
+    }
+)
+_NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+
+
+class SyncFolder:
+    """The pair of directories one user's photos are published through."""
+
+    def __init__(self, sync: Path, staging: Path, ledger: Ledger) -> None:
+        self.staging = staging
+        self._sync = sync
+        self._ledger = ledger
+        self._lock: DirectoryLock | None = None
+        self._dev: int | None = None
+        self._need_bytes = 0
+
+    def activate(self) -> None:
+        """Prove that photos can be published, and remove what an earlier run left in staging.
+
+        Raises SyncUnavailable with the reason, and AlreadyRunning.
+        """
+        self.release()
+        try:
+            with opened(self._sync, DIRECTORY) as root:
+                self._check_marker(root, create=self._ledger.marker(self._sync) is None)
+                self._prepare_staging()
+                self._prove_links(root)
+                self._prove_space()
+                self._dev = os.fstat(root).st_dev
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
+    def release(self) -> None:
+        """Stop using the folder."""
+        self._dev = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @contextlib.contextmanager
+    def writable(self, need_bytes: int) -> Iterator[int]:
+        """A descriptor of the sync folder, checked: same device, right marker, room for `need_bytes`.
+
+        The descriptor stays on that drive even if it is unmounted meanwhile. Raises SyncUnavailable.
+        """
+        self._need_bytes = need_bytes
+        with contextlib.ExitStack() as stack:
+            try:
+                root = stack.enter_context(opened(self._sync, DIRECTORY))
+                self._check_same(root)
+                self._check_space(root)
+            except OSError as exc:
+                raise self._unavailable(exc) from exc
+            yield root
+
+    @contextlib.contextmanager
+    def staged(self, data: bytes, mtime_ns: int) -> Iterator[Path]:
+        """A file of these bytes in staging, on disk, for the time of a with block; then the name is gone."""
+        path = self.staging / secrets.token_hex(8)
+        try:
+            # 0666: what the umask leaves of it is the published file's mode; the directory is private.
+            with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                _write_all(fd, data)
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+                os.fsync(fd)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _unavailable(self, exc: OSError) -> SyncUnavailable:
+        return SyncUnavailable(f"{self._sync} cannot be used: {explain(exc)}")
+
+    def _check_same(self, root: int) -> None:
+        if os.fstat(root).st_dev != self._dev:
+            raise SyncUnavailable(f"{self._sync} is on another device than before: is its drive mounted?")
+        self._check_marker(root, create=False)
+
+    def _check_space(self, root: int) -> None:
+        space = os.fstatvfs(root)
+        if space.f_flag & os.ST_RDONLY:
+            raise SyncUnavailable(f"{self._sync} is read-only")
+        if space.f_bavail * space.f_frsize < self._need_bytes:
+            raise SyncUnavailable(f"{self._sync} is full: {self._need_bytes >> 20} MiB are needed")
+
+    def _check_marker(self, root: int, *, create: bool) -> None:
+        found = read_marker(root)
+        if create:
+            self._ledger.remember_marker(self._sync, found or _write_marker(root))
+        elif found != self._ledger.marker(self._sync):
+            raise SyncUnavailable(
+                f"{self._sync} is not the folder used before (its file {MARKER_NAME} is "
+                f"{'missing' if found is None else 'another one'}): is its drive mounted?"
+            )
+
+    def _prepare_staging(self) -> None:
+        self.staging.mkdir(mode=0o700, exist_ok=True)
+        if not stat.S_ISDIR(self.staging.lstat().st_mode):
+            raise SyncUnavailable(f"the staging directory {self.staging} is not a directory")
+        self.staging.chmod(0o700)
+        self._lock = DirectoryLock(self.staging)
+        for entry in self.staging.iterdir():
+            if _STAGED_NAME.fullmatch(entry.name):
+                entry.unlink()
+
+    def _prove_links(self, root: int) -> None:
+        # Linked out of the sync folder, so that no sync tool ever sees a name of ours. Equal device numbers
+        # prove nothing: two bind mounts of one file system refuse links.
+        probe = self.staging / secrets.token_hex(8)
+        try:
+            os.link(MARKER_NAME, probe, src_dir_fd=root, follow_symlinks=False)
+        except OSError as exc:
+            raise SyncUnavailable(
+                f"files cannot be linked between {self.staging} and {self._sync} ({explain(exc)}); "
+                "both must be on one mount: set `staging` to a directory beside the sync folder"
+            ) from exc
+        probe.unlink()
+
+    def _prove_space(self) -> None:
+        # Quotas show only when space is taken.
+        probe = self.staging / secrets.token_hex(8)
+        try:
+            with opened(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                os.posix_fallocate(fd, 0, max(self._need_bytes, 1))
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def publish_errors(what: str) -> Iterator[None]:
+    """Turn an OSError into the PublishError that says what is at fault: folder, name, or this try."""
+    try:
+        yield
+    except OSError as exc:
+        raise _publish_error(what, exc) from exc
+
+
+def _publish_error(what: str, exc: OSError) -> PublishError:
+    message = f"{what}: {explain(exc)}"
+    if exc.errno in _FOLDER_ERRNOS:
+        return SyncUnavailable(message)
+    if exc.errno in _NAME_ERRNOS:
+        return NameRefused(message)
+    return PublishFault(message)
+
+
+def read_marker(root: int) -> str | None:
+    """The marker of an open sync folder; None if it has none. Raises OSError."""
+    try:
+        with opened(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root) as fd:
+            lines = read_all(fd, _MARKER_MAX_BYTES).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return lines[0] if lines else None
+
+
+def _write_marker(root: int) -> str:
+    marker = secrets.token_hex(16)
+    text = f"{marker}\nfawkesd publishes to this folder and knows it by this file. Please keep it.\n"
+    with opened(MARKER_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=root) as fd:
+        _write_all(fd, text.encode())
+        os.fsync(fd)
+    os.fsync(root)
+    return marker
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,1 @@
+"""What systemd hears: the notify socket and the journal."""

@@ -1,0 +1,150 @@
+"""Feeds the engines with READY rows, newest first, and hands their answers to `endings`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import replace
+
+from daemon.config.settings import Settings
+from daemon.model import Outbox, Photo, State
+from daemon.publish.destinations import Lanes
+from daemon.sd.journal import Outcome, about
+from daemon.service.outcomes import Endings
+from daemon.state import facts
+from daemon.state.ledger import Ledger
+from daemon.watch.outboxes import Roots
+from daemon.workers.pool import EnginePool, Event, Unloaded
+from daemon.workers.process import Answer, Died, EngineProcess
+from daemon.workers.worker import Ready
+
+log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 64 << 20
+_QUIET_LOOK_S = 60.0  # the clock on the wall may have been moved, or the machine slept
+
+
+class Dispatcher:
+    """Decides what the engines work on next. `now` is monotonic seconds."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        lanes: Lanes,
+        ledger: Ledger,
+        pool: EnginePool,
+        endings: Endings,
+        settings: Settings,
+    ) -> None:
+        self._roots = roots
+        self._lanes = lanes
+        self._ledger = ledger
+        self._pool = pool
+        self._endings = endings
+        self._retry = settings.retry
+        self._engine = settings.engine
+        self._order = settings.watch.order
+        self._request = settings.request
+
+    @property
+    def waiting(self) -> int:
+        """Photos that will come to an end without anyone's help: their drives are there, nobody is paused."""
+        return self._ledger.waiting(self._open_outboxes)
+
+    @property
+    def _open_outboxes(self) -> list[Outbox]:
+        users = self._lanes.open_users
+        return [outbox for outbox in self._roots.online if outbox.user in users]
+
+    def step(self, now: float, *, feed: bool = True) -> float | None:
+        """Do what can be done; return when something is due again. feed: whether new work may begin.
+
+        Raises EngineStartError and WeightsError.
+        """
+        self._lanes.reopen(now)
+        for event in self._pool.poll(now):
+            self._handle(event, now)
+        due = [self._begin(now)] if feed and self._open_outboxes else []
+        due += [
+            self._lanes.due_s,
+            self._pool.due_s,
+        ]  # last: beginning may have paused a user, or called the engine
+        return min((due_s for due_s in due if due_s is not None), default=None)
+
+    def _begin(self, now: float) -> float | None:
+        """Begin what can be begun, also a new engine; returns when there may be more."""
+        if self._engine.quiet_now:
+            return now + _QUIET_LOOK_S
+        idle = self._pool.idle
+        for sharers, engine in zip(range(len(idle), 0, -1), idle, strict=True):
+            at_most = -(-self.waiting // sharers) if sharers > 1 else self._engine.batch_photos
+            self._feed(engine, at_most, now)
+        if not (self._pool.idle or self._pool.is_away):
+            return None  # an answer of an engine comes first
+        ready_at = self._ledger.next_ready_at(self._open_outboxes)
+        if ready_at is None:
+            return None
+        ready_s = now + max(ready_at - time.time(), 0.0)
+        if self._pool.is_away and ready_s <= now:
+            self._ledger.forget(facts.ENGINE)
+            self._pool.start(now)
+            return None
+        return ready_s
+
+    def _feed(self, engine: EngineProcess, at_most: int, now: float) -> None:
+        photos = self._next_batch(at_most, now)
+        if not photos:
+            return
+        self._ledger.move(photos, State.WORKING)
+        taken, requests = [], []
+        for photo in photos:
+            data = self._endings.read(photo, now)
+            if data is None:
+                continue
+            read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
+            if not self._endings.from_before(read, engine.fingerprint, now):
+                taken.append(read)
+                requests.append(self._request(photo.source.outbox.user, data))
+        if taken:
+            engine.submit(taken, requests, now)
+
+    def _next_batch(self, at_most: int, now: float) -> list[Photo]:
+        """The photos that go to an engine together. at_most: so that other idle engines have their share."""
+        photos = self._ledger.ready(
+            self._open_outboxes,
+            longest_s=self._retry.longest_s,
+            limit=max(1, min(at_most, self._engine.batch_photos)),
+            order=self._order,
+        )
+        if photos and photos[0].alone:
+            photos = photos[:1]
+        batch: list[Photo] = []
+        size = 0
+        for photo in photos:
+            size += photo.snapshot.size
+            if batch and (photo.alone or size > _BATCH_BYTES):
+                break
+            batch.append(photo)
+        # Before any engine work: results are about as large as sources, and staging needs them too.
+        return [photo for photo in batch if self._lanes.has_room(photo.source.outbox.user, 3 * size, now)]
+
+    def _handle(self, event: Event, now: float) -> None:
+        match event:
+            case Ready():
+                self._note_devices()
+                log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
+            case Answer():
+                self._endings.answered(event.photo, event.outcome, now)
+            case Died():
+                self._note_devices()
+                self._endings.died(event.photos, event.reason, alone=event.alone)
+            case Unloaded():
+                self._ledger.note(facts.ENGINE, facts.UNLOADED)
+                log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))
+
+    def _note_devices(self) -> None:
+        if devices := self._pool.devices:
+            self._ledger.note(facts.ENGINE, ", ".join(devices))
+        else:
+            self._ledger.forget(facts.ENGINE)

@@ -1,0 +1,134 @@
+"""Wires the parts together and runs them: `run` until a signal, `once` until nothing waits.
+
+One thread runs everything: it sleeps until an event, an answer of the engine, a signal or a due time.
+Watchdog's own threads only append to a queue.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+
+from daemon.config.settings import Settings
+from daemon.errors import (
+    AlreadyRunning,
+    DaemonError,
+    EngineStartError,
+    LedgerError,
+    LedgerUnavailable,
+    SyncUnavailable,
+)
+from daemon.exits import Exit, code_of
+from daemon.fs.filenames import printable
+from daemon.model import HeldPhoto, Photo, Progress, State
+from daemon.sd import journal
+from daemon.sd.notifier import Notifier
+from daemon.service.supervisor import Supervisor
+from daemon.service.wakeup import Bell, bell
+from daemon.status import status
+from daemon.status import status_text as show
+from fawkes_engine import EngineError
+
+log = logging.getLogger(__name__)
+
+DEFAULT_FACTORY = "daemon.workers.worker:make_engine"
+
+_GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
+_ONCE_GIVE_UP_S = 10.0
+_LEDGER_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OnceResult:
+    """What `once` did. published: photos of this run. held: every photo now held, also from earlier runs."""
+
+    published: int
+    held: tuple[HeldPhoto, ...]
+
+
+def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAULT_FACTORY) -> int:
+    """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
+
+    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
+    """
+    journal.set_up()
+    faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
+    try:
+        with bell() as signals:
+            _run(settings, reread, factory, signals)
+    except (DaemonError, EngineError) as exc:
+        log.critical("%s", printable(str(exc)))
+        return code_of(exc)
+    return Exit.OK
+
+
+def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Bell) -> None:
+    """Serve with one configuration after the other; one that does not even start gives way to the last.
+
+    When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
+    """
+    following: Settings | None = settings
+    proven: Settings | None = None
+    notifier = Notifier(lambda: _status_line(settings))
+    has_served = is_waiting = False
+    while following is not None and not (has_served and signals.stopping):
+        settings = following
+        try:
+            with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
+                has_served, is_waiting = True, False
+                supervisor.serve(notifier)
+            following, proven = supervisor.following, settings
+        except LedgerUnavailable as exc:
+            if not has_served:
+                raise
+            if not is_waiting:
+                log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+            is_waiting = True
+            notifier.waits(str(exc))
+            wait([signals.read_fd], _LEDGER_PAUSE_S)
+        except (AlreadyRunning, EngineStartError) as exc:
+            if proven is None:
+                raise
+            log.warning("the new configuration cannot be used: %s; going on as before", printable(str(exc)))
+            following, proven = proven, None
+
+
+def _status_line(settings: Settings) -> str:
+    try:
+        return next(show.status_lines(status.read(settings)))
+    except LedgerError as exc:
+        return printable(str(exc))
+
+
+def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
+    """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
+
+    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
+    is left but photos of users whose sync folder cannot be used.
+    """
+    published = 0
+
+    def on_end(_photo: Photo, state: State) -> None:
+        nonlocal published
+        published += state is State.PUBLISHED
+        progress.advance()
+
+    with (
+        bell() as signals,
+        Supervisor(settings, factory, signals, give_up_s=_ONCE_GIVE_UP_S, on_end=on_end) as supervisor,
+    ):
+        progress.total(supervisor.scan())
+        while not supervisor.is_done and supervisor.has_work:
+            due_s = supervisor.step()
+            if supervisor.has_work:
+                supervisor.sleep_until(due_s)
+        supervisor.finish()
+        supervisor.hooks.drain()
+        paused = supervisor.lanes.paused
+        held = supervisor.held()
+    if paused:
+        raise SyncUnavailable(paused)
+    return OnceResult(published, held)

@@ -1,0 +1,100 @@
+"""People's targets on disk: one JSON file per person, whose identity is written once and never replaced.
+
+All that a user ever publishes must point at one identity, so a damaged file is an error for a person to
+look at, never a reason to choose anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from daemon.errors import OutputExists, TargetError
+from daemon.fs import atomic
+from daemon.fs.locks import DirectoryLock
+from fawkes_engine import MeanFace, Target
+
+
+class FileTargetStore:
+    """Implements `fawkes_engine.TargetStore` in a directory of its own (0700; files 0600)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def people(self) -> list[str]:
+        """Everyone who has a target, in the order of names."""
+        return sorted(path.stem for path in self._directory.glob("*.json") if not path.name.startswith("."))
+
+    def get(self, person: str) -> Target | None:
+        """The person's target, or None before the first photo. Raises TargetError for a damaged file."""
+        path = self._path(person)
+        try:
+            return _parse(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise TargetError(
+                f"the target of {person} in {path} cannot be read ({exc}); put back a backup of it. Only if "
+                "nothing was ever published for this person, delete it: a new target is then chosen"
+            ) from exc
+
+    def add(self, person: str, target: Target) -> Target:
+        """Store a person's first target durably; return the one already there if another was first."""
+        with contextlib.suppress(OutputExists):
+            self._write(person, target, replace=False)
+        stored = self.get(person)
+        assert stored is not None, "the file was just linked, or was there"
+        return stored
+
+    def learn(self, person: str, target: Target) -> None:
+        """Replace durably what a person is known by. Raises TargetError if the identity would change."""
+        stored = self.get(person)
+        if stored is None or stored.identity != target.identity:
+            raise TargetError(f"the target of {person} would change; it is kept as it is")
+        self._write(person, target, replace=True)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process is in a with block of this; one that dies there is out of it."""
+        atomic.make_folder(self._directory, 0o700)
+        lock = DirectoryLock(self._directory, patience_s=math.inf)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def forget(self, person: str) -> None:
+        """Erase durably what is known of a person; the person is new when seen again."""
+        atomic.remove(self._path(person))
+
+    def _path(self, person: str) -> Path:
+        return self._directory / f"{person}.json"
+
+    def _write(self, person: str, target: Target, *, replace: bool) -> None:
+        fields = dataclasses.asdict(target)
+        atomic.make_folder(self._directory, 0o700)
+        atomic.write(self._path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
+
+
+def _parse(text: str) -> Target:
+    fields = json.loads(text)
+    vectors = {name: _vector(vector) for name, vector in fields.pop("vectors").items()}
+    known_by = {name: tuple(map(_vector, rows)) for name, rows in fields.pop("known_by").items()}
+    chosen_from = tuple(str(digest) for digest in fields.pop("chosen_from"))
+    mean_faces = {
+        name: MeanFace(_vector(mean["vector"]), int(mean["faces"]))
+        for name, mean in fields.pop("mean_faces", {}).items()  # files of the first versions have none
+    }
+    if not vectors or not all(vectors.values()):
+        raise ValueError("it has no vectors")
+    return Target(
+        vectors=vectors, known_by=known_by, chosen_from=chosen_from, mean_faces=mean_faces, **fields
+    )
+
+
+def _vector(numbers: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(number) for number in numbers)

@@ -1,0 +1,108 @@
+"""What `fawkesd why` and `fawkesd history` say: rows of the ledger as lines of text or as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from daemon.fs.filenames import printable
+from daemon.status.status_text import moment
+
+if TYPE_CHECKING:
+    from daemon.state.history import Record
+    from daemon.status.explain import Explanation
+
+
+def why_lines(found: Explanation) -> Iterator[str]:
+    """Yield what is known about one photo; names and reasons are escaped."""
+    yield printable(found.source or found.path)
+    if found.ignored_by:
+        yield f"  ignored: its name, or its folder's, matches {printable(found.ignored_by)}"
+    for record in found.records:
+        yield "  " + _generation(record)
+    if found.output is not None:
+        yield f"  published as {printable(found.output)}"
+    report = next((record.report for record in found.records if record.report), None)
+    if report:
+        yield from _report_lines(report)
+    for note in found.notes:
+        yield f"  note: {printable(note)}"
+
+
+def why_json(found: Explanation) -> str:
+    """Return what is known about one photo as one JSON object; the newest generation stands at the top."""
+    newest = record_values(found.records[0]) if found.records else {}
+    values = {
+        "path": str(found.path),
+        "user": found.user,
+        "source": str(found.source) if found.source else None,
+        "state": newest.get("state"),
+        "reason": newest.get("reason"),
+        "when": newest.get("when"),
+        "generation": newest.get("generation"),
+        "output": str(found.output) if found.output else None,
+        "report": newest.get("report"),
+        "ignored_by": found.ignored_by,
+        "notes": found.notes,
+        "generations": [record_values(record) for record in found.records],
+    }
+    return json.dumps(values, indent=2)
+
+
+def records_json(records: Sequence[Record]) -> str:
+    """Return rows as a JSON list."""
+    return json.dumps([record_values(record) for record in records], indent=2)
+
+
+def history_line(record: Record) -> str:
+    """Return a row as one line."""
+    return f"{printable(record.photo.source.path)}: {_generation(record)}"
+
+
+def record_values(record: Record) -> dict[str, Any]:
+    """Return a row as JSON takes it; times are ISO 8601 in UTC."""
+    photo = record.photo
+    return {
+        "user": photo.source.outbox.user,
+        "source": str(photo.source.path),
+        "generation": photo.generation,
+        "state": photo.state.value,
+        "reason": photo.reason,
+        "when": _utc(record.updated),
+        "first_seen": _utc(record.created),
+        "next_try": _utc(record.not_before) if record.not_before else None,
+        "attempts": photo.attempts,
+        "input_sha256": photo.input_sha256,
+        "output": str(photo.output.relative) if photo.output else None,
+        "output_sha256": photo.output.sha256 if photo.output else None,
+        "report": record.report,
+    }
+
+
+def _generation(record: Record) -> str:
+    photo = record.photo
+    number = f" (content {photo.generation} of this name)" if photo.generation > 1 else ""
+    reason = f": {printable(photo.reason)}" if photo.reason else ""
+    return f"{photo.state.value} {moment(record.updated)}{number}{reason}"
+
+
+def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    faces = report["faces"]
+    yield (f"  {len(faces)} face(s), {report['seconds']:.1f} s, engine {printable(report['fingerprint'])}")
+    for face in faces:
+        x0, y0, x1, y1 = face["box"]
+        yield (
+            f"  face of {printable(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
+            f"{face['height_px']} px high, toward {printable(face['target'])}: "
+            f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
+            f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, {face['steps']} steps"
+        )
+        for name, own in face["cosine_own"].items():
+            target = face["cosine_target"][name]
+            yield f"    {printable(name)}: cosine {own:+.2f} to oneself, {target:+.2f} to the target"
+
+
+def _utc(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,92 @@
+"""What a path, or a name, that somebody typed stands for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from daemon.config.settings import Settings, UserSettings
+from daemon.errors import InputError
+from daemon.fs.filenames import printable
+from daemon.model import Outbox, Source
+from daemon.state.history import History, Record, reading
+
+
+def absolute(path: Path) -> Path:
+    """The path as the ledger writes it: folders free of symlinks, the photo's own name as it is."""
+    whole = path.expanduser().absolute()
+    return Path(os.path.realpath(whole.parent)) / whole.name
+
+
+def sync_folder_of(settings: Settings, place: Path) -> UserSettings | None:
+    """The person whose sync folder holds an absolute path, if one does."""
+    return next((user for user in settings.users if place.is_relative_to(user.sync)), None)
+
+
+def source_at(settings: Settings, history: History, place: Path) -> Source | None:
+    """The photo at an absolute path: in an outbox, also a former one, or published in a sync folder.
+
+    None for a file in a sync folder that was not published. Raises InputError for any other place.
+    """
+    user = sync_folder_of(settings, place)
+    if user is not None:
+        records = history.of_output(user.name, place.relative_to(user.sync))
+        return records[0].photo.source if records else None
+    for outbox in [*outboxes(settings), *history.outboxes()]:
+        if place != outbox.root and place.is_relative_to(outbox.root):
+            return Source(outbox, place.relative_to(outbox.root))
+    raise InputError(f"{printable(place)} is in no outbox and in no sync folder; check the path")
+
+
+def sources_at(settings: Settings, paths: list[Path]) -> list[Source]:
+    """The photos at the paths that somebody typed. Raises InputError if one is none."""
+    found = []
+    with reading(settings.state_dir) as history:
+        for path in paths:
+            source = source_at(settings, history, absolute(path))
+            if source is None:
+                raise InputError(f"{printable(path)} was not published by fawkesd")
+            found.append(source)
+    return found
+
+
+def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]:
+    """The rows that changed last, of one photo, of a folder, or of all."""
+    with reading(settings.state_dir) as history:
+        is_there = _is_at(settings, absolute(path)) if path else None
+        return list(islice(filter(is_there, history.newest()), limit))
+
+
+def outboxes(settings: Settings) -> list[Outbox]:
+    """Every configured outbox."""
+    return [Outbox(user.name, outbox, user.ignore) for user in settings.users for outbox in user.outboxes]
+
+
+def outboxes_of(settings: Settings, whose: str | None) -> list[Outbox]:
+    """The outboxes somebody means by a folder's path, a person's name, or nothing for all.
+
+    Raises InputError.
+    """
+    everyones = outboxes(settings)
+    if whose is None:
+        return everyones
+    found = [one for one in everyones if one.user == whose or one.root == Path(whose).expanduser().resolve()]
+    if not found:
+        raise InputError(f"{printable(whose)} is neither an outbox nor a person of the configuration")
+    return found
+
+
+def _is_at(settings: Settings, place: Path) -> Callable[[Record], bool]:
+    user = sync_folder_of(settings, place)
+    if user is None:
+        return lambda record: record.photo.source.path.is_relative_to(place)
+
+    def is_output(record: Record) -> bool:
+        output = record.photo.output
+        if output is None or record.photo.source.outbox.user != user.name:
+            return False
+        return (user.sync / output.relative).is_relative_to(place)
+
+    return is_output

@@ -1,0 +1,74 @@
+"""What `fawkesd status` and `fawkesd once` say: the state of the service as lines of text or as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from daemon.fs.filenames import printable
+
+if TYPE_CHECKING:
+    from daemon.model import HeldPhoto
+    from daemon.status.status import PausedFolder, Status, UserStatus
+
+
+def status_lines(status: Status) -> Iterator[str]:
+    """Yield one line about everything, then one per person and per held photo; names are escaped."""
+    users = status.users
+    today = sum(user.published_today for user in users)
+    held = sum(len(user.held) for user in users)
+    eta_s = sum(user.eta_s or 0.0 for user in users)  # one engine: people wait for one another
+    waiting = _waiting(sum(user.waiting for user in users), eta_s)
+    watching = f", watching: {printable(status.watching)}" if status.running else ""
+    quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
+    yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}"
+    for user in users:
+        yield _user_line(user)
+        yield from map(_paused_line, user.paused)
+        yield from map(held_line, user.held)
+
+
+def status_json(status: Status) -> str:
+    """Return the whole status as JSON."""
+    return json.dumps(asdict(status), default=str, indent=2)
+
+
+def quiet_words(until: str) -> str:
+    """Return that no photo is begun now. until: a local time of day."""
+    return f"quiet hours until {until}"
+
+
+def held_line(photo: HeldPhoto) -> str:
+    """Return a held photo and its reason as one line."""
+    return f"  held: {printable(photo.path)}: {printable(photo.reason)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a rough duration for a person: `40 s`, `9 min`, `3 h`, `2 days`."""
+    for unit, size_s in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size_s:
+            return f"{round(seconds / size_s)} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def _paused_line(folder: PausedFolder) -> str:
+    until = f" until {moment(folder.until)}" if folder.until is not None else ""
+    return f"  paused: {printable(folder.path)}{until}: {printable(folder.reason)} ({folder.waiting} waiting)"
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as local time."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _waiting(photos: int, eta_s: float) -> str:
+    return f"{photos} waiting (about {duration(eta_s)})" if photos and eta_s else f"{photos} waiting"
+
+
+def _user_line(user: UserStatus) -> str:
+    target = f"target {user.target}" if user.target else "no target yet"
+    waiting = _waiting(user.waiting, user.eta_s or 0.0)
+    return f"{user.name}: {user.published} published, {waiting}, {len(user.held)} held, {target}"

@@ -1,0 +1,157 @@
+"""From a path somebody heard of to a READY row of the ledger.
+
+Events are hints and looks are the truth: every outbox is looked at as a whole at the start, when it comes
+back, after events were lost, and every `rescan_s`; where events do not work, every `poll_s`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from pathlib import Path
+
+from daemon.config.settings import WatchSettings
+from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.fs.files import look
+from daemon.model import Change, Outbox, Source, State
+from daemon.state import facts
+from daemon.state.ledger import Ledger
+from daemon.watch.outboxes import Roots
+from daemon.watch.readiness import Readiness
+from daemon.watch.watcher import Arrival, Watcher, walk
+
+log = logging.getLogger(__name__)
+
+# Files looked at in one step, so that a backlog of 50,000 does not keep results waiting.
+_LOOKS_PER_STEP = 500
+_CHECK_ROOTS_S = 5.0
+_AFTER_LOSS_S = 1.0  # a burst that overflows the queue once does so again
+_MOST_OF_THE_TIME = 20.0  # looks take at most one part in so many
+
+
+class Intake:
+    """Collects arrivals, looks at the outboxes, and admits what has settled. Times are monotonic seconds."""
+
+    def __init__(self, roots: Roots, ledger: Ledger, readiness: Readiness, watch: WatchSettings) -> None:
+        self._roots = roots
+        self._ledger = ledger
+        self._readiness = readiness
+        self._watch = watch
+        self._next_check_s = 0.0
+        self._next_look_s: dict[Outbox, float] = {}
+        self._arrivals: deque[Arrival] = deque()
+        self._watching = ""
+        self._told_of_clips: set[Outbox] = set()
+        self.watcher: Watcher | None = None
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Note an arrival; may be called from another thread."""
+        self._arrivals.append(arrival)
+
+    def settle_again(self, source: Source, now: float) -> None:
+        """Treat a source as just changed."""
+        self._readiness.event(source, now)
+
+    @property
+    def unsettled(self) -> int:
+        """How many files are not at rest yet."""
+        return len(self._readiness)
+
+    @property
+    def due_s(self) -> float:
+        """When `step` has something to do, unless something arrives before."""
+        due_s = self._readiness.next_due_s()
+        times = [self._next_check_s, *self._next_look_s.values()]
+        return min(times if due_s is None else [due_s, *times])
+
+    def step(self, now: float) -> None:
+        """Do what is due."""
+        self._drain(now)
+        if now >= self._next_check_s:
+            self._check_roots(now)
+        for outbox, due_s in list(self._next_look_s.items()):
+            if now >= due_s:
+                self._look_at(outbox, now)
+        settled = self._readiness.ready(now, _LOOKS_PER_STEP)
+        if settled:
+            self._ledger.admit(settled)
+
+    def _check_roots(self, now: float) -> None:
+        self._next_check_s = now + _CHECK_ROOTS_S
+        for outbox in self._roots.check():
+            self._next_look_s.pop(outbox, None)
+            if outbox in self._roots.online:
+                if self.watcher is not None:
+                    self.watcher.rearm(outbox)  # before the look: what comes in between is heard of
+                self._next_look_s[outbox] = now
+
+    def _look_at(self, outbox: Outbox, now: float) -> None:
+        started_s = time.perf_counter()
+        for path in walk(outbox.root):
+            self._notice(outbox, path, now)
+        self._forget_removed(outbox)
+        took_s = time.perf_counter() - started_s
+        why_polled = self.watcher.why_polled(outbox) if self.watcher is not None else None
+        interval_s = self._watch.rescan_s if why_polled is None else self._watch.poll_s
+        # Jitter, so that several outboxes on one network drive, or several daemons, drift apart.
+        pause_s = max(interval_s, _MOST_OF_THE_TIME * took_s) * random.uniform(0.75, 1.25)
+        self._next_look_s[outbox] = now + pause_s
+        self._note_watching()
+
+    def _note_watching(self) -> None:
+        if self.watcher is None:
+            return
+        polled = {outbox: self.watcher.why_polled(outbox) for outbox in self._roots.online}
+        words = [f"polling {printable(outbox.root)} ({why})" for outbox, why in polled.items() if why]
+        watching = "; ".join(words) or "natively"
+        if watching != self._watching:
+            self._watching = watching
+            self._ledger.note(facts.WATCHING, watching)
+            log.info("watching: %s", watching)
+
+    def _drain(self, now: float) -> None:
+        while self._arrivals:
+            arrival = self._arrivals.popleft()
+            if arrival.path == arrival.outbox.root:  # events were lost
+                look_s = self._next_look_s.get(arrival.outbox, now + _AFTER_LOSS_S)
+                self._next_look_s[arrival.outbox] = min(look_s, now + _AFTER_LOSS_S)
+            elif arrival.is_directory:
+                for path in walk(arrival.path):
+                    self._notice(arrival.outbox, path, now)
+            elif (source := self._photo_at(arrival.outbox, arrival.path)) is not None:
+                self._readiness.event(source, now)
+
+    def _notice(self, outbox: Outbox, path: Path, now: float) -> None:
+        source = self._photo_at(outbox, path)
+        if source is None or source in self._readiness:
+            return
+        snapshot = look(path)
+        if snapshot is not None and not self._ledger.knows(source, snapshot):
+            self._readiness.event(source, now)
+
+    def _photo_at(self, outbox: Outbox, path: Path) -> Source | None:
+        relative = path.relative_to(outbox.root)
+        match kind_of(relative, outbox.ignore):
+            case Kind.PHOTO:
+                return Source(outbox, relative)
+            case Kind.CLIP:
+                self._tell_of_clips(outbox, path)
+        return None
+
+    def _tell_of_clips(self, outbox: Outbox, path: Path) -> None:
+        if outbox not in self._told_of_clips:
+            self._told_of_clips.add(outbox)
+            log.warning(
+                "clips show the faces of the photos beside them and are never published: %s; "
+                "others in this outbox are not told of",
+                printable(path),
+            )
+
+    def _forget_removed(self, outbox: Outbox) -> None:
+        # Only HELD rows: a READY one is found missing when it is read, and a published one stays published.
+        for photo in self._ledger.in_state(State.HELD, user=outbox.user):
+            missing = photo.source.outbox == outbox and look(photo.source.path) is None
+            if missing and self._roots.is_there(outbox):
+                self._ledger.move(photo, State.GONE, Change(reason="the source was removed"))

@@ -1,0 +1,115 @@
+"""The engines, one for each device, that work on photos at the same time; all are unloaded together when idle.
+
+No thread and no sleep: `poll` is called when one of `connections` is readable or `due_s` is reached. Times are
+seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from daemon.config.settings import Settings
+from daemon.model import Photo
+from daemon.workers.process import EngineProcess, ProcessEvent
+from daemon.workers.worker import EngineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """The engine processes were ended, since they had nothing to do for long; `start` brings others."""
+
+
+Event = ProcessEvent | Unloaded
+
+
+class EnginePool:
+    """The engine processes, from a `start` on always there or about to be, until they have nothing to do for long."""
+
+    def __init__(
+        self, specs: Sequence[EngineSpec], *, photo_timeout_s: float, idle_unload_s: float | None = None
+    ) -> None:
+        """specs: of an engine each. photo_timeout_s: as of `EngineProcess`.
+
+        idle_unload_s: without a photo for so long, idle engines are ended; None: never.
+        """
+        self._engines = [EngineProcess(spec, photo_timeout_s) for spec in specs]
+        self._idle_unload_s = idle_unload_s
+
+    @classmethod
+    def of(cls, settings: Settings, factory: str) -> EnginePool:
+        """The engines of a configuration. factory: as in `EngineSpec`."""
+        engine = settings.engine
+        engines = engine.to_engines()
+        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, len(engines)) for one in engines]
+        return cls(specs, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """What to wait on."""
+        return [engine.connection for engine in self._engines if engine.connection]
+
+    @property
+    def pids(self) -> list[int]:
+        """The engine processes that there are."""
+        return [engine.pid for engine in self._engines if engine.pid is not None]
+
+    @property
+    def idle(self) -> list[EngineProcess]:
+        """Those that a batch can be submitted to."""
+        return [engine for engine in self._engines if engine.is_idle]
+
+    @property
+    def devices(self) -> list[str]:
+        """What those with their models loaded run on."""
+        return [engine.ready.device_name for engine in self._engines if engine.ready]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all have their models loaded."""
+        return all(engine.ready for engine in self._engines)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is no engine and none is about to be: not started yet, or unloaded."""
+        return all(engine.is_away for engine in self._engines)
+
+    @property
+    def signs_of_life(self) -> int:
+        """How often an engine has said anything; grows while one gets on with a batch."""
+        return sum(engine.signs_of_life for engine in self._engines)
+
+    @property
+    def in_work(self) -> tuple[Photo, ...]:
+        """The photos submitted and not answered."""
+        return tuple(photo for engine in self._engines for photo in engine.in_work)
+
+    @property
+    def due_s(self) -> float | None:
+        """When `poll` has something to do even if the pipes stay silent."""
+        due = [*(engine.due_s for engine in self._engines), self._unload_at_s()]
+        return min((due_s for due_s in due if due_s is not None), default=None)
+
+    def start(self, now: float) -> None:
+        """Ask for the engines; no effect on those that are there, or will be."""
+        for engine in self._engines:
+            engine.start(now)
+
+    def poll(self, now: float) -> list[Event]:
+        """What happened since the last call. Raises EngineStartError and WeightsError as `EngineProcess.poll`."""
+        events: list[Event] = [event for engine in self._engines for event in engine.poll(now)]
+        unload_at_s = self._unload_at_s()
+        if unload_at_s is not None and now >= unload_at_s:
+            self.stop()
+            events.append(Unloaded())
+        return events
+
+    def stop(self) -> tuple[Photo, ...]:
+        """End the engine processes; returns the photos that they had not answered."""
+        return tuple(photo for engine in self._engines for photo in engine.stop())
+
+    def _unload_at_s(self) -> float | None:
+        if self._idle_unload_s is None or not all(engine.is_idle for engine in self._engines):
+            return None
+        return max(engine.sign_of_life_s for engine in self._engines) + self._idle_unload_s

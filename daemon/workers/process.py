@@ -1,0 +1,195 @@
+"""One engine as the supervisor sees it: feeds it, notices when it hangs or dies, and respawns it.
+
+No thread and no sleep: `poll` is called when `connection` is readable or `due_s` is reached. Times are
+seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from daemon.errors import EngineStartError
+from daemon.fs.filenames import printable
+from daemon.model import Photo
+from daemon.sd.journal import Outcome, about
+from daemon.workers.child import Child
+from daemon.workers.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
+from fawkes_engine import Protected, Request, WeightsError
+
+log = logging.getLogger(__name__)
+
+_START_LIMIT_S = 300.0  # models from a slow disk, and CUDA's first start
+_STARTS_BEFORE_GIVING_UP = 3
+_RESPAWN_FIRST_S, _RESPAWN_LONGEST_S = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The engine's outcome for one photo."""
+
+    photo: Photo
+    outcome: Protected | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The engine process ended. photos: those without an answer. alone: the batch had been one photo."""
+
+    reason: str
+    photos: tuple[Photo, ...]
+    alone: bool
+
+
+ProcessEvent = Ready | Answer | Died
+
+
+class EngineProcess:
+    """An engine process, from a `start` on always there or about to be, until a `stop`."""
+
+    def __init__(self, spec: EngineSpec, photo_timeout_s: float) -> None:
+        """photo_timeout_s: without a sign of progress for so long, a working engine is killed."""
+        self._spec = spec
+        self._photo_timeout_s = photo_timeout_s
+        self._child: Child | None = None
+        self._ready: Ready | None = None
+        self._batch: dict[int, Photo] = {}
+        self._batch_size = 0
+        self._start_at_s: float | None = None
+        self._failures = 0
+        self._was_ever_ready = False
+        self.sign_of_life_s = 0.0  # monotonic: when it has said anything last, or was given something
+        self.signs_of_life = 0  # how often it has said anything; grows while it gets on with a batch
+
+    @property
+    def connection(self) -> Connection | None:
+        """What to wait on."""
+        return self._child.connection if self._child else None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process, if there is one."""
+        return self._child.pid if self._child else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a batch can be submitted."""
+        return self._ready is not None and not self._batch
+
+    @property
+    def ready(self) -> Ready | None:
+        """What it said once its models were loaded; None until then."""
+        return self._ready
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is no engine and none is about to be: not started yet, or stopped."""
+        return self._child is None and self._start_at_s is None
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's fingerprint; only while it is idle or at work."""
+        assert self._ready is not None, "asked only of an engine that is ready"
+        return self._ready.fingerprint
+
+    @property
+    def in_work(self) -> tuple[Photo, ...]:
+        """The photos submitted and not answered."""
+        return tuple(self._batch.values())
+
+    @property
+    def due_s(self) -> float | None:
+        """When `poll` has something to do even if the pipe stays silent."""
+        return self._start_at_s if self._child is None else self._deadline_s()
+
+    def start(self, now: float) -> None:
+        """Ask for an engine; no effect if there is one, or will be."""
+        if self._child is None and self._start_at_s is None:
+            self._start_at_s = now
+
+    def submit(self, photos: Sequence[Photo], requests: Sequence[Request], now: float) -> None:
+        """Give an idle engine a batch: the photos and, in the same order, their requests."""
+        assert self._child is not None, "submit only to a running engine"
+        assert not self._batch, "submit only to an idle engine"
+        self._batch = dict(enumerate(photos))
+        self._batch_size = len(photos)
+        self.sign_of_life_s = now
+        self._child.send(requests)
+
+    def poll(self, now: float) -> list[ProcessEvent]:
+        """What happened since the last call.
+
+        Raises EngineStartError if no engine has ever become ready and several tries have failed, and
+        WeightsError, since only a person can put weights in their place.
+        """
+        if self._child is None:
+            self._spawn_if_due(now)
+            return []
+        events: list[ProcessEvent] = []
+        failed: Failed | None = None
+        for message in self._child.receive():
+            self.sign_of_life_s = now
+            self.signs_of_life += 1
+            if isinstance(message, Failed):
+                failed = message
+            else:
+                events.extend(self._events(message))
+        deadline_s = self._deadline_s()
+        if deadline_s is not None and now >= deadline_s:
+            failed = Failed("Hang", "the engine made no progress")
+        if failed or not self._child.is_open:
+            events.append(self._bury(self._child, failed, now))
+        return events
+
+    def stop(self) -> tuple[Photo, ...]:
+        """End the engine process; returns the photos that it had not answered."""
+        left = self.in_work
+        if self._child is not None:
+            self._child.end()
+        self._child, self._ready, self._batch, self._start_at_s = None, None, {}, None
+        return left
+
+    def _spawn_if_due(self, now: float) -> None:
+        if self._start_at_s is not None and now >= self._start_at_s:
+            self._start_at_s = None
+            self.sign_of_life_s = now
+            self._child = Child(self._spec)
+
+    def _deadline_s(self) -> float | None:
+        if self._ready is None:
+            return self.sign_of_life_s + _START_LIMIT_S
+        return self.sign_of_life_s + self._photo_timeout_s if self._batch else None
+
+    def _events(self, message: Message) -> list[ProcessEvent]:
+        match message:
+            case Ready():
+                self._ready = message
+                self._was_ever_ready = True
+                return [message]
+            case Result():
+                self._failures = 0
+                return [Answer(self._batch.pop(message.index), message.outcome)]
+            case Beat() | Failed():
+                return []
+
+    def _bury(self, child: Child, failed: Failed | None, now: float) -> Died:
+        ended = child.end()
+        reason = failed.reason if failed else ended
+        died = Died(reason, self.in_work, alone=self._batch_size == 1)
+        self._child, self._ready, self._batch = None, None, {}
+        self._failures += 1
+        if failed and failed.kind == WeightsError.__name__:
+            raise WeightsError(failed.reason)
+        if not self._was_ever_ready and self._failures >= _STARTS_BEFORE_GIVING_UP:
+            raise EngineStartError(f"the engine cannot be started: {reason}")
+        delay_s = min(_RESPAWN_FIRST_S * 2 ** (self._failures - 1), _RESPAWN_LONGEST_S)
+        self._start_at_s = now + delay_s
+        log.warning(
+            "engine stopped: %s; next start in %.0f s",
+            printable(reason),
+            delay_s,
+            extra=about(Outcome.ENGINE_STOPPED),
+        )
+        return died
