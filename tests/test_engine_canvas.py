@@ -11,9 +11,9 @@ from engine_pictures import astronaut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fawkes_engine.cloak.state import region_side
-from fawkes_engine.face.canvas import Canvas, blocks_around, to_tensor
-from fawkes_engine.face.detect import Face, Pixels, Similarity
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.canvas import Canvas, blocks_around, region_side, to_tensor
+from fawkes_engine.face.detect import Face, Pixels
 
 HEIGHT, WIDTH = 240, 320
 

@@ -42,9 +42,9 @@ from fawkes_engine import (
     extractors,
 )
 from fawkes_engine.cloak import state as descent
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.device import faces_together, limit_memory, threads
 from fawkes_engine.engine import Engine
+from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Box, Face, FaceDetector, Pixels
 from fawkes_engine.identity.people import FACES_AVERAGED

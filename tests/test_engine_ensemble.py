@@ -12,8 +12,8 @@ from engine_pictures import Shelf, encoded, opened, portrait
 from small_onnx import Graph, mobile_net
 
 from fawkes_engine import MODES, EngineError, EngineSettings, Protected, Request, WeightsError, extractors
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.engine import Engine
+from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.people import People

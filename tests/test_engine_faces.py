@@ -12,7 +12,8 @@ from engine_pictures import ORACLE, astronaut, grey, scaled
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fawkes_engine.face.detect import Face, FaceDetector, Similarity
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.detect import Face, FaceDetector
 
 BOX = (180, 60, 268, 175)  # of the astronaut's face
 EYES = (204, 101), (247, 104)

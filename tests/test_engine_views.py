@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine import extractors
-from fawkes_engine.cloak.views import jittered, jpeg, sample_chips, view
+from fawkes_engine.cloak.views import jittered, jpeg, view
 from fawkes_engine.extractors.dlib import DlibNet, weights_path
+from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import Canvas, to_tensor
-from fawkes_engine.face.detect import FaceDetector, Similarity
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.targets import Pool
 
 IDENTITY = Similarity(1 + 0j, 0j)

@@ -23,7 +23,7 @@ from fawkes_engine.cloak.optimise import CLOAK, _loss
 from fawkes_engine.cloak.state import State, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
-from fawkes_engine.face.detect import Similarity
+from fawkes_engine.face.align import Similarity
 from fawkes_engine.image import filters as blurs
 from fawkes_engine.image import visibility
 from fawkes_engine.image.filters import Banded

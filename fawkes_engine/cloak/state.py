@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.cloak.views import jittered, sample_chips, view
+from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.face.detect import Similarity
+from fawkes_engine.face.align import Similarity, sample_chips
+from fawkes_engine.face.canvas import region_side
 from fawkes_engine.image.filters import Banded, blur_matrix, gaussian_blur, product
 from fawkes_engine.image.visibility import (
     COLOUR_BLUR,
@@ -42,9 +43,6 @@ _CHROMA = 0.15
 _SMOOTH = 3
 # windows are 11 px wide: every second row and column of them tells the same for a third of the time
 _SSIM_STRIDE = 2
-
-REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
-CONTEXT_GROWTH = 1.8  # the canvas shows this many box sizes, enough for every extractor's chip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,6 @@ class Subject:
     seed: int
     encoding: Visibility
     look: Callable[[Tensor], Visibility]
-
-
-def region_side(canvas_side: int) -> int:
-    """Side R of the centred square that holds every face region of a canvas of this side."""
-    return math.ceil(canvas_side * REGION_GROWTH / CONTEXT_GROWTH) + 1
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.face.detect import Similarity
+from fawkes_engine.face.align import Similarity
 from fawkes_engine.image.filters import gaussian_blur
 
 # The spread of alignments between trackers: other detectors, landmarks and templates (uniform, +-).
@@ -30,22 +30,6 @@ def jittered(onto_canvas: Similarity, chip_px: int, generator: torch.Generator) 
     wobble = (1 + _SCALE * scale) * complex(math.cos(_TURN_RAD * turn), math.sin(_TURN_RAD * turn))
     shift = complex(right, down) * _SHIFT * chip_px
     return onto_canvas.after(Similarity(wobble, centre - wobble * centre + shift))
-
-
-def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: int) -> Tensor:
-    """Cut an aligned chip (N, 3, chip_px, chip_px) out of each canvas (N, 3, S, S), bilinear."""
-    half_chip, half_canvas = (chip_px - 1) / 2, (canvases.shape[3] - 1) / 2
-    rows = []
-    for transform in onto_canvas:  # grid_sample counts from -1 to 1 on both sides
-        turn = transform.turn * half_chip / half_canvas
-        shift = (transform.turn * complex(half_chip, half_chip) + transform.shift) / half_canvas - (1 + 1j)
-        rows.append([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    grid = F.affine_grid(
-        _sent(torch.tensor(rows, dtype=torch.float32), canvases.device),
-        [len(rows), 3, chip_px, chip_px],
-        align_corners=True,
-    )
-    return F.grid_sample(canvases, grid, padding_mode="border", align_corners=True)
 
 
 def view(number: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
@@ -113,11 +97,6 @@ def _quantised(plane: Tensor, table: tuple[int, ...], quality: int) -> Tensor:
     rounded = scaled.detach().round()
     restored = ((rounded + (scaled - rounded) ** 3) * steps) @ dct
     return restored.view(blocks.shape).transpose(3, 4).reshape(plane.shape)
-
-
-def _sent(x: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the CPU's on a device, without waiting for what a graphics card still has to do."""
-    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=2)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fawkes_engine.face.detect import Face, Similarity
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.detect import Face
 
 # Where ArcFace-type recognisers expect the five landmarks on a chip of 112 px (insightface's arcface_dst):
 # eye centres, nose tip, mouth corners.

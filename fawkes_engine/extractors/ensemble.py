@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fawkes_engine import extractors
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.extractors import KNOWN_BY, Extractor
 from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
+from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.identity.targets import Pool

@@ -16,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.cloak.state import CONTEXT_GROWTH, REGION_GROWTH
-from fawkes_engine.face.detect import Box, Face, Pixels, Similarity
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.image.filters import Banded, product
 from fawkes_engine.image.visibility import PAPER_FACE_PX
 from fawkes_engine.photo.colour import ColourSpace
 
+REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
+CONTEXT_GROWTH = 1.8  # the canvas shows this many box sizes, enough for every extractor's chip
 _SIDE_STEP = 32  # canvases come in few sizes, so that faces share batches
 _FEATHER = 0.08  # of the region's side: the cloak fades out over this width, so no seam shows
 _BLOCK = 8  # JPEG's block side
@@ -140,6 +142,11 @@ def _enlarging(side: int, native_side: int, start: int, end: int) -> Banded:
     """(end - start, side): a product with it enlarges along one axis to native_side, bicubic, and cuts out a part."""
     whole = F.interpolate(torch.eye(side)[None, None], size=[native_side, side], mode="bicubic")
     return Banded(whole[0, 0, start:end])
+
+
+def region_side(canvas_side: int) -> int:
+    """Side R of the centred square that holds every face region of a canvas of this side."""
+    return math.ceil(canvas_side * REGION_GROWTH / CONTEXT_GROWTH) + 1
 
 
 def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:

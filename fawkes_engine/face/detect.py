@@ -1,8 +1,4 @@
-"""Where the faces are: detection on a reduced copy, and the similarity that puts a face on a template.
-
-A similarity transform of the plane is a pair of complex numbers: it maps z = x + iy to turn * z + shift, where
-|turn| is the scale and its angle the rotation.
-"""
+"""Face detection, on a reduced copy of the photo."""
 
 from __future__ import annotations
 
@@ -14,6 +10,8 @@ import numpy.typing as npt
 import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
+
+from fawkes_engine.face.align import Similarity
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -28,26 +26,6 @@ _SURE = 0.99  # an upright face has more in all but a few cases; a lying one loo
 # copy of half the size.
 _TILE_PX, _OVERLAP_PX = 2048, 256
 _SHORTEST_SIDE_PX = 48  # MTCNN's image pyramid is empty below this
-
-
-@dataclass(frozen=True, slots=True)
-class Similarity:
-    """z -> turn * z + shift, on complex pixel positions x + iy."""
-
-    turn: complex
-    shift: complex
-
-    @classmethod
-    def fit(cls, source: npt.NDArray[np.float64], destination: npt.NDArray[np.float64]) -> Similarity:
-        """Least-squares similarity from source points (K, 2) to destination points (K, 2), no mirroring."""
-        z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, destination))
-        z_centred, w_centred = z - z.mean(), w - w.mean()
-        turn = complex((z_centred.conj() @ w_centred) / (z_centred.conj() @ z_centred).real)
-        return cls(turn, complex(w.mean()) - turn * complex(z.mean()))
-
-    def after(self, first: Similarity) -> Similarity:
-        """Return the transform that applies `first`, then this one."""
-        return Similarity(self.turn * first.turn, self.turn * first.shift + self.shift)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from fawkes_engine.extractors import KNOWN_BY
-from fawkes_engine.face.detect import Face, Pixels, Similarity
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.photo.encode import as_shared
 from fawkes_engine.pipeline.work import Work, Written
 from fawkes_engine.types import NotProtected

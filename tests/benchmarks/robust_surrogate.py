@@ -30,12 +30,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fawkes_engine.cloak.views import jittered, sample_chips, view
+from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.evaluation.data.splits import photos_of, pool_people
 from fawkes_engine.evaluation.trackers import sightings
 from fawkes_engine.extractors import Extractor, load
 from fawkes_engine.extractors.layers import PReLU
-from fawkes_engine.face.detect import FaceDetector, Similarity
+from fawkes_engine.face.align import Similarity, sample_chips
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.targets import Pool
 
 CANVAS_PX = 160  # the chip, turned, scaled and shifted as `views.jittered` does

@@ -19,12 +19,13 @@ from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 
 from fawkes_engine.cloak import optimise as engine
-from fawkes_engine.cloak.views import jittered, sample_chips, view
+from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.extractors import Extractor, facenet, lightcnn
 from fawkes_engine.extractors.dlib import DlibNet
 from fawkes_engine.extractors.layers import replace_layers
+from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import Canvas
-from fawkes_engine.face.detect import Face, Pixels, Similarity
+from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.weights import catalog as models
 
 from .paper_recipe import dssim

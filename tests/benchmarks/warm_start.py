@@ -27,7 +27,6 @@ from torch import Tensor
 from fawkes_engine import Budget, EngineSettings, Protected, Request, evaluation
 from fawkes_engine.cloak import optimise as cloak
 from fawkes_engine.cloak import state as descent
-from fawkes_engine.cloak.views import sample_chips
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.data.splits import photos_of, shuffled
 from fawkes_engine.evaluation.report.text import table
@@ -35,7 +34,8 @@ from fawkes_engine.evaluation.trackers.sightings import look, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.dlib import CHIP_PX
-from fawkes_engine.face.detect import FaceDetector, Similarity
+from fawkes_engine.face.align import Similarity, sample_chips
+from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.people import FACES_AVERAGED
 
 _SIDE = 224  # of the aligned square in which cloaks are averaged

@@ -14,9 +14,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from fawkes_engine.cloak.views import sample_chips
+from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import to_tensor
-from fawkes_engine.face.detect import Face, Pixels, Similarity
+from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.types import EvaluationError
 
 Points = npt.NDArray[np.float64]
