@@ -19,34 +19,36 @@ import os
 # spins as long as GNU OpenMP does by default).
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+from fawkes_engine.errors import (
+    EngineError,
+    EvaluationError,
+    FetchError,
+    NoDecoy,
+    NoFace,
+    NotProtected,
+    Refusal,
+    Unreadable,
+    Unsupported,
+    WeightsError,
+)
 from fawkes_engine.types import (
     DEFAULT_MODE,
     MODES,
     STRANGER,
     Budget,
     Decoy,
-    EngineError,
     EngineSettings,
-    EvaluationError,
     FaceReport,
-    FetchError,
     HeicAs,
     MeanFace,
     MetadataPolicy,
     Mode,
     ModeName,
-    NoDecoy,
-    NoFace,
-    NotProtected,
     Protected,
-    Refusal,
     Report,
     Request,
     Target,
     TargetStore,
-    Unreadable,
-    Unsupported,
-    WeightsError,
 )
 
 __all__ = [

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from fawkes_engine.cloak.optimise import Aim
 from fawkes_engine.engine import Engine
+from fawkes_engine.errors import NoDecoy, NoFace, Refusal
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.identity.people import SAME_PERSON_COSINE, most_frequent
 from fawkes_engine.pipeline import verify
 from fawkes_engine.pipeline.batching import every_face, groups, no_sign, or_refusal
 from fawkes_engine.pipeline.work import Goal, Work
-from fawkes_engine.types import Decoy, MetadataPolicy, NoDecoy, NoFace, Refusal, Request
+from fawkes_engine.types import Decoy, MetadataPolicy, Request
 
 DECOY = Aim(target_weight=2.0, own_weight=0.0, near_target=0.95, away_from_own=1.0)
 # whatever a photo tells besides its picture could tie the second account to the first

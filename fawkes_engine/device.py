@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fawkes_engine.types import EngineError
+from fawkes_engine.errors import EngineError
 
 
 def chosen(name: str) -> torch.device:

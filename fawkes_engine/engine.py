@@ -18,6 +18,7 @@ from torch import Tensor
 from fawkes_engine import device
 from fawkes_engine.cloak.optimise import CLOAK, Aim, optimise
 from fawkes_engine.cloak.state import Subject
+from fawkes_engine.errors import NoFace, NotProtected, Refusal
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.ensemble import Ensemble
 from fawkes_engine.face.detect import Face, FaceDetector
@@ -29,17 +30,7 @@ from fawkes_engine.pipeline.batching import evenly, every_face, groups, no_sign,
 from fawkes_engine.pipeline.identify import Identifier
 from fawkes_engine.pipeline.stopwatch import Stage, Stopwatch
 from fawkes_engine.pipeline.work import Work, Written
-from fawkes_engine.types import (
-    EngineSettings,
-    FaceReport,
-    NoFace,
-    NotProtected,
-    Protected,
-    Refusal,
-    Report,
-    Request,
-    TargetStore,
-)
+from fawkes_engine.types import EngineSettings, FaceReport, Protected, Report, Request, TargetStore
 
 VERSION = "7"  # of the cloak: changes whenever the same photo would get another cloak
 _SECOND_TRY = 2  # times the steps, for a photo that does not pass verification

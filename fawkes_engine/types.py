@@ -1,17 +1,6 @@
-"""What crosses a module of the engine: requests, reports, results, and the error tree.
+"""The values that cross a module of the engine: requests, settings, targets, reports, results.
 
 This module imports neither torch nor numpy, so that a supervisor process can use it and stay small.
-
-    EngineError
-    |-- WeightsError          a model's weights are missing or not the pinned ones
-    |-- FetchError            a model's weights could not be brought here this time
-    |-- EvaluationError       an evaluation cannot be done as it was asked for
-    `-- Refusal               this photo is not published, and the message says why
-        |-- Unreadable        the bytes are no complete picture
-        |-- Unsupported       a picture, of a kind the engine does not write yet
-        |-- NoFace            nothing to cloak was found
-        |-- NoDecoy           a photo that is of no use as a decoy
-        `-- NotProtected      the cloak did not pass verification on the encoded file
 """
 
 from __future__ import annotations
@@ -22,53 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Literal, Protocol
-
-
-class EngineError(Exception):
-    """Base of every error the engine raises on purpose; the message is written for the photo's owner."""
-
-
-class WeightsError(EngineError):
-    """A model's weights are missing or their sha256 is not the pinned one."""
-
-
-class FetchError(EngineError):
-    """A model's weights could not be downloaded or stored, for want of a network or of room; later they may."""
-
-
-class EvaluationError(EngineError):
-    """What an evaluation was asked for cannot be done: too few photos, an unknown tracker, a missing file."""
-
-
-class Refusal(EngineError):
-    """This one photo must not be published; other photos are not concerned."""
-
-
-class Unreadable(Refusal):
-    """The bytes are damaged, cut short, or no picture at all."""
-
-
-class Unsupported(Refusal):
-    """A picture of a kind the engine does not write; the message says what to export instead."""
-
-
-class NoFace(Refusal):
-    """No face was found, so nothing was cloaked."""
-
-
-class NoDecoy(Refusal):
-    """The photo cannot be a decoy: it shows not one face, or the user's own, or came no nearer to the user."""
-
-
-class NotProtected(Refusal):
-    """The encoded file was decoded and measured again, and a face in it is not protected enough.
-
-    faces: numbers of the cloaked faces that still look like their owners; none where something else is wrong.
-    """
-
-    def __init__(self, message: str, faces: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.faces = faces
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.fs.filenames import Kind, candidates, kind_of, objection, output_name, printable, twin_key
+from daemon.fs.filenames import Kind, candidates, kind_of, objection, output_name, twin_key
+from daemon.text import printable
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "trip/b.png", "IMG.HEIC", "c.dng", "d.gif"])

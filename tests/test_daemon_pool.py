@@ -18,7 +18,7 @@ from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died
-from daemon.workers.worker import EngineSpec, Ready, Refused
+from daemon.workers.protocol import EngineSpec, Ready, Refused
 from fawkes_engine import EngineSettings, Protected, Request
 
 Start = Callable[..., DaemonProcess]

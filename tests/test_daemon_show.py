@@ -10,6 +10,7 @@ from daemon.service import run as service
 from daemon.service.run import OnceResult
 from daemon.status import status_text as show
 from daemon.status.status import PausedFolder, Status, UserStatus
+from daemon.text import duration
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
 PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)
@@ -58,7 +59,7 @@ def test_the_json_has_everything_and_no_raw_control_character() -> None:
     [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (5500, "2 h"), (2e5, "2 days")],
 )
 def test_durations_are_rough(seconds: float, words: str) -> None:
-    assert show.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_status_answers_before_anything_was_ever_done(

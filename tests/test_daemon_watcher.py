@@ -11,13 +11,14 @@ import pytest
 
 from daemon.config.settings import WatchSettings
 from daemon.fs.files import look
+from daemon.fs.walk import walk
 from daemon.model import Outbox, Source, State
 from daemon.state.ledger import Ledger
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Roots
 from daemon.watch.readiness import Readiness
-from daemon.watch.watcher import Watcher, walk
+from daemon.watch.watcher import Watcher
 
 Wait = Callable[[Callable[[], object]], None]
 DATA = b"whole"

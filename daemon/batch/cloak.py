@@ -15,7 +15,7 @@ from daemon.config.loader import load_if_any
 from daemon.config.settings import EngineConfig, default_config_path, default_state_dir
 from daemon.errors import ConfigError
 from daemon.fs import atomic
-from daemon.fs.filenames import printable
+from daemon.text import printable
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from daemon.batch.own_photos import photos_in, shared_by
 from daemon.config.settings import Settings
 from daemon.errors import InputError
 from daemon.fs import atomic
-from daemon.fs.filenames import printable
 from daemon.state.targets import FileTargetStore
+from daemon.text import printable
 from fawkes_engine import Decoy, EngineSettings, Refusal
 
 if TYPE_CHECKING:

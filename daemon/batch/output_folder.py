@@ -9,7 +9,8 @@ from pathlib import Path
 
 from daemon.errors import InputError, OutputError, OutputExists
 from daemon.fs import atomic
-from daemon.fs.filenames import candidates, output_name, printable, twin_key
+from daemon.fs.filenames import candidates, output_name, twin_key
+from daemon.text import printable
 from fawkes_engine import Refusal
 
 

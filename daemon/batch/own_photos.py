@@ -9,9 +9,10 @@ from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import InputError
-from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.fs.filenames import Kind, kind_of
 from daemon.model import State
 from daemon.state.history import Record, reading
+from daemon.text import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from daemon.batch import cloak
-from daemon.cli.common import Config, Json, examples
+from daemon.cli.common import Config, Json, echo_step, examples
 from daemon.config.loader import load_if_any
-from daemon.measure import audit
-from daemon.measure import audit_request as auditorder
-from daemon.measure import audit_text as audittext
+from daemon.fs import atomic
+from daemon.measure import audit, audit_html, audit_text
 
 app = typer.Typer()
 
@@ -54,16 +53,17 @@ def audit_user(
 
     A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no other people are bundled for it.
     """
-    order = auditorder.Order(
+    job = audit.AuditJob(
         user=user,
-        shared=auditorder.shared_photos(load_if_any(config), user, published),
+        shared=audit.shared_photos(load_if_any(config), user, published),
         clean=clean,
         trackers=tuple(tracker or ()),
         gallery=gallery,
         html=html,
         engine=cloak.setup(config, user).engine,
     )
-    found = audit.run(order)
-    for line in [audittext.as_json(found)] if as_json else audittext.lines(order, found):
+    found = audit.run(job, echo_step)
+    for line in [audit_text.as_json(found)] if as_json else audit_text.lines(job, found):
         typer.echo(line)
-    audit.write_html(order, found)
+    if html:
+        atomic.write(html, audit_html.page(job, found).encode(), replace=False)

@@ -34,6 +34,11 @@ def load_settings(config: Path | None) -> Settings:
     return load(config or default_config_path())
 
 
+def echo_step(doing: str) -> None:
+    """Print what a long command begins to do, on stderr."""
+    typer.echo(doing, err=True)
+
+
 def place_orders(settings: Settings, orders: Iterable[LedgerOrder], *, as_json: bool) -> None:
     """Have orders carried out, by the service if it runs; says what came of each, as `echo_replies` does."""
     from daemon.control import client as caller

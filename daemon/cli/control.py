@@ -88,12 +88,10 @@ def examine_machine(
     from daemon.doctor import examine as doctor
     from daemon.doctor.findings import Level, as_line
     from daemon.doctor.findings import as_json as json_of
-    from daemon.service import run as service
+    from daemon.workers.protocol import DEFAULT_FACTORY
 
     found = []
-    for finding in doctor.examine(
-        settings, config or default_config_path(), service.DEFAULT_FACTORY, deep=deep
-    ):
+    for finding in doctor.examine(settings, config or default_config_path(), DEFAULT_FACTORY, deep=deep):
         found.append(finding)
         if not as_json:
             typer.echo(as_line(finding))

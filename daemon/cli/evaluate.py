@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.common import examples, load_settings
+from daemon.cli import progress
+from daemon.cli.common import echo_step, examples, load_settings
 from daemon.config.settings import EngineConfig
 from daemon.measure import evaluate, study
 from fawkes_engine import DEFAULT_MODE, ModeName
@@ -78,27 +79,24 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
     """
     if published and (portraits or keep or config):
         raise typer.BadParameter("--published cloaks nothing: leave out --portraits, --keep and --config")
-    evaluate.run(
-        evaluate.Order(
-            data=data,
-            portraits=portraits,
-            trackers=tuple(tracker),
-            heads=tuple(head),
-            people=people,
-            cloaked=cloaked,
-            tested=tested,
-            seed=seed,
-            disturb=disturb,
-            fine_tune_epochs=fine_tune,
-            published=published,
-            keep=keep,
-            out=out,
-            engine=load_settings(config).engine.to_engine()
-            if config
-            else EngineConfig(mode=mode).to_engine(),
-            command=shlex.join(["fawkesd", *sys.argv[1:]]),
-        )
+    job = evaluate.EvaluateJob(
+        data=data,
+        portraits=portraits,
+        trackers=tuple(tracker),
+        heads=tuple(head),
+        people=people,
+        cloaked=cloaked,
+        tested=tested,
+        seed=seed,
+        disturb=disturb,
+        fine_tune_epochs=fine_tune,
+        published=published,
+        keep=keep,
+        out=out,
+        engine=load_settings(config).engine.to_engine() if config else EngineConfig(mode=mode).to_engine(),
+        command=shlex.join(["fawkesd", *sys.argv[1:]]),
     )
+    typer.echo(evaluate.run(job, bar=progress.bar, on_step=echo_step))
 
 
 @app.command(
@@ -134,18 +132,18 @@ def study_protection(  # noqa: PLR0913 - one parameter per option
     Takes photos that `fawkesd evaluate --keep` has cloaked, with the same --data, --people, --cloaked, --tested and
     --seed. What each study does is told above its tables.
     """
-    study.run(
-        study.Order(
-            names=tuple(names or ()),
-            data=data,
-            published=tuple(published),
-            trackers=tuple(tracker),
-            people=people,
-            cloaked=cloaked,
-            tested=tested,
-            seed=seed,
-            cache=cache,
-            out=out,
-            command=shlex.join(["fawkesd", *sys.argv[1:]]),
-        )
+    job = study.StudyJob(
+        names=tuple(names or ()),
+        data=data,
+        published=tuple(published),
+        trackers=tuple(tracker),
+        people=people,
+        cloaked=cloaked,
+        tested=tested,
+        seed=seed,
+        cache=cache,
+        out=out,
+        command=shlex.join(["fawkesd", *sys.argv[1:]]),
     )
+    for tables in study.run(job, echo_step):
+        typer.echo(tables)

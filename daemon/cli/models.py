@@ -18,7 +18,7 @@ from daemon.config.settings import EngineConfig
 from daemon.doctor.findings import Finding, Level, as_line, fault, fine
 from daemon.doctor.findings import as_json as json_of
 from daemon.exits import Exit
-from daemon.fs.filenames import printable
+from daemon.text import printable
 from fawkes_engine import WeightsError
 from fawkes_engine.weights import catalog as models
 

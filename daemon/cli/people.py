@@ -11,8 +11,8 @@ import typer
 from daemon.batch import cloak
 from daemon.cli.common import Config, Json, examples
 from daemon.errors import InputError
-from daemon.fs.filenames import printable
 from daemon.state.targets import FileTargetStore
+from daemon.text import printable
 from fawkes_engine import STRANGER
 
 app = typer.Typer()

@@ -17,10 +17,10 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from daemon.config.settings import UserName
 from daemon.errors import InputError
 from daemon.exits import Exit
-from daemon.fs.filenames import printable
 from daemon.fs.files import look
 from daemon.model import Change, Outbox, Source, State
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 
 LINE_MAX_BYTES = 1 << 16  # several of the longest paths, each byte escaped
 PAUSE_MAX_S = 10 * 365 * 86400.0

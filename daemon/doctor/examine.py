@@ -16,10 +16,10 @@ from daemon.doctor import folders as doctorfolders
 from daemon.doctor import published as doctordeep
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
-from daemon.fs.filenames import printable
 from daemon.fs.locks import holder
 from daemon.state import facts
 from daemon.state.history import History, reading
+from daemon.text import printable
 from daemon.workers.pool import EnginePool
 from fawkes_engine import EngineError
 from fawkes_engine.weights import catalog as models

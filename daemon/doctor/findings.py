@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from daemon.fs.filenames import printable
+from daemon.text import printable
 
 
 class Level(Enum):

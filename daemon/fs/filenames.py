@@ -5,13 +5,12 @@ Pure functions on names; no file is touched.
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterator
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from pathspec import GitIgnoreSpec
 
@@ -126,12 +125,6 @@ def candidates(name: str) -> Iterator[str]:
 def twin_key(name: str) -> str:
     """Equal for names that macOS, Windows or a phone would take for one file."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def printable(path: Path | str) -> str:
-    """The path as one line of visible characters: nothing in it can forge or break a log line."""
-    text = os.fsencode(path).decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _format(suffix: str) -> str:

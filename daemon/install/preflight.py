@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.config.settings import UserSettings
-from daemon.fs.filenames import printable
 from daemon.install.units import Scope, Service, parent_of_both, program_folders
+from daemon.text import printable
 from fawkes_engine.weights import catalog as models
 
 # Too much to open for writing. The home of the service's account counts as well.

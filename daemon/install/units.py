@@ -15,7 +15,7 @@ from pathlib import Path
 import daemon
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
-from daemon.fs.filenames import printable
+from daemon.text import printable
 
 CATALOG = "fawkesd.catalog"
 _RUN_UNITS = ("fawkesd.service",)

@@ -2,27 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from daemon.batch.output_folder import read
-from daemon.errors import OutputExists
-from daemon.fs import atomic
-from daemon.fs.filenames import printable
-from daemon.measure import audit_html as audithtml
-from daemon.measure.audit_request import Order
+from daemon.batch.own_photos import Shared, photos_in, shared_by
+from daemon.config.settings import EngineConfig, Settings
+from daemon.errors import InputError, OutputExists
+from daemon.text import printable
 
 if TYPE_CHECKING:
     from fawkes_engine.evaluation.audit import Audit, OwnPhoto
 
 
-def run(order: Order) -> Audit:
-    """Measure. Raises InputError, OutputExists and EvaluationError for what cannot be done."""
-    published, clean = order.photos
-    if order.html and order.html.exists():
-        raise OutputExists(f"{printable(order.html)} exists already; move it away or choose another name")
+AT_MOST = 40  # photos of each kind; their files are held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class AuditJob:
+    """What to measure. shared: published photos. clean: folder of further photos of the user, None = the originals.
+
+    trackers: besides the engine's recognisers on disk. gallery: folder of other people. html: where the report goes.
+    """
+
+    user: str
+    shared: tuple[Shared, ...]
+    clean: Path | None
+    trackers: tuple[str, ...]
+    gallery: Path | None
+    html: Path | None
+    engine: EngineConfig
+
+    @property
+    def photos(self) -> tuple[list[Path], list[Path]]:
+        """What was published, and the clean photos. Raises InputError if there are too few of either."""
+        originals = [photo.original for photo in self.shared if photo.original]
+        clean = photos_in(self.clean)[:AT_MOST] if self.clean else originals
+        if not self.shared or len(clean) < 2:
+            raise InputError(
+                f"{len(self.shared)} published and {len(clean)} clean photos of {self.user} are at hand, and 1 and 2 "
+                "are needed at least: name folders with --published and --clean"
+            )
+        return [photo.path for photo in self.shared], clean
+
+
+def shared_photos(settings: Settings | None, user: str, published: Path | None) -> tuple[Shared, ...]:
+    """Return the published photos in a folder, or the newest in the user's sync folder.
+
+    Raises InputError for a folder without photos, or where neither is known.
+    """
+    if published:
+        return tuple(Shared(path, None) for path in photos_in(published)[:AT_MOST])
+    theirs = settings.user(user) if settings else None
+    if settings is None or theirs is None:
+        raise InputError(f"no configuration tells where {user}'s photos are published; name --published")
+    return tuple(shared_by(settings, theirs, AT_MOST))
+
+
+def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
+    """Measure; on_step gets a line for each step that begins, and for each recogniser that is left out.
+
+    Raises InputError, OutputExists and EvaluationError for what cannot be done.
+    """
+    published, clean = job.photos
+    if job.html and job.html.exists():
+        raise OutputExists(f"{printable(job.html)} exists already; move it away or choose another name")
     import torch
 
     from fawkes_engine.evaluation import audit
@@ -30,30 +76,22 @@ def run(order: Order) -> Audit:
     from fawkes_engine.identity.targets import Pool
 
     device, pool = torch.device("cpu"), Pool.load()
-    at_hand = order.engine.ensemble
-    if not order.gallery:
+    at_hand = job.engine.ensemble
+    if not job.gallery:
         unknown = [name for name in at_hand if name not in pool.vectors]
         at_hand = tuple(name for name in at_hand if name in pool.vectors)
         if unknown:
-            typer.echo(
-                f"without --gallery there are no other people for {', '.join(unknown)}: left out", err=True
-            )
-    names = dict.fromkeys((*at_hand, *order.trackers))
-    judges = [trackers.load(n, device, pool=pool, models_dir=order.engine.models_dir) for n in names]
-    made_of = {photo.path: photo.original for photo in order.shared}
+            on_step(f"without --gallery there are no other people for {', '.join(unknown)}: left out")
+    names = dict.fromkeys((*at_hand, *job.trackers))
+    judges = [trackers.load(n, device, pool=pool, models_dir=job.engine.models_dir) for n in names]
+    made_of = {photo.path: photo.original for photo in job.shared}
     return audit.audit(
         [_photo(path, made_of[path]) for path in published],
         [_photo(path) for path in clean],
         judges,
-        gallery=order.gallery,
-        on_step=lambda doing: typer.echo(doing, err=True),
+        gallery=job.gallery,
+        on_step=on_step,
     )
-
-
-def write_html(order: Order, found: Audit) -> None:
-    """Write the report, if one is wanted. Raises OutputError."""
-    if order.html:
-        atomic.write(order.html, audithtml.page(order, found).encode(), replace=False)
 
 
 def _photo(path: Path, made_of: Path | None = None) -> OwnPhoto:

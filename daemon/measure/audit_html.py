@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.fs.filenames import printable
 from daemon.measure import audit_text as audittext
+from daemon.text import printable
 
 if TYPE_CHECKING:
-    from daemon.measure.audit_request import Order
+    from daemon.measure.audit import AuditJob
     from fawkes_engine.evaluation.audit import Audit
 
 _THUMBNAIL_PX = 160
@@ -26,7 +26,7 @@ svg { max-width: 100%; height: auto }
 """
 
 
-def page(order: Order, found: Audit) -> str:
+def page(job: AuditJob, found: Audit) -> str:
     """Return the report; it loads nothing from anywhere."""
     leaked = dict.fromkeys(found.leaked, "still looks like you to dlib")
     named = {
@@ -34,13 +34,13 @@ def page(order: Order, found: Audit) -> str:
         for path, count in found.named.items()
         if count
     }
-    title = f"What trackers make of {escape(order.user)}'s photos"
+    title = f"What trackers make of {escape(job.user)}'s photos"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        f"{''.join(f'<p>{escape(text)}</p>' for text in audittext.summary(order, found))}\n"
+        f"{''.join(f'<p>{escape(text)}</p>' for text in audittext.summary(job, found))}\n"
         f"{_plot(found)}\n{_table(found)}\n<h2>What would improve it</h2>\n<ul>"
-        f"{''.join(f'<li>{escape(text)}</li>' for text in audittext.advices(order, found))}</ul>\n"
+        f"{''.join(f'<li>{escape(text)}</li>' for text in audittext.advices(job, found))}</ul>\n"
         f"<h2>Published</h2>\n{_photos(found.published, leaked)}\n"
         f"<h2>Clean photos, which trackers were asked about</h2>\n{_photos(found.clean, named)}\n</body></html>\n"
     )

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from daemon.fs.filenames import printable
+from daemon.text import printable
 
 if TYPE_CHECKING:
-    from daemon.measure.audit_request import Order
+    from daemon.measure.audit import AuditJob
     from fawkes_engine.evaluation.audit import Audit
 
 _FEW = 10  # photos: with fewer an interval is wider than 30 points
@@ -22,26 +22,26 @@ def as_json(found: Audit) -> str:
     return json.dumps(asdict(found), indent=2)
 
 
-def lines(order: Order, found: Audit) -> Iterator[str]:
+def lines(job: AuditJob, found: Audit) -> Iterator[str]:
     """Yield the audit as Markdown, line by line; names are escaped."""
-    yield f"# What trackers make of {order.user}'s photos\n"
-    yield from summary(order, found)
+    yield f"# What trackers make of {job.user}'s photos\n"
+    yield from summary(job, found)
     yield f"\n{table(found)}"
-    for advice in advices(order, found):
+    for advice in advices(job, found):
         yield f"- {advice}"
     for path in found.leaked:
         yield f"  - {printable(path)}"
 
 
-def summary(order: Order, found: Audit) -> Iterator[str]:
+def summary(job: AuditJob, found: Audit) -> Iterator[str]:
     """Yield what was done, in sentences."""
     others = ", ".join(f"{count} ({name})" for name, count in found.other_people.items())
     yield (
-        f"Each tracker learned {len(found.published)} published photos under the name {order.user}, and other people: "
+        f"Each tracker learned {len(found.published)} published photos under the name {job.user}, and other people: "
         f"{others}. It was asked who is on {len(found.clean)} clean photos; of a photo asked about, the published copy "
         "was left out. Brackets are 95 % intervals over photos."
     )
-    if not order.gallery:
+    if not job.gallery:
         yield (
             "The more other people a tracker knows, the less often it names anybody. These are few, averaged faces "
             "that come with fawkesd, a rough stand-in: with --gallery, a folder of real people, the figures say more."
@@ -64,7 +64,7 @@ def table(found: Audit) -> str:
     )
 
 
-def advices(order: Order, found: Audit) -> Iterator[str]:
+def advices(job: AuditJob, found: Audit) -> Iterator[str]:
     """Yield what would improve it, one sentence or two each."""
     from fawkes_engine.evaluation.audit import PUBLISHED, WITHOUT_LEAKS
 
@@ -77,25 +77,25 @@ def advices(order: Order, found: Audit) -> Iterator[str]:
     worst = max(rest, key=lambda name: rest[name])
     if rest[worst] >= _OFTEN:
         yield (
-            f"{worst} names {order.user} on {rest[worst]:.0%} of the clean photos by the nearest of what is cloaked. "
-            + _stronger(order)
+            f"{worst} names {job.user} on {rest[worst]:.0%} of the clean photos by the nearest of what is cloaked. "
+            + _stronger(job)
         )
     if len(found.published) < _FEW or len(found.clean) < _FEW:
         yield f"These are few photos: with {_FEW} or more published and clean ones the figures say more."
-    if not order.trackers:
+    if not job.trackers:
         yield (
             "All of these are recognisers that cloaks are computed against; others are fooled less. Judge by one of "
             "your own, too: --tracker onnx:FILE --gallery FOLDER."
         )
     if found.leaked:
         yield (
-            f"{len(found.leaked)} of the published photos still look like {order.user} to dlib. Take them offline, or "
+            f"{len(found.leaked)} of the published photos still look like {job.user} to dlib. Take them offline, or "
             "replace them by cloaked ones; where that cannot be, more cloaked photos and `fawkesd sybil` help some:"
         )
 
 
-def _stronger(order: Order) -> str:
-    if order.engine.mode == "strong":
+def _stronger(job: AuditJob) -> str:
+    if job.engine.mode == "strong":
         return "It is the strongest mode already; more recognisers (`fawkesd models list`) make cloaks more general."
     return (
         "In `mode: strong` cloaks show more and fool far more recognisers; `fawkesd redo` makes photos again."

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from daemon.config.settings import Settings
 from daemon.errors import InputError
-from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.fs.filenames import Kind, kind_of
 from daemon.fs.files import look
+from daemon.fs.walk import walk
 from daemon.model import WAITING, Outbox, Snapshot, State
 from daemon.state.history import reading
 from daemon.status.lookup import outboxes
-from daemon.watch.watcher import walk
+from daemon.text import printable
 from fawkes_engine import Request
 
 _SAMPLE_BYTES = 64 << 20

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from daemon.status.status_text import duration
+from daemon.text import duration
 
 if TYPE_CHECKING:
     from daemon.measure.bench import Bench

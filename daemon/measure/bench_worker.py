@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.errors import InputError
-from daemon.workers.worker import make_engine, settle_in
+from daemon.workers.limits import settle_in
+from daemon.workers.worker import make_engine
 from fawkes_engine import EngineSettings, Protected, Request
 
 if TYPE_CHECKING:

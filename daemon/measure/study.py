@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from daemon.errors import OutputExists
 from daemon.fs import atomic
+from daemon.measure.report import write_report
 
 if TYPE_CHECKING:
     from fawkes_engine.evaluation.studies import Material
@@ -19,7 +19,7 @@ CACHE = "cache"  # in the folder of results, unless another one is named
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class StudyJob:
     """What to study; fields as the options of the command. names: none is all. command: it, for the record."""
 
     names: tuple[str, ...]
@@ -35,46 +35,43 @@ class Order:
     command: str
 
 
-def run(order: Order) -> None:
-    """Make the studies; each one's tables are printed and written when it is done, as OUT/NAME.json and .md.
+def run(job: StudyJob, on_step: Callable[[str], None]) -> Iterator[str]:
+    """Make the studies; each one's tables are yielded when they are written, as OUT/NAME.json and .md.
 
     Raises EvaluationError for what cannot be studied, OutputExists if a study is there already, OutputError.
     """
     from fawkes_engine import evaluation
     from fawkes_engine.evaluation import studies
 
-    studies.check_studies(order.names)
-    names = order.names or tuple(studies.STUDIES)
+    studies.check_studies(job.names)
+    names = job.names or tuple(studies.STUDIES)
     for name in names:
-        if (order.out / f"{name}.json").exists():
-            raise OutputExists(f"{order.out} holds the study {name} already; choose another --out")
-    material = _material(order)
+        if (job.out / f"{name}.json").exists():
+            raise OutputExists(f"{job.out} holds the study {name} already; choose another --out")
+    material = _material(job, on_step)
     for name in names:
         study = studies.STUDIES[name](material)
-        made = evaluation.Run(datetime.now(UTC).isoformat(timespec="seconds"), order.command)
+        made = evaluation.Run(datetime.now(UTC).isoformat(timespec="seconds"), job.command)
         tables = studies.as_markdown(study, made)
-        for suffix, text in {".md": tables, ".json": studies.as_json(study, made)}.items():
-            atomic.write(order.out / f"{name}{suffix}", text.encode(), replace=True)
-        typer.echo(tables)
+        write_report(job.out, name, {".md": tables, ".json": studies.as_json(study, made)})
+        yield tables
 
 
-def _material(order: Order) -> Material:
+def _material(job: StudyJob, on_step: Callable[[str], None]) -> Material:
     from fawkes_engine import device, evaluation
     from fawkes_engine.evaluation import studies
 
     split = evaluation.draw(
-        order.data,
-        people=order.people,
-        cloaked=order.cloaked,
-        tested=order.tested,
-        seed=order.seed,
+        job.data,
+        people=job.people,
+        cloaked=job.cloaked,
+        tested=job.tested,
+        seed=job.seed,
         other_people=None,
     )
-    trackers = evaluation.load_trackers(order.trackers, device.chosen("auto"))
-    publications = [evaluation.load_publication(folder / "users") for folder in order.published]
-    cache = order.cache or order.out / CACHE
-    for folder in (order.out, cache):
+    trackers = evaluation.load_trackers(job.trackers, device.chosen("auto"))
+    publications = [evaluation.load_publication(folder / "users") for folder in job.published]
+    cache = job.cache or job.out / CACHE
+    for folder in (job.out, cache):
         atomic.make_folder(folder)
-    return studies.gather(
-        publications, split, trackers, cache=cache, on_step=lambda doing: typer.echo(doing, err=True)
-    )
+    return studies.gather(publications, split, trackers, cache=cache, on_step=on_step)

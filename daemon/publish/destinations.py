@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from daemon.errors import AlreadyRunning, PublishError
-from daemon.fs.filenames import printable
 from daemon.model import Photo, State
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import SyncFolder
 from daemon.sd.journal import Outcome, about
 from daemon.state import facts
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 

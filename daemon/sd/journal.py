@@ -10,9 +10,9 @@ import logging
 from collections.abc import Mapping
 from enum import Enum
 
-from daemon.fs.filenames import printable
 from daemon.model import Photo, State
 from daemon.sd import sockets as system
+from daemon.text import printable
 
 
 class Outcome(Enum):

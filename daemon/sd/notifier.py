@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from daemon.fs.filenames import printable
 from daemon.sd import sockets as system
+from daemon.text import printable
 
 _STATUS_EVERY_S = 2.0
 _EXTEND_EVERY_S = 10.0

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from daemon.config.validators import NOTIFY_SEND
-from daemon.fs.filenames import printable
 from daemon.service.hooks import Call
+from daemon.text import printable
 
 _LOOK_EVERY_S = 5.0
 _TELL_EVERY_S = 60.0

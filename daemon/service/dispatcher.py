@@ -17,7 +17,7 @@ from daemon.state.ledger import Ledger
 from daemon.watch.outboxes import Roots
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died, EngineProcess
-from daemon.workers.worker import Ready
+from daemon.workers.protocol import Ready
 
 log = logging.getLogger(__name__)
 

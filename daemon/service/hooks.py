@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.config.settings import HookSettings, Settings
-from daemon.fs.filenames import printable
 from daemon.model import Photo, State
 from daemon.sd import sockets as system
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -30,15 +30,16 @@ from daemon.errors import (
     SourceGone,
     SyncUnavailable,
 )
-from daemon.fs.filenames import objection, printable
+from daemon.fs.filenames import objection
 from daemon.fs.files import look, read_source
 from daemon.model import Change, Made, Photo, Settled, Source, State
 from daemon.publish.destinations import Lanes
 from daemon.sd.journal import Outcome, about
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import Results
+from daemon.text import printable
 from daemon.watch.outboxes import Roots
-from daemon.workers.worker import Refused
+from daemon.workers.protocol import Refused
 from fawkes_engine import Protected
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,6 @@ from daemon.errors import (
     SyncUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.fs.filenames import printable
 from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
@@ -30,11 +29,12 @@ from daemon.service.supervisor import Supervisor
 from daemon.service.wakeup import Bell, bell
 from daemon.status import status
 from daemon.status import status_text as show
+from daemon.text import printable
+from daemon.workers.protocol import DEFAULT_FACTORY
 from fawkes_engine import EngineError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_FACTORY = "daemon.workers.worker:make_engine"
 
 _GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
 _ONCE_GIVE_UP_S = 10.0

@@ -12,12 +12,7 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.control.commands import AnyOrder, Reload, apply
 from daemon.control.server import Control
-from daemon.errors import (
-    ConfigError,
-    InputError,
-    LedgerUnavailable,
-)
-from daemon.fs.filenames import printable
+from daemon.errors import ConfigError, InputError, LedgerUnavailable
 from daemon.fs.files import explain, look
 from daemon.fs.locks import DirectoryLock, make_private
 from daemon.model import HeldPhoto, Outbox, Photo, State
@@ -33,6 +28,7 @@ from daemon.service.wakeup import Bell
 from daemon.state import facts
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.result_cache import Results
+from daemon.text import printable
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Roots

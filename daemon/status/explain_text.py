@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from daemon.fs.filenames import printable
-from daemon.status.status_text import moment
+from daemon.text import moment, printable
 
 if TYPE_CHECKING:
     from daemon.state.history import Record

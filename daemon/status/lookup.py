@@ -9,9 +9,9 @@ from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import InputError
-from daemon.fs.filenames import printable
 from daemon.model import Outbox, Source
 from daemon.state.history import History, Record, reading
+from daemon.text import printable
 
 
 def absolute(path: Path) -> Path:

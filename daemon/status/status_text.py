@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from daemon.fs.filenames import printable
+from daemon.text import duration, moment, printable
 
 if TYPE_CHECKING:
     from daemon.model import HeldPhoto
@@ -46,22 +45,9 @@ def held_line(photo: HeldPhoto) -> str:
     return f"  held: {printable(photo.path)}: {printable(photo.reason)}"
 
 
-def duration(seconds: float) -> str:
-    """Return a rough duration for a person: `40 s`, `9 min`, `3 h`, `2 days`."""
-    for unit, size_s in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size_s:
-            return f"{round(seconds / size_s)} {unit}"
-    return f"{max(1, round(seconds))} s"
-
-
 def _paused_line(folder: PausedFolder) -> str:
     until = f" until {moment(folder.until)}" if folder.until is not None else ""
     return f"  paused: {printable(folder.path)}{until}: {printable(folder.reason)} ({folder.waiting} waiting)"
-
-
-def moment(seconds: float) -> str:
-    """Return seconds since 1970 as local time."""
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _waiting(photos: int, eta_s: float) -> str:

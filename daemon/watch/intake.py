@@ -13,14 +13,16 @@ from collections import deque
 from pathlib import Path
 
 from daemon.config.settings import WatchSettings
-from daemon.fs.filenames import Kind, kind_of, printable
+from daemon.fs.filenames import Kind, kind_of
 from daemon.fs.files import look
+from daemon.fs.walk import walk
 from daemon.model import Change, Outbox, Source, State
 from daemon.state import facts
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 from daemon.watch.outboxes import Roots
 from daemon.watch.readiness import Readiness
-from daemon.watch.watcher import Arrival, Watcher, walk
+from daemon.watch.watcher import Arrival, Watcher
 
 log = logging.getLogger(__name__)
 

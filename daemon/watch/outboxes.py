@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.fs.filenames import printable
 from daemon.model import Outbox
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
-from daemon.fs.filenames import is_ignored, printable
 from daemon.fs.files import explain
 from daemon.fs.kernel import remote_kind, watches_used_up
 from daemon.model import Outbox
@@ -129,21 +128,3 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = Path(os.fsdecode(event.dest_path or event.src_path))
         self._sink(Arrival(self._outbox, path, event.is_directory))
-
-
-def walk(directory: Path) -> Iterator[Path]:
-    """Every file at or below a directory whose name is no temporary one; symlinks are not followed."""
-    pending = [directory]
-    while pending:
-        current = pending.pop()
-        try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    if is_ignored(entry.name):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(Path(entry.path))
-                    else:
-                        yield Path(entry.path)
-        except OSError as exc:
-            log.warning("cannot look into %s: %s", printable(current), explain(exc))

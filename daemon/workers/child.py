@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 
-from daemon.workers.worker import EngineSpec, Message, serve
+from daemon.workers.protocol import EngineSpec, Message
+from daemon.workers.worker import serve
 from fawkes_engine import Request
 
 _PIPE_LIMIT_S = 30

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from daemon.config.settings import Settings
 from daemon.model import Photo
 from daemon.workers.process import EngineProcess, ProcessEvent
-from daemon.workers.worker import EngineSpec
+from daemon.workers.protocol import EngineSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from daemon.errors import EngineStartError
-from daemon.fs.filenames import printable
 from daemon.model import Photo
 from daemon.sd.journal import Outcome, about
+from daemon.text import printable
 from daemon.workers.child import Child
-from daemon.workers.worker import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
+from daemon.workers.protocol import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
 from fawkes_engine import Protected, Request, WeightsError
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
                   store.py          sightings.py, trackers.py (onnx.py): find and describe faces
                   quality.py        heads.py, finetune.py: name them; rates.py: count
                                     noise.py, disturb.py: what else is learned from; costs.py: visibility, time
-                  audit.py: one user's own photos; sybil.py: what decoys are worth
+                  audit.py: one user's own photos
 
     from fawkes_engine.engine import Engine
     from fawkes_engine import evaluation, EngineSettings

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.data.splits import photos_below
 from fawkes_engine.evaluation.metrics.rates import Rate, rate_of_one
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
@@ -22,7 +23,6 @@ from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
 from fawkes_engine.identity.targets import Pool
-from fawkes_engine.types import EvaluationError
 
 FOLDS = 5
 PUBLISHED, CLEAN, WITHOUT_LEAKS = (

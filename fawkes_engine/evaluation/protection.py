@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.data.costs import Costs, costs
 from fawkes_engine.evaluation.data.disturb import DISTURBANCES
 from fawkes_engine.evaluation.data.noise import noisy
@@ -21,7 +22,6 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, check_heads
 from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, look, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
-from fawkes_engine.types import EvaluationError
 
 CONTROL, NOISE, CLOAKED = "as they were", "noise of the same DSSIM", "cloaked"
 OTHERS, TESTED = "other people", "clean test photos"

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fawkes_engine.errors import EngineError
 from fawkes_engine.extractors import dlib
 from fawkes_engine.extractors.base import Extractor
-from fawkes_engine.types import EngineError
 from fawkes_engine.weights import catalog as models
 
 __all__ = ["KNOWN_BY", "Extractor", "load"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fawkes_engine.types import WeightsError
+from fawkes_engine.errors import WeightsError
 
 
 def read(path: Path, kind: str) -> Any:  # noqa: ANN401

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fawkes_engine.errors import WeightsError
 from fawkes_engine.extractors.base import Extractor
-from fawkes_engine.types import WeightsError
 
 WEIGHTS_PACKAGE = "face_recognition_models"
 WEIGHTS_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fawkes_engine import extractors
+from fawkes_engine.errors import EngineError
 from fawkes_engine.extractors import KNOWN_BY, Extractor
 from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
 from fawkes_engine.face.align import sample_chips
@@ -15,7 +16,7 @@ from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.photo.colour import ColourSpace
-from fawkes_engine.types import EngineError, EngineSettings
+from fawkes_engine.types import EngineSettings
 from fawkes_engine.weights import catalog as models
 
 

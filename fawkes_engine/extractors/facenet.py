@@ -15,11 +15,11 @@ from facenet_pytorch.models.inception_resnet_v1 import BasicConv2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from fawkes_engine.errors import WeightsError
 from fawkes_engine.extractors import checkpoint
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.graphdef import read_weights
 from fawkes_engine.extractors.layers import as_convolution
-from fawkes_engine.types import WeightsError
 
 CHIP_PX = 160
 # FaceNet was trained on MTCNN's boxes with a margin of 32 px of 182 (facenet/src/align/align_dataset_mtcnn.py), resized

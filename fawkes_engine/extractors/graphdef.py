@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fawkes_engine.types import WeightsError
+from fawkes_engine.errors import WeightsError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _DT_FLOAT = 1  # tensorflow/core/framework/types.proto

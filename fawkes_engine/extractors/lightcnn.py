@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fawkes_engine.errors import WeightsError
 from fawkes_engine.extractors import checkpoint
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.layers import as_convolution, larger_half
-from fawkes_engine.types import WeightsError
 
 CHIP_PX = 128
 # Its package cuts at MTCNN's box. Of 15 crops around ArcFace's landmarks this is among the best: 99.8 % true accepts at

@@ -16,10 +16,10 @@ from onnx2torch.node_converters.activations import OnnxPReLU
 from onnx2torch.node_converters.reshape import OnnxReshape
 from torch import Tensor, fx, nn
 
+from fawkes_engine.errors import EngineError, WeightsError
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.graph_rewrite import RANGE, SHAPE, Trace, called, replace, simplify
 from fawkes_engine.extractors.layers import PReLU
-from fawkes_engine.types import EngineError, WeightsError
 
 # What the converter, and the graphs it makes, raise on what they do not know
 _NOT_CONVERTIBLE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)

@@ -17,7 +17,8 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from fawkes_engine.types import EngineError, Target
+from fawkes_engine.errors import EngineError
+from fawkes_engine.types import Target
 
 Vectors = npt.NDArray[np.float32]
 Mixture = tuple[int, ...]  # rows of the pool

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from fawkes_engine.errors import Unreadable, Unsupported
 from fawkes_engine.photo import formats, metadata
 from fawkes_engine.photo.colour import ColourSpace, Pixels, colour_space
 from fawkes_engine.photo.metadata import Metadata
-from fawkes_engine.types import HeicAs, MetadataPolicy, Unreadable, Unsupported
+from fawkes_engine.types import HeicAs, MetadataPolicy
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
 Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS // 2  # Pillow raises at twice this

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from fawkes_engine.errors import Unsupported
 from fawkes_engine.photo import captions, exif
 from fawkes_engine.photo.colour import Pixels
 from fawkes_engine.photo.decode import Photo
 from fawkes_engine.photo.metadata import Metadata
-from fawkes_engine.types import Unsupported
 
 _HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
 _PLATFORM_SIDE_PX = 2048

@@ -11,7 +11,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageFile
 
-from fawkes_engine.types import Refusal, Unreadable, Unsupported
+from fawkes_engine.errors import Refusal, Unreadable, Unsupported
 
 SUFFIXES = {
     "JPEG": ".jpg",

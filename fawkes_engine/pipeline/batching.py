@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from fawkes_engine.errors import Refusal
 from fawkes_engine.photo.decode import pixel_count
 from fawkes_engine.pipeline.work import Work
-from fawkes_engine.types import Refusal, Request
+from fawkes_engine.types import Request
 
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
 

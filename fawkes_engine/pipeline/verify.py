@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from fawkes_engine.errors import NotProtected
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.photo.encode import as_shared
 from fawkes_engine.pipeline.work import Work, Written
-from fawkes_engine.types import NotProtected
 
 # A face is protected when, newly found, its cosine to its own clean embedding is at most this on the extractor that
 # people are known by; on the others it is reported, as no budget that is hard to see gets below theirs in every photo.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fawkes_engine.types import EngineError, FetchError, WeightsError
+from fawkes_engine.errors import EngineError, FetchError, WeightsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from fawkes_engine.types import FetchError, WeightsError
+from fawkes_engine.errors import FetchError, WeightsError
 
 _CHUNK_BYTES = 1 << 16
 _SILENCE_S = 30.0  # a connection that brings nothing for so long is taken for dead

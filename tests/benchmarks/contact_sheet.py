@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fawkes_engine.engine import Engine
+from fawkes_engine.errors import Refusal
 from fawkes_engine.evaluation.data.publication import MemoryTargets, request
 from fawkes_engine.face.detect import Pixels
 from fawkes_engine.photo.decode import decode
-from fawkes_engine.types import EngineSettings, FaceReport, Protected, Refusal
+from fawkes_engine.types import EngineSettings, FaceReport, Protected
 
 SURROUNDINGS = 0.5  # of the face box's size, on each side
 STRENGTH = 8

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
+from fawkes_engine.errors import Refusal
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.photo.decode import decode
-from fawkes_engine.types import Refusal
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.trackers.sightings import upright
 from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import Pixels
 from fawkes_engine.image.filters import gaussian_blur
-from fawkes_engine.types import EvaluationError
 
 Disturbance = Callable[[bytes], bytes]
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from fawkes_engine.engine import Engine
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.metrics.quality import ms_ssim
 from fawkes_engine.face.canvas import in_srgb, region_of, to_tensor
 from fawkes_engine.face.detect import Pixels
 from fawkes_engine.photo.decode import decode
-from fawkes_engine.types import EvaluationError, FaceReport, Protected, Request, Target
+from fawkes_engine.types import FaceReport, Protected, Request, Target
 
 BATCH_PHOTOS = 16
 

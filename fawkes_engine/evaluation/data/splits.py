@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fawkes_engine.types import EvaluationError
+from fawkes_engine.errors import EvaluationError
 
 OTHER_PEOPLE = 400  # whom a tracker knows besides the users
 # They are in further test sets, so that neither the target pool nor a tracker's other people may have them.

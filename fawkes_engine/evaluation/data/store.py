@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.data.publication import CloakedFace, Held, Publication, Published
-from fawkes_engine.types import EvaluationError, FaceReport
+from fawkes_engine.types import FaceReport
 
 _INDEX = "publication.json"
 

@@ -15,18 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fawkes_engine.evaluation.studies import (
-    adaptive,
-    detection,
-    disruption,
-    gallery,
-    leak,
-    learning,
-    linkage,
-)
+from fawkes_engine.errors import EvaluationError
+from fawkes_engine.evaluation.studies import adaptive, detection, disruption, gallery, leak, learning, linkage
 from fawkes_engine.evaluation.studies.material import Material, gather
 from fawkes_engine.evaluation.studies.result import Study, as_json, as_markdown
-from fawkes_engine.types import EvaluationError
 
 __all__ = ["STUDIES", "Material", "Study", "as_json", "as_markdown", "check_studies", "gather"]
 

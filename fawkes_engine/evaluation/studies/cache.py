@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fawkes_engine.types import EvaluationError
+from fawkes_engine.errors import EvaluationError
 
 Array = npt.NDArray[Any]
 

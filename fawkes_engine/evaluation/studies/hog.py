@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.extractors.dlib import weights_path
 from fawkes_engine.face.detect import Face, Pixels
-from fawkes_engine.types import EvaluationError
 
 _LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"  # beside the recogniser's weights
 _UPSAMPLED = 1  # times doubled: it finds faces of 80 px and more

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.studies.gallery import KNOWN_PEOPLE
 from fawkes_engine.evaluation.studies.material import Material, Photo, people_of
@@ -16,7 +17,6 @@ from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.types import EvaluationError
 
 FINE_TUNE_EPOCHS = 2
 _CHIP_PX = 64  # about half of ArcFace's chip: what a network of this size can use

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.data.publication import Publication, key
 from fawkes_engine.evaluation.data.splits import OTHER_PEOPLE, Split
 from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
@@ -21,7 +22,7 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, Vectors
 from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, look
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
-from fawkes_engine.types import MODES, EvaluationError
+from fawkes_engine.types import MODES
 
 ORIGINALS = "as they were"
 

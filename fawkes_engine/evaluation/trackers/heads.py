@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from fawkes_engine.types import EvaluationError
+from fawkes_engine.errors import EvaluationError
 
 Vectors = npt.NDArray[np.float32]
 

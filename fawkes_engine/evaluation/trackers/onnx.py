@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.trackers.heads import Vectors
 from fawkes_engine.evaluation.trackers.sightings import Crop, Points
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.types import EvaluationError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -14,10 +14,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from fawkes_engine.errors import EvaluationError
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import Face, Pixels
-from fawkes_engine.types import EvaluationError
 
 Points = npt.NDArray[np.float64]
 

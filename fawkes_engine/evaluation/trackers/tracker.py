@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from fawkes_engine import extractors
+from fawkes_engine.errors import EngineError, EvaluationError, WeightsError
 from fawkes_engine.evaluation.trackers import onnx
 from fawkes_engine.evaluation.trackers.heads import Labelled, Vectors, unit
 from fawkes_engine.evaluation.trackers.sightings import Crop, Sighting, batches, detected
 from fawkes_engine.identity.targets import Pool
-from fawkes_engine.types import EngineError, EvaluationError, WeightsError
 
 _ONNX = "onnx:"
 _NO_MEAN = np.zeros((), np.float32)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import sybil
 from evaluation_pictures import make_data, photo_of
 from test_evaluation_protection import publication, published
 
 from fawkes_engine import EvaluationError
-from fawkes_engine.evaluation import Split, Tracker, draw, load_trackers, sybil
+from fawkes_engine.evaluation import Split, Tracker, draw, load_trackers
 from fawkes_engine.evaluation.data.splits import unused_people
 
 OTHER = {"ada": "ben", "ben": "ada"}

@@ -1,0 +1,62 @@
+"""The command that cloaks named photos: cloak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from daemon.batch import cloak, output_folder
+from daemon.cli import progress
+from daemon.cli.common import Config, Json, examples
+from daemon.config.settings import UserName
+from daemon.exits import Exit
+from fawkes_engine import ModeName
+
+app = typer.Typer()
+
+
+def _user_name(name: str) -> str:
+    try:
+        return TypeAdapter(UserName).validate_python(name)
+    except ValidationError as exc:
+        raise typer.BadParameter("use letters a-z, digits, . _ or -, at most 64, a letter first") from exc
+
+
+@app.command(
+    "cloak",
+    epilog=examples(
+        "fawkesd cloak IMG_1.jpg --user alice --out cloaked",
+        "fawkesd cloak ~/Pictures/2026/*.jpg --user alice --out cloaked --json > report.jsonl",
+    ),
+)
+def cloak_photos(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
+    user: Annotated[str, typer.Option(callback=_user_name, help="Whose fixed identity the photos get.")],
+    out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; made if missing.")],
+    mode: Annotated[
+        ModeName | None, typer.Option(help="Not the configuration's, or standard.", show_default=False)
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
+) -> None:
+    """Cloak the named photos at once.
+
+    Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
+    """
+    setup = cloak.setup(config, user)
+    order = cloak.Order(tuple(photos), setup.request, out, force)
+    output_folder.check(order.photos, order.out, force=order.force)
+    settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
+    engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
+    held = False
+    with progress.bar("cloaking") as bar:
+        bar.total(len(photos))
+        for outcome in cloak.cloak(order, engine, setup.engine.batch_photos):
+            held |= isinstance(outcome, output_folder.Held)
+            typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
+            bar.advance()
+    raise typer.Exit(Exit.HELD if held else Exit.OK)

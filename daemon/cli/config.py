@@ -1,0 +1,66 @@
+"""The commands about the configuration: init, check-config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli import wizard
+from daemon.cli.common import Config, examples, load_settings
+from daemon.config import reference
+from daemon.config.settings import default_config_path
+
+app = typer.Typer()
+
+
+@app.command(
+    "init",
+    epilog=examples(
+        "fawkesd init",
+        "fawkesd init --user alice --outbox ~/Pictures/outbox --sync ~/Pictures/sync --create",
+    ),
+)
+def write_config(
+    config: Config = None,
+    user: Annotated[str | None, typer.Option(help="Name of the person in the photos.")] = None,
+    outbox: Annotated[
+        list[Path] | None, typer.Option(help="Folder photos are exported to; repeatable.")
+    ] = None,
+    sync: Annotated[Path | None, typer.Option(help="Folder the sync tool uploads.")] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create missing folders without asking.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+) -> None:
+    """Write a commented configuration.
+
+    Asks for what no option tells.
+    """
+    path = config or default_config_path()
+    wizard.ensure_new(path, force=force)
+    given = wizard.Answers(user, tuple(outbox or ()), sync)
+    answers = wizard.ask(given)
+    if create:
+        wizard.create_folders(answers)
+    elif not given.complete:
+        wizard.offer_folders(answers)
+    wizard.write(path, answers, force=force)
+    typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what waits, `fawkesd run` keeps watching.")
+
+
+@app.command(epilog=examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))
+def check_config(
+    config: Config = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")
+    ] = False,
+) -> None:
+    """Check the configuration file.
+
+    Says that it is right, or every fault with its line.
+    """
+    if schema:
+        typer.echo(reference.schema(), nl=False)
+        return
+    settings = load_settings(config)
+    typer.echo(f"The configuration is right; users: {', '.join(user.name for user in settings.users)}.")

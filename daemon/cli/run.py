@@ -1,0 +1,60 @@
+"""The commands that publish, and the one that says how far it is: run, once, status.
+
+The service is imported where it is used: no other command needs watchdog.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from daemon.cli import progress
+from daemon.cli.common import Config, Json, examples, load_settings
+from daemon.exits import Exit
+from daemon.status import status_text
+
+app = typer.Typer()
+
+
+@app.command("run", epilog=examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
+def run_service(config: Config = None) -> None:
+    """Watch the outboxes and publish.
+
+    Runs in the foreground until stopped by SIGTERM or Ctrl-C.
+    """
+    settings = load_settings(config)
+    from daemon.service import run as service
+
+    raise typer.Exit(service.run(settings, lambda: load_settings(config)))
+
+
+@app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
+def run_once(config: Config = None) -> None:
+    """Publish what waits, then stop.
+
+    Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
+    """
+    settings = load_settings(config)
+    from daemon.service import run as service
+
+    with progress.bar("cloaking") as bar:
+        result = service.once(settings, bar)
+    typer.echo(f"{result.published} published, {len(result.held)} held")
+    for photo in result.held:
+        typer.echo(status_text.held_line(photo))
+    if quiet := settings.engine.quiet_now:
+        typer.echo(f"{status_text.quiet_words(quiet.ends)}: photos wait")
+    raise typer.Exit(Exit.HELD if result.held else Exit.OK)
+
+
+@app.command("status", epilog=examples("fawkesd status", "fawkesd status --json"))
+def show_status(config: Config = None, as_json: Json = False) -> None:
+    """Show what was published, waits or is held.
+
+    Works with the service stopped, too.
+    """
+    settings = load_settings(config)
+    from daemon.status import status
+
+    found = status.read(settings)
+    for line in [status_text.status_json(found)] if as_json else status_text.status_lines(found):
+        typer.echo(line)

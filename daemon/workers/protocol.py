@@ -1,0 +1,81 @@
+"""What crosses the pipe between the supervisor and an engine process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fawkes_engine import EngineSettings, Protected, Refusal, Request
+
+DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see EngineSpec
+
+
+class EngineLike(Protocol):
+    """What the worker needs of an engine; `fawkes_engine.engine.Engine` is the real one."""
+
+    fingerprint: str
+    device_name: str
+
+    def warm_up(self) -> None:
+        """Load and try everything the first photo would otherwise wait for."""
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> Sequence[Protected | Refusal]:
+        """One result per request, in order; calls on_step as it gets on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """How to make the engine. factory: "module:function", called with settings and targets_dir.
+
+    nice: the least niceness of its process, 0 to 19. engines: how many share the machine's memory.
+    """
+
+    factory: str
+    settings: EngineSettings
+    targets_dir: Path
+    nice: int = 0
+    engines: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The models are loaded. device_name: for `status`, such as "cpu"."""
+
+    fingerprint: str
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The engine got on with the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal as it crosses the pipe. kind: the class of the Refusal. reason: for the photo's owner."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome for one photo of the batch. index: its place in the batch."""
+
+    index: int
+    outcome: Protected | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The engine cannot go on; the process ends after this. kind: the class of the error."""
+
+    kind: str
+    reason: str
+
+
+Message = Ready | Beat | Result | Failed  # from the engine process
