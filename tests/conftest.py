@@ -17,10 +17,10 @@ from web import Web
 
 from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
 from daemon.state.ledger import LEDGER_NAME, Ledger
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 CONFIG_NAME = "fawkesd.yaml"
-FETCHED_MODELS = models.default_folder()
+FETCHED_MODELS = catalog.default_folder()
 # A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
 os.environ["FAWKESD_MODELS"] = "/nonexistent"
 
@@ -34,7 +34,7 @@ hypothesis.settings.load_profile("any machine")
 @pytest.fixture
 def fetched_models() -> Path:
     """The folder of the user who runs the tests, with the default ensemble in it."""
-    if not models.on_disk(FETCHED_MODELS):
+    if not catalog.on_disk(FETCHED_MODELS):
         pytest.skip("no fetched models; run `fawkesd models fetch`")
     return FETCHED_MODELS
 

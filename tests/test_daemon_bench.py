@@ -17,8 +17,7 @@ from twins import Deed, make_photo
 from daemon.cli.main import run_command
 from daemon.errors import InputError
 from daemon.exits import Exit
-from daemon.measure import bench_photos as benchphotos
-from daemon.measure import bench_text as showbench
+from daemon.measure import bench_photos, bench_text
 from daemon.measure.bench import Bench
 from daemon.measure.bench_worker import Measured
 from daemon.service.run import once
@@ -104,7 +103,7 @@ def test_the_sample_is_what_waits_newest_first_and_as_the_service_would_ask_for_
         if name == "held.jpg":
             once(home.settings, Counter(), FACTORY)
 
-    sample = benchphotos.of_outboxes(home.settings)
+    sample = bench_photos.of_outboxes(home.settings)
 
     assert [one.data for one in sample.photos] == [
         photos[name] for name in ("new.jpg", "old.jpg", "held.jpg", "published.jpg")
@@ -113,7 +112,7 @@ def test_the_sample_is_what_waits_newest_first_and_as_the_service_would_ask_for_
     assert sample.waiting == 2
     (user,) = home.settings.users
     heic = home.settings.model_copy(update={"users": (user.model_copy(update={"heic": "heic"}),)})
-    assert benchphotos.of_outboxes(heic).photos[0].heic is HeicAs.HEIC
+    assert bench_photos.of_outboxes(heic).photos[0].heic is HeicAs.HEIC
 
 
 def test_no_more_photos_are_read_than_the_service_works_on_together(
@@ -121,10 +120,10 @@ def test_no_more_photos_are_read_than_the_service_works_on_together(
 ) -> None:
     for number in range(5):
         (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
-    assert len(benchphotos.of_folder(home.outbox, 3).photos) == 3
+    assert len(bench_photos.of_folder(home.outbox, 3).photos) == 3
     monkeypatch.setattr("daemon.measure.bench_photos._SAMPLE_BYTES", 2 * len(make_photo()) + 200)
-    assert len(benchphotos.of_folder(home.outbox, 3).photos) == 2
-    assert benchphotos.of_folder(home.outbox, 3).waiting == 5
+    assert len(bench_photos.of_folder(home.outbox, 3).photos) == 2
+    assert bench_photos.of_folder(home.outbox, 3).waiting == 5
 
 
 def test_without_photos_it_says_what_to_do(
@@ -136,7 +135,7 @@ def test_without_photos_it_says_what_to_do(
         tmp_path / "file.txt": f"{tmp_path}/file.txt is no folder; name a folder of photos with --data",
     }.items():
         with pytest.raises(InputError) as caught:
-            benchphotos.of_folder(place, 16)
+            bench_photos.of_folder(place, 16)
         assert str(caught.value) == complaint
     assert run_command(["bench", "-c", str(home.write_config())]) == Exit.NO_INPUT
     assert f"there is no photo in {home.outbox}; name" in capsys.readouterr().err
@@ -164,7 +163,7 @@ MEASURED = Measured(
 def test_the_table_has_a_column_for_each_mode_and_ends_with_the_estimate() -> None:
     modes: dict[ModeName, Measured] = {"quick": MEASURED, "standard": MEASURED}
     bench = Bench(("dlib", "sface"), 7, modes, waiting=412, waiting_mode="standard", waiting_s=412 * 2.5)
-    lines = list(showbench.bench_lines(bench, what="photos that wait"))
+    lines = list(bench_text.bench_lines(bench, what="photos that wait"))
 
     assert lines[0] == "dlib+sface on cpu, 2 threads; 7 different photo(s)"
     assert [line.split() for line in lines[1:6]] == [

@@ -11,7 +11,7 @@ import pytest
 from daemon import exits
 from daemon.batch import cloak
 from daemon.cli.main import run_command
-from daemon.config import loader as configuration
+from daemon.config import loader
 from daemon.errors import AlreadyRunning, DaemonError, OutputError
 from daemon.fs import atomic
 from fawkes_engine import EngineError, WeightsError
@@ -171,7 +171,7 @@ def test_init_asks_on_a_terminal_and_offers_to_make_the_folders(tmp_path: Path) 
         _read_all(ours)
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert configuration.load(path).users[0].sync == tmp_path / "s"
+    assert loader.load(path).users[0].sync == tmp_path / "s"
 
 
 def test_a_file_appears_whole_on_a_disk_without_hard_links(

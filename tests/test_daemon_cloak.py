@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from daemon.batch import cloak
-from daemon.batch import output_folder as shelf
+from daemon.batch import cloak, output_folder
 from daemon.batch.cloak import Cloaked, Order
 from daemon.batch.output_folder import Held
 from daemon.cli.main import run_command
@@ -70,7 +69,7 @@ def order(out: Path, *photos: Path) -> Order:
 
 
 def run(wanted: Order, engine: ReversingEngine, batch_photos: int = 16) -> list[Cloaked | Held]:
-    shelf.check(wanted.photos, wanted.out, force=wanted.force)
+    output_folder.check(wanted.photos, wanted.out, force=wanted.force)
     return list(cloak.cloak(wanted, engine, batch_photos))
 
 

@@ -20,10 +20,10 @@ from daemon.doctor.findings import Finding, Level
 from daemon.doctor.folders import limits
 from daemon.fs.locks import DirectoryLock
 from daemon.publish.sync_folder import MARKER_NAME
-from daemon.service import run as service
+from daemon.service import run
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 SHM = Path("/dev/shm")
 
@@ -33,7 +33,7 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one fetched model, whose content nobody reads here."""
     folder = tmp_path / "models"
     folder.mkdir()
-    models.path("sface", folder).touch()
+    catalog.path("sface", folder).touch()
     monkeypatch.setenv("FAWKESD_MODELS", str(folder))
     return folder
 
@@ -68,7 +68,7 @@ def test_a_machine_where_all_is_well_has_no_finding_and_stays_as_it_was(home: Ho
 def test_the_command_tells_all_as_text_and_as_json(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(service, "DEFAULT_FACTORY", FACTORY)
+    monkeypatch.setattr(run, "DEFAULT_FACTORY", FACTORY)
     config = str(home.write_config())
 
     assert run_command(["doctor", "-c", config]) == 0
@@ -82,7 +82,7 @@ def test_the_command_tells_all_as_text_and_as_json(
 def test_a_fault_is_told_by_the_exit_code(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(service, "DEFAULT_FACTORY", FACTORY)
+    monkeypatch.setattr(run, "DEFAULT_FACTORY", FACTORY)
     published(home, "a.jpg")
     (home.sync / MARKER_NAME).unlink()
 
@@ -167,7 +167,7 @@ def test_a_limit_that_others_have_used_up_is_told(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_fetched_model_is_told_how_to_get_one(home: Home, models_dir: Path) -> None:
-    models.path("sface", models_dir).unlink()
+    catalog.path("sface", models_dir).unlink()
 
     (finding,) = bad(home)
 

@@ -15,11 +15,11 @@ from conftest import Home
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
-from daemon.install import preflight as fit
+from daemon.install import preflight
 from daemon.install.installer import _make_folders, install
 from daemon.install.preflight import objections
 from daemon.install.units import Scope, Service
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -65,7 +65,7 @@ def test_rights_that_are_missing_are_named_with_the_folder(open_home: Home) -> N
 def test_a_model_that_the_service_may_not_read_is_named(open_home: Home) -> None:
     folder = open_home.outbox.parent / "models"
     folder.mkdir()
-    file = models.path("sface", folder)
+    file = catalog.path("sface", folder)
     file.touch(mode=0o600)
     engine = open_home.settings.engine.model_copy(update={"models_dir": folder})
     settings = open_home.settings.model_copy(update={"engine": engine})
@@ -142,7 +142,7 @@ def test_a_place_of_fstab_that_is_not_mounted_is_refused(
     (tmp_path / "fstab").write_text(
         f"# /dev/sda1 / ext4\nUUID=1 {place} ext4 defaults 0 2\nUUID=2 none swap sw 0 0\n"
     )
-    monkeypatch.setattr(fit, "_FSTAB", tmp_path / "fstab")
+    monkeypatch.setattr(preflight, "_FSTAB", tmp_path / "fstab")
 
     assert f"{home.outbox} lies on {home.outbox}, which /etc/fstab mounts, and which is not mounted" in told(
         service(home)

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.cli import wizard as init
+from daemon.cli import wizard
 from daemon.cli.main import run_command
 from daemon.cli.wizard import Answers
 from daemon.config.loader import load
@@ -21,24 +21,24 @@ def answers(tmp_path: Path) -> Answers:
 
 def test_what_is_written_can_be_loaded_and_says_what_was_answered(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "conf" / "fawkesd.yaml"
-    init.create_folders(answers)
-    init.write(path, answers, force=False)
+    wizard.create_folders(answers)
+    wizard.write(path, answers, force=False)
     user = load(path).users[0]
     assert (user.name, user.outboxes, user.sync) == ("alice", (tmp_path / "in",), tmp_path / "out")
 
 
 def test_only_the_owner_can_read_the_file_and_nothing_else_is_left(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "conf" / "fawkesd.yaml"
-    init.create_folders(answers)
-    init.write(path, answers, force=False)
+    wizard.create_folders(answers)
+    wizard.write(path, answers, force=False)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_every_key_is_written_with_a_comment(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "fawkesd.yaml"
-    init.create_folders(answers)
-    init.write(path, answers, force=False)
+    wizard.create_folders(answers)
+    wizard.write(path, answers, force=False)
     lines = path.read_text().splitlines()
     assert set(yaml.safe_load(path.read_text())) == set(Settings.model_fields)
     keys = [n for n, line in enumerate(lines) if ":" in line and "#" not in line]
@@ -48,25 +48,25 @@ def test_every_key_is_written_with_a_comment(tmp_path: Path, answers: Answers) -
 def test_answers_that_make_no_right_configuration_leave_no_file(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "conf" / "fawkesd.yaml"
     with pytest.raises(ConfigError, match="does not exist"):
-        init.write(path, answers, force=False)
+        wizard.write(path, answers, force=False)
     assert not path.parent.exists()
 
 
 def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "fawkesd.yaml"
     path.write_text("mine")
-    init.create_folders(answers)
+    wizard.create_folders(answers)
     with pytest.raises(OutputError, match="exists already"):
-        init.write(path, answers, force=False)
+        wizard.write(path, answers, force=False)
     assert path.read_text() == "mine"
-    init.write(path, answers, force=True)
+    wizard.write(path, answers, force=True)
     assert load(path).users[0].name == "alice"
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        init.create_folders(Answers("alice", (tmp_path / "file" / "in",), tmp_path / "out"))
+        wizard.create_folders(Answers("alice", (tmp_path / "file" / "in",), tmp_path / "out"))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -80,7 +80,7 @@ def test_any_folder_name_survives_the_round_trip(name: str, tmp_path: Path) -> N
     path = tmp_path / "fawkesd.yaml"
     sync = tmp_path / "sync"
     sync.mkdir(exist_ok=True)
-    init.write(path, Answers("alice", (folder,), sync), force=True)
+    wizard.write(path, Answers("alice", (folder,), sync), force=True)
     assert load(path).users[0].outboxes == (folder.resolve(),)
 
 

@@ -11,7 +11,7 @@ from web import WEIGHTS, Web
 
 from daemon.cli.main import run_command
 from fawkes_engine.extractors import dlib
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2")
 
@@ -21,7 +21,7 @@ def folder(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of fetched models where there is no configuration; the catalogue's files are a test's."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
     monkeypatch.setenv("FAWKESD_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(models, "CATALOG", {name: web.model(name) for name in NAMES})
+    monkeypatch.setattr(catalog, "CATALOG", {name: web.model(name) for name in NAMES})
     return tmp_path / "models"
 
 
@@ -66,7 +66,7 @@ def test_fetch_brings_what_is_named_to_the_folder_of_the_configuration(folder: P
 
     assert run_command(["models", "fetch", "facenet-vggface2", "-c", str(config)]) == 0
 
-    assert models.on_disk(chosen) == ("facenet-vggface2",)
+    assert catalog.on_disk(chosen) == ("facenet-vggface2",)
     assert not folder.exists()
 
 
@@ -75,7 +75,7 @@ def test_fetch_takes_a_file_one_has(folder: Path, web: Web, tmp_path: Path) -> N
 
     assert run_command(["models", "fetch", "sface", "--from", str(tmp_path / "mine")]) == 0
 
-    assert models.on_disk(folder) == ("sface",)
+    assert catalog.on_disk(folder) == ("sface",)
     assert web.asked == []
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_fetched_is_told_with_its_code(
     assert run_command(["models", "fetch", *arguments]) == code
 
     assert says in " ".join(capsys.readouterr().err.replace("│", "").split())
-    assert models.on_disk(folder) == ()
+    assert catalog.on_disk(folder) == ()
 
 
 def test_verify_reads_what_was_fetched_and_what_came_with_the_package(
@@ -114,7 +114,7 @@ def test_verify_reads_what_was_fetched_and_what_came_with_the_package(
         "lightcnn",
     ]
 
-    models.path("facenet-casia", folder).write_bytes(WEIGHTS[:-1])
+    catalog.path("facenet-casia", folder).write_bytes(WEIGHTS[:-1])
     assert run_command(["models", "verify"]) == 1
     said = capsys.readouterr().out
     assert "ok       sface: " in said

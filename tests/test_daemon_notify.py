@@ -17,10 +17,9 @@ import pytest
 from conftest import DaemonProcess, Home
 from twins import Deed, make_photo
 
-from daemon.sd import sockets as system
+from daemon.sd import sockets
 from daemon.sd.notifier import Health, Notifier
-from daemon.status import status
-from daemon.status import status_text as show
+from daemon.status import status, status_text
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -73,7 +72,7 @@ def test_both_kinds_of_address_are_spoken_to(address: str, monkeypatch: pytest.M
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     manager = Manager(address)
 
-    system.notify("READY=1", "STATUS=here")
+    sockets.notify("READY=1", "STATUS=here")
 
     assert manager.heard == ["READY=1", "STATUS=here"]
     manager.close()
@@ -96,7 +95,7 @@ def test_the_same_is_said_with_systemd_python(manager: Manager) -> None:
 def test_nobody_listening_is_no_fault(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", where)
 
-    system.notify("READY=1")
+    sockets.notify("READY=1")
 
 
 def test_without_a_manager_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +107,10 @@ def test_without_a_manager_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    assert system.watchdog_s() == 3.0
+    assert sockets.watchdog_s() == 3.0
 
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert system.watchdog_s() is None
+    assert sockets.watchdog_s() is None
 
 
 def test_more_time_is_asked_for_until_the_engine_is_ready(manager: Manager) -> None:
@@ -166,7 +165,7 @@ def test_the_daemon_is_ready_with_its_engine_and_tells_the_status_and_the_end(
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
     eventually(lambda: "published" in daemon.log)
-    line = next(iter(show.status_lines(status.read(home.settings))))
+    line = next(iter(status_text.status_lines(status.read(home.settings))))
     eventually(lambda: f"STATUS={line}" in manager.heard)
     assert daemon.stop() == 0
     assert manager.heard[-2] == "STOPPING=1"

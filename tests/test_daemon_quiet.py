@@ -20,8 +20,7 @@ from daemon.cli.main import run_command
 from daemon.config.quiet_hours import QuietHours, time_of_day
 from daemon.config.settings import Settings
 from daemon.service.run import once
-from daemon.status import status
-from daemon.status import status_text as show
+from daemon.status import status, status_text
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -154,7 +153,7 @@ def test_photos_wait_until_the_quiet_hours_are_over(home: Home, start: Start, ev
 
     told = status.read(settings)
     assert told.quiet_until == settings.engine.quiet_hours[-5:] if settings.engine.quiet_hours else ""
-    assert next(iter(show.status_lines(told))).endswith(f"quiet hours until {told.quiet_until}")
+    assert next(iter(status_text.status_lines(told))).endswith(f"quiet hours until {told.quiet_until}")
     time.sleep(1.0)  # an engine that is ready would have been given the photo at once
     assert states(home) == ["ready"]
 

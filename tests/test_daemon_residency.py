@@ -13,10 +13,9 @@ from test_daemon_notify import Manager
 from twins import Deed, make_photo
 
 from daemon.config.settings import Settings
-from daemon.doctor import examine as doctor
+from daemon.doctor import examine
 from daemon.state import facts
-from daemon.status import status
-from daemon.status import status_text as show
+from daemon.status import status, status_text
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -48,8 +47,8 @@ def test_an_idle_engine_is_unloaded_and_the_next_photo_loads_it_again(
         os.kill(first, 0)
     told = status.read(settings)
     assert (told.running, told.engine) == (True, "unloaded, idle")
-    assert "engine: unloaded, idle" in next(iter(show.status_lines(told)))
-    examined = doctor.examine(settings, home.write_config(), "twins:make_engine", deep=False)
+    assert "engine: unloaded, idle" in next(iter(status_text.status_lines(told)))
+    examined = examine.examine(settings, home.write_config(), "twins:make_engine", deep=False)
     assert "is unloaded" in list(examined)[-1].message
 
     (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))

@@ -6,9 +6,9 @@ import pytest
 from daemon.cli.main import run_command
 from daemon.config.settings import Settings
 from daemon.model import HeldPhoto, Progress
-from daemon.service import run as service
+from daemon.service import run
 from daemon.service.run import OnceResult
-from daemon.status import status_text as show
+from daemon.status import status_text
 from daemon.status.status import PausedFolder, Status, UserStatus
 from daemon.text import duration
 
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_the_first_line_sums_up_and_each_person_follows() -> None:
-    assert list(show.status_lines(STATUS)) == [
+    assert list(status_text.status_lines(STATUS)) == [
         "3 published today, 12 waiting (about 9 min), 1 held, watching: natively, engine: dlib on cpu",
         "alice: 40 published, 11 waiting (about 8 min), 0 held, target mix-7",
         "bob: 0 published, 1 waiting (about 40 s), 1 held, no target yet",
@@ -47,7 +47,7 @@ def test_the_first_line_sums_up_and_each_person_follows() -> None:
 
 
 def test_the_json_has_everything_and_no_raw_control_character() -> None:
-    text = show.status_json(STATUS)
+    text = status_text.status_json(STATUS)
     assert text.replace("\n", "").isprintable()
     data = json.loads(text)
     assert data["users"][1]["held"][0]["path"] == str(HELD.path)
@@ -86,7 +86,7 @@ def test_once_tells_the_held_photos_by_its_exit_code(
         progress.advance(4)
         return OnceResult(published=5 - len(held), held=held)
 
-    monkeypatch.setattr(service, "once", once)
+    monkeypatch.setattr(run, "once", once)
     assert run_command(["once", "-c", str(config)]) == code
     said = capsys.readouterr()
     assert said.out.startswith(f"{5 - len(held)} published, {len(held)} held\n")
@@ -98,5 +98,5 @@ def test_once_tells_the_held_photos_by_its_exit_code(
 def test_run_ends_with_the_code_of_the_service(
     code: int, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "run", lambda _settings, _reread: code)
+    monkeypatch.setattr(run, "run", lambda _settings, _reread: code)
     assert run_command(["run", "-c", str(config)]) == code

@@ -16,7 +16,7 @@ from own_photos import publish
 from test_daemon_cloak import FACE
 
 from daemon.batch import decoys as sybil
-from daemon.batch import own_photos as ownphotos
+from daemon.batch import own_photos
 from daemon.cli.main import run_command
 from daemon.exits import Exit
 from fawkes_engine import Decoy, NoDecoy, Refusal
@@ -154,13 +154,13 @@ def test_of_what_is_shared_the_newest_is_first_and_group_photos_are_left_out(hom
     (home.outbox / "gone.jpg").unlink()
     (home.sync / "foreign.jpg").write_bytes(b"not made by fawkesd")
     (user,) = home.settings.users
-    found = ownphotos.shared_by(home.settings, user, 10)
+    found = own_photos.shared_by(home.settings, user, 10)
     assert {(photo.path.name, photo.original) for photo in found} == {
         ("alone.jpg", home.outbox / "alone.jpg"),
         ("gone.jpg", None),
         ("foreign.jpg", None),
     }
-    assert [photo.path.name for photo in ownphotos.shared_by(home.settings, user, 1)] == ["foreign.jpg"]
+    assert [photo.path.name for photo in own_photos.shared_by(home.settings, user, 1)] == ["foreign.jpg"]
 
 
 def test_the_real_engine_makes_a_decoy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

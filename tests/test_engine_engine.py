@@ -41,7 +41,7 @@ from fawkes_engine import (
     Unsupported,
     extractors,
 )
-from fawkes_engine.cloak import state as descent
+from fawkes_engine.cloak import state
 from fawkes_engine.device import faces_together, limit_memory, threads
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.align import sample_chips
@@ -282,8 +282,8 @@ def test_a_cloak_is_so_smooth_that_it_outlives_resizing(monkeypatch: pytest.Monk
     (face,) = detector.detect(scaled(portrait(), 0.5))
     own = embedding(scaled(portrait(), 0.5), face)
     cosines = []
-    for smooth in (0, descent._SMOOTH):
-        monkeypatch.setattr(descent, "_SMOOTH", smooth)
+    for smooth in (0, state._SMOOTH):
+        monkeypatch.setattr(state, "_SMOOTH", smooth)
         cloaked = protected(Engine(QUICK, Shelf()), png())
         assert_inside_the_budget(png(), cloaked)
         cosines.append(float(own @ embedding(scaled(pixels_of(cloaked.data), 0.5), face)))

@@ -18,7 +18,7 @@ from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.people import People
 from fawkes_engine.identity.targets import Pool
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 SETTINGS = EngineSettings(steps=20, device="cpu", threads=1)
 
@@ -42,9 +42,9 @@ def test_a_recogniser_of_ones_own_joins_and_only_pushes_away(small: str) -> None
 
 
 def test_the_ensemble_on_disk_is_the_default(tmp_path: Path) -> None:
-    assert models.best_on_disk(tmp_path) == ("dlib",)
-    models.path("sface", tmp_path).write_bytes(b"weights")
-    assert models.best_on_disk(tmp_path) == ("dlib", "sface")
+    assert catalog.best_on_disk(tmp_path) == ("dlib",)
+    catalog.path("sface", tmp_path).write_bytes(b"weights")
+    assert catalog.best_on_disk(tmp_path) == ("dlib", "sface")
     with pytest.raises(WeightsError, match="models fetch sface"):  # there, but not the pinned ones
         Engine(replace(SETTINGS, models_dir=tmp_path), Shelf())
 
@@ -108,7 +108,7 @@ def test_the_fetched_ensemble_fools_what_one_surrogate_does_not(fetched_models: 
     settings = replace(SETTINGS, steps=45, models_dir=fetched_models)
     together, alone = cloaked(settings), cloaked(replace(settings, extractors=("dlib",)))
     (face,) = together.report.faces
-    assert tuple(face.cosine_own) == tuple(face.cosine_target) == models.best_on_disk(fetched_models)
+    assert tuple(face.cosine_own) == tuple(face.cosine_target) == catalog.best_on_disk(fetched_models)
     assert likeness(together, "sface", fetched_models) < likeness(alone, "sface", fetched_models) - 0.15
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fawkes_engine import WeightsError, extractors
 from fawkes_engine.extractors import lightcnn
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 CPU = torch.device("cpu")
 NO_MEAN = torch.zeros(())
@@ -112,6 +112,6 @@ def test_a_missing_file_is_a_weights_error(tmp_path: Path) -> None:
 
 
 def test_the_registry_knows_it_by_its_name_and_its_hash(tmp_path: Path, checkpoint: Path) -> None:
-    models.path("lightcnn", tmp_path).write_bytes(checkpoint.read_bytes())
+    catalog.path("lightcnn", tmp_path).write_bytes(checkpoint.read_bytes())
     with pytest.raises(WeightsError, match="not the pinned weights file"):
         extractors.load("lightcnn", np.zeros(1, np.float32), CPU, tmp_path)

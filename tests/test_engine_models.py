@@ -19,7 +19,7 @@ import pytest
 from web import WEIGHTS, Web, sha256, wheel
 
 from fawkes_engine import EngineError, FetchError, WeightsError
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 from fawkes_engine.weights.catalog import CATALOG, Model, add, check, fetch
 
 ROOT = Path(__file__).parents[1]
@@ -304,7 +304,7 @@ def test_a_wrong_or_missing_local_file_is_refused(web: Web, tmp_path: Path) -> N
 def one_model(web: Web, monkeypatch: pytest.MonkeyPatch) -> Model:
     """The only model of the catalogue."""
     model = web.model()
-    monkeypatch.setattr(models, "CATALOG", {model.name: model})
+    monkeypatch.setattr(catalog, "CATALOG", {model.name: model})
     return model
 
 
@@ -312,20 +312,20 @@ def test_weights_are_checked_by_their_hash(one_model: Model, tmp_path: Path) -> 
     file = tmp_path / one_model.file
     with pytest.raises(WeightsError, match="is missing: fetch it with `fawkesd models fetch tiny`"):
         check("tiny", tmp_path)
-    assert models.on_disk(tmp_path) == ()
+    assert catalog.on_disk(tmp_path) == ()
 
     file.write_bytes(WEIGHTS[:-1])
     with pytest.raises(WeightsError, match="is not the pinned weights file: fetch it again"):
         check("tiny", tmp_path)
-    assert models.on_disk(tmp_path) == ("tiny",)
+    assert catalog.on_disk(tmp_path) == ("tiny",)
 
     file.write_bytes(WEIGHTS)
-    assert check("tiny", tmp_path) == models.path("tiny", tmp_path) == file
+    assert check("tiny", tmp_path) == catalog.path("tiny", tmp_path) == file
 
 
 def test_a_name_that_is_not_in_the_catalogue_is_told_with_those_that_are() -> None:
     with pytest.raises(EngineError, match="known: sface, facenet-casia, lightcnn, facenet-vggface2"):
-        models.path("arcface", Path())
+        catalog.path("arcface", Path())
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_the_default_folder_follows_the_environment(
     for name, value in {"HOME": "/h", **variables}.items():
         monkeypatch.setenv(name, value)
 
-    assert models.default_folder() == Path(expected)
+    assert catalog.default_folder() == Path(expected)
 
 
 def test_the_catalogue_pins_every_file_by_https_and_hash() -> None:

@@ -14,7 +14,7 @@ from small_onnx import SIDE, SIZE, Graph, Shape, mobile_net
 from torch import Tensor
 
 from fawkes_engine import EngineError, WeightsError
-from fawkes_engine.extractors import onnx as onnx_family
+from fawkes_engine.extractors import onnx
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 
 
@@ -23,7 +23,7 @@ def normalising(graph: Graph, offset: float, scale: float) -> Graph:
 
 
 def load(path: Path) -> Extractor:
-    return onnx_family.load("small", path, torch.zeros(()), torch.device("cpu"))
+    return onnx.load("small", path, torch.zeros(()), torch.device("cpu"))
 
 
 def chips(count: int = 3) -> Tensor:

@@ -24,14 +24,13 @@ from fawkes_engine.cloak.state import State, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.face.align import Similarity
-from fawkes_engine.image import filters as blurs
-from fawkes_engine.image import visibility
+from fawkes_engine.image import filters, visibility
 from fawkes_engine.image.filters import Banded
 from fawkes_engine.image.visibility import SsimReference, Visibility
 
 SIDE = 96
 CACHED = (
-    (blurs, "_blur"),
+    (filters, "_blur"),
     (visibility, "_windows"),
     (views, "_ycc"),
     (views, "_steps"),

@@ -14,7 +14,7 @@ from fawkes_engine import EvaluationError
 from fawkes_engine.evaluation import HEADS, Tracker
 from fawkes_engine.evaluation.audit import CLEAN, PUBLISHED, WITHOUT_LEAKS, Audit, OwnPhoto, audit
 from fawkes_engine.evaluation.metrics.rates import rate_of_one
-from fawkes_engine.evaluation.trackers import tracker as trackers
+from fawkes_engine.evaluation.trackers import tracker
 from fawkes_engine.identity.targets import Pool
 
 NOBODY = encoded(np.full((200, 200, 3), 127, np.uint8), "PNG")
@@ -22,7 +22,7 @@ NOBODY = encoded(np.full((200, 200, 3), 127, np.uint8), "PNG")
 
 @pytest.fixture(scope="module")
 def dlib() -> Tracker:
-    return trackers.load("dlib", torch.device("cpu"), pool=Pool.load())
+    return tracker.load("dlib", torch.device("cpu"), pool=Pool.load())
 
 
 def photos(person: str, prefix: str) -> list[OwnPhoto]:

@@ -40,20 +40,18 @@ def measure_machine(
     """
     settings = load_if_any(config)
     from daemon.fs.locks import holder
-    from daemon.measure import bench
-    from daemon.measure import bench_photos as benchphotos
-    from daemon.measure import bench_text as showbench
+    from daemon.measure import bench, bench_photos, bench_text
 
     engine = settings.engine if settings else EngineConfig()
     if data is not None:
-        sample, what = benchphotos.of_folder(data, engine.batch_photos), f"photos in {data}"
+        sample, what = bench_photos.of_folder(data, engine.batch_photos), f"photos in {data}"
     else:
-        sample, what = benchphotos.of_outboxes(settings), "photos that wait"
+        sample, what = bench_photos.of_outboxes(settings), "photos that wait"
     if settings and (pid := holder(settings.state_dir)):
         typer.echo(f"fawkesd runs (process {pid}); what it works on now makes the figures worse", err=True)
     modes = [mode] if mode else list(MODES)
     with progress.bar("measuring") as bar:
         bar.total(len(modes))
         measured = bench.run(bench.Order(engine, modes, sample, seconds), bar.advance)
-    for line in [showbench.bench_json(measured)] if as_json else showbench.bench_lines(measured, what=what):
+    for line in [bench_text.bench_json(measured)] if as_json else bench_text.bench_lines(measured, what=what):
         typer.echo(line)

@@ -41,9 +41,9 @@ def echo_step(doing: str) -> None:
 
 def place_orders(settings: Settings, orders: Iterable[LedgerOrder], *, as_json: bool) -> None:
     """Have orders carried out, by the service if it runs; says what came of each, as `echo_replies` does."""
-    from daemon.control import client as caller
+    from daemon.control import client
 
-    echo_replies([caller.place(settings.state_dir, order) for order in orders], as_json=as_json)
+    echo_replies([client.place(settings.state_dir, order) for order in orders], as_json=as_json)
 
 
 def echo_replies(replies: Sequence[Reply], *, as_json: bool) -> None:

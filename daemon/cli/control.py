@@ -37,10 +37,10 @@ def pause_folders(
     """
     for_s = _seconds(duration)
     settings = load_settings(config)
-    from daemon.control import commands as orders
-    from daemon.status import lookup as places
+    from daemon.control import commands
+    from daemon.status import lookup
 
-    wanted = [orders.Pause(one.user, one.root, for_s) for one in places.outboxes_of(settings, whose)]
+    wanted = [commands.Pause(one.user, one.root, for_s) for one in lookup.outboxes_of(settings, whose)]
     place_orders(settings, wanted, as_json=as_json)
 
 
@@ -51,10 +51,10 @@ def resume_folders(whose: Whose = None, config: Config = None, as_json: Json = F
     With an outbox, a person, or all. Works with the service stopped, too.
     """
     settings = load_settings(config)
-    from daemon.control import commands as orders
-    from daemon.status import lookup as places
+    from daemon.control import commands
+    from daemon.status import lookup
 
-    wanted = [orders.Resume(one.user, one.root) for one in places.outboxes_of(settings, whose)]
+    wanted = [commands.Resume(one.user, one.root) for one in lookup.outboxes_of(settings, whose)]
     place_orders(settings, wanted, as_json=as_json)
 
 
@@ -65,10 +65,9 @@ def reload_configuration(config: Config = None, as_json: Json = False) -> None:
     A wrong one is refused with its faults, and the service goes on as before.
     """
     settings = load_settings(config)
-    from daemon.control import client as caller
-    from daemon.control import commands as orders
+    from daemon.control import client, commands
 
-    echo_replies([caller.ask_running(settings.state_dir, orders.Reload())], as_json=as_json)
+    echo_replies([client.ask_running(settings.state_dir, commands.Reload())], as_json=as_json)
 
 
 @app.command("doctor", epilog=examples("fawkesd doctor", "fawkesd doctor --deep --json"))
@@ -85,13 +84,13 @@ def examine_machine(
     service runs. Exits with 1 when it finds a fault.
     """
     settings = load_settings(config)
-    from daemon.doctor import examine as doctor
+    from daemon.doctor import examine
     from daemon.doctor.findings import Level, as_line
     from daemon.doctor.findings import as_json as json_of
     from daemon.workers.protocol import DEFAULT_FACTORY
 
     found = []
-    for finding in doctor.examine(settings, config or default_config_path(), DEFAULT_FACTORY, deep=deep):
+    for finding in examine.examine(settings, config or default_config_path(), DEFAULT_FACTORY, deep=deep):
         found.append(finding)
         if not as_json:
             typer.echo(as_line(finding))

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.batch import cloak
-from daemon.batch import decoys as sybil
-from daemon.batch import output_folder as shelf
-from daemon.batch import own_photos as ownphotos
+from daemon.batch import cloak, decoys, output_folder, own_photos
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
 from daemon.config.loader import load_if_any
@@ -51,27 +48,27 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     picture is left out. Exits with 1 when a photo became no decoy; the reason is printed.
     """
     setup = cloak.setup(config, user)
-    order = sybil.Order(
+    order = decoys.Order(
         user=user,
-        images=tuple(ownphotos.photos_in(images)),
-        own=sybil.own_photos(load_if_any(config), user, like),
+        images=tuple(own_photos.photos_in(images)),
+        own=decoys.own_photos(load_if_any(config), user, like),
         out=out,
         force=force,
     )
-    shelf.check(order.images, order.out, force=order.force)
-    typer.echo(sybil.EXPLANATION.format(user=user), err=True)
+    output_folder.check(order.images, order.out, force=order.force)
+    typer.echo(decoys.EXPLANATION.format(user=user), err=True)
     if not consent:
         question = f"Has everyone in {images} agreed to this, and are the features {user}'s own?"
         typer.confirm(question, abort=True, err=True)
     settings = setup.engine.model_copy(update={"mode": mode})
-    engine = sybil.load_engine(settings.to_engine(), setup.targets_dir)
-    learned = engine.likeness(user, map(shelf.read, order.own))
+    engine = decoys.load_engine(settings.to_engine(), setup.targets_dir)
+    learned = engine.likeness(user, map(output_folder.read, order.own))
     typer.echo(f"{user}'s features are those of {learned.photos} of {len(order.own)} photos.", err=True)
     refused = False
     with progress.bar("making decoys") as bar:
         bar.total(len(order.images))
-        for outcome in sybil.make(order, engine, learned):
-            refused |= isinstance(outcome, shelf.Held)
-            typer.echo(sybil.as_json(outcome) if as_json else sybil.as_line(outcome))
+        for outcome in decoys.make(order, engine, learned):
+            refused |= isinstance(outcome, output_folder.Held)
+            typer.echo(decoys.as_json(outcome) if as_json else decoys.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if refused else Exit.OK)

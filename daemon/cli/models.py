@@ -20,7 +20,7 @@ from daemon.doctor.findings import as_json as json_of
 from daemon.exits import Exit
 from daemon.text import printable
 from fawkes_engine import WeightsError
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
 
@@ -35,13 +35,13 @@ def list_models(config: Config = None, as_json: Json = False) -> None:
     SIZE is that of the download.
     """
     folder = _folder(config)
-    there = models.on_disk(folder)
+    there = catalog.on_disk(folder)
     if as_json:
-        rows = [{**asdict(model), "on_disk": name in there} for name, model in models.CATALOG.items()]
+        rows = [{**asdict(model), "on_disk": name in there} for name, model in catalog.CATALOG.items()]
         typer.echo(json.dumps({"folder": str(folder), "models": rows}, indent=2))
         return
     typer.echo(_row("NAME", "ON DISK", "SIZE", "LICENCE", "WHAT IT IS"))
-    for name, model in models.CATALOG.items():
+    for name, model in catalog.CATALOG.items():
         size = f"{model.download_bytes / 1e6:.0f} MB"
         typer.echo(_row(name, "yes" if name in there else "no", size, model.licence, model.what))
     typer.echo(f"The folder is {printable(folder)}.")
@@ -75,11 +75,11 @@ def fetch_models(
     folder = _folder(config)
     for model in wanted:
         if source is not None:
-            models.add(model, source, folder)
+            catalog.add(model, source, folder)
         else:
             with progress.bar(model.name, of_bytes=True) as bar:
                 bar.total(model.download_bytes)
-                models.fetch(model, folder, bar.reach)
+                catalog.fetch(model, folder, bar.reach)
         typer.echo(f"{model.name} is in {printable(folder / model.file)}.")
 
 
@@ -98,7 +98,7 @@ def verify_models(config: Config = None, as_json: Json = False) -> None:
 def _verified(folder: Path) -> Iterator[Finding]:
     from fawkes_engine.extractors import dlib  # imports torch, which takes seconds
 
-    fetched = [(name, partial(models.check, name, folder)) for name in models.on_disk(folder)]
+    fetched = [(name, partial(catalog.check, name, folder)) for name in catalog.on_disk(folder)]
     checks: list[tuple[str, Callable[[], object]]] = [("dlib", dlib.read_weights), *fetched]
     for name, check in checks:
         try:
@@ -109,10 +109,10 @@ def _verified(folder: Path) -> Iterator[Finding]:
             yield fine(name, "is what it should be")
 
 
-def _known(name: str) -> models.Model:
-    if name not in models.CATALOG:
-        raise typer.BadParameter(f"there is no model {name!r}; known: {', '.join(models.CATALOG)}")
-    return models.CATALOG[name]
+def _known(name: str) -> catalog.Model:
+    if name not in catalog.CATALOG:
+        raise typer.BadParameter(f"there is no model {name!r}; known: {', '.join(catalog.CATALOG)}")
+    return catalog.CATALOG[name]
 
 
 def _folder(config: Path | None) -> Path:

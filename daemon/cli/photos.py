@@ -10,7 +10,7 @@ import typer
 
 from daemon.cli.common import Config, Json, examples, load_settings, place_orders
 from daemon.exits import Exit
-from daemon.status import explain_text as showphoto
+from daemon.status import explain_text
 
 app = typer.Typer()
 
@@ -31,10 +31,10 @@ def explain_photo(
     PATH is in an outbox or in a sync folder. Works with the service stopped, too.
     """
     settings = load_settings(config)
-    from daemon.status import explain as why
+    from daemon.status import explain
 
-    found = why.explain(settings, photo)
-    _tell([showphoto.why_json(found)] if as_json else showphoto.why_lines(found))
+    found = explain.explain(settings, photo)
+    _tell([explain_text.why_json(found)] if as_json else explain_text.why_lines(found))
 
 
 @app.command("history", epilog=examples("fawkesd history", "fawkesd history ~/Pictures/outbox/trip --json"))
@@ -49,10 +49,10 @@ def show_history(
     PATH limits it to a photo or a folder, in an outbox or in a sync folder. Works with the service stopped.
     """
     settings = load_settings(config)
-    from daemon.status import lookup as places
+    from daemon.status import lookup
 
-    records = places.newest_at(settings, place, limit)
-    _tell([showphoto.records_json(records)] if as_json else map(showphoto.history_line, records))
+    records = lookup.newest_at(settings, place, limit)
+    _tell([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
 
 
 @app.command("held", epilog=examples("fawkesd held", "fawkesd held --json"))
@@ -67,7 +67,7 @@ def show_held(config: Config = None, as_json: Json = False) -> None:
 
     with reading(settings.state_dir) as history:
         records = history.in_state(State.HELD)
-    _tell([showphoto.records_json(records)] if as_json else map(showphoto.history_line, records))
+    _tell([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
     raise typer.Exit(Exit.HELD if records else Exit.OK)
 
 
@@ -86,12 +86,12 @@ def retry_photos(
     if bool(photos) == everything:
         raise typer.BadParameter("name the photos, or say --all")
     settings = load_settings(config)
-    from daemon.control import commands as orders
-    from daemon.status import lookup as places
+    from daemon.control import commands
+    from daemon.status import lookup
 
-    sources = places.sources_at(settings, photos or [])
-    wanted = [orders.Retry(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    place_orders(settings, wanted or [orders.RetryAll()], as_json=as_json)
+    sources = lookup.sources_at(settings, photos or [])
+    wanted = [commands.Retry(one.outbox.user, one.outbox.root, one.relative) for one in sources]
+    place_orders(settings, wanted or [commands.RetryAll()], as_json=as_json)
 
 
 @app.command("redo", epilog=examples("fawkesd redo ~/Pictures/outbox/IMG_1.jpg"))
@@ -106,11 +106,11 @@ def redo_photos(
     in a sync folder. Works with the service stopped: the next start makes them.
     """
     settings = load_settings(config)
-    from daemon.control import commands as orders
-    from daemon.status import lookup as places
+    from daemon.control import commands
+    from daemon.status import lookup
 
-    sources = places.sources_at(settings, photos)
-    wanted = [orders.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
+    sources = lookup.sources_at(settings, photos)
+    wanted = [commands.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
     place_orders(settings, wanted, as_json=as_json)
 
 

@@ -22,9 +22,9 @@ def run_service(config: Config = None) -> None:
     Runs in the foreground until stopped by SIGTERM or Ctrl-C.
     """
     settings = load_settings(config)
-    from daemon.service import run as service
+    from daemon.service import run
 
-    raise typer.Exit(service.run(settings, lambda: load_settings(config)))
+    raise typer.Exit(run.run(settings, lambda: load_settings(config)))
 
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
@@ -34,10 +34,10 @@ def run_once(config: Config = None) -> None:
     Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
     """
     settings = load_settings(config)
-    from daemon.service import run as service
+    from daemon.service import run
 
     with progress.bar("cloaking") as bar:
-        result = service.once(settings, bar)
+        result = run.once(settings, bar)
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(status_text.held_line(photo))

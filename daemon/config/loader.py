@@ -6,16 +6,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from daemon.config import cross_checks as crosschecks
-from daemon.config import messages as complaints
-from daemon.config import yaml_source as yamltext
+from daemon.config import cross_checks, messages, yaml_source
 from daemon.config.settings import Settings, default_config_path
 from daemon.errors import ConfigError
 
 
 def load(path: Path) -> Settings:
     """Return the settings in a file. Raises ConfigError that lists every fault with its line."""
-    return parse(yamltext.read(path), path)
+    return parse(yaml_source.read(path), path)
 
 
 def load_if_any(path: Path | None) -> Settings | None:
@@ -30,15 +28,15 @@ def load_if_any(path: Path | None) -> Settings | None:
 
 def parse(text: str, path: Path) -> Settings:
     """Return the settings in text that is, or will be, the file at path. Raises ConfigError as load does."""
-    document = yamltext.parse(text, path)
+    document = yaml_source.parse(text, path)
     faults = document.faults
     try:
         settings = Settings.model_validate(document.data, context={"folder": path.absolute().parent})
-        faults += crosschecks.names(settings) + crosschecks.folders(settings)
+        faults += cross_checks.names(settings) + cross_checks.folders(settings)
     except ValidationError as exc:
-        faults += complaints.faults(exc, Settings)
+        faults += messages.faults(exc, Settings)
         settings = None
     if settings is None or faults:
-        lines = sorted((document.line(f.where), yamltext.dotted(f.where), f.problem) for f in faults)
+        lines = sorted((document.line(f.where), yaml_source.dotted(f.where), f.problem) for f in faults)
         raise ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
     return settings

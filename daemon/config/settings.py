@@ -12,20 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from daemon.config import validators as checks
+from daemon.config import validators
 from daemon.config.quiet_hours import QuietHours, time_of_day
 from daemon.model import Order
 from fawkes_engine import DEFAULT_MODE, EngineSettings, HeicAs, MetadataPolicy, ModeName, Request
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -52,21 +45,21 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{path} cannot be resolved ({exc}); correct the path") from exc
 
 
-Place = Annotated[Path, AfterValidator(_resolve), AfterValidator(checks.possible_folder)]
-ExistingFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(checks.existing_folder)]
+Place = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.possible_folder)]
+ExistingFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.existing_folder)]
 UserName = Annotated[
     str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]
 Text = Annotated[str, Field(strict=True, min_length=1)]
-Command = Annotated[tuple[Text, ...], AfterValidator(checks.runnable)]
+Command = Annotated[tuple[Text, ...], AfterValidator(validators.runnable)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
-HoursText = Annotated[str, Field(strict=True), AfterValidator(checks.hours)]
+HoursText = Annotated[str, Field(strict=True), AfterValidator(validators.hours)]
 
 
-Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(checks.ignore_pattern)]
+Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(validators.ignore_pattern)]
 
 
 class _Keys(BaseModel):  # docstrings as documentation: one text for the code, the file and the schema
@@ -244,12 +237,12 @@ class EngineConfig(_Keys):
     @property
     def ensemble(self) -> tuple[str, ...]:
         """The recognisers a cloak is computed against, as named or as found on disk."""
-        return self.extractors or models.best_on_disk(self.models_folder)
+        return self.extractors or catalog.best_on_disk(self.models_folder)
 
     @property
     def models_folder(self) -> Path:
         """The folder of fetched models in use."""
-        return self.models_dir or models.default_folder()
+        return self.models_dir or catalog.default_folder()
 
 
 class RetrySettings(_Keys):
@@ -284,7 +277,7 @@ class HookSettings(_Keys):
     limit_s: Annotated[Number, Field(le=3600)] = 30.0
     """Seconds (above 0, at most 3600) after which such a program is ended. They run one at a time."""
 
-    desktop: Annotated[bool, Field(strict=True), AfterValidator(checks.showable)] = False
+    desktop: Annotated[bool, Field(strict=True), AfterValidator(validators.showable)] = False
     """Whether changes of the state are shown on the desktop (with notify-send, at most one a minute):
     photos held, a user paused or publishing again, a backlog done. Only for a service of your own session."""
 

@@ -12,8 +12,7 @@ from typing import Any, cast
 
 from daemon.config.settings import Settings
 from daemon.config.yaml_source import parse, read
-from daemon.doctor import folders as doctorfolders
-from daemon.doctor import published as doctordeep
+from daemon.doctor import folders, published
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
 from daemon.fs.locks import holder
@@ -22,7 +21,7 @@ from daemon.state.history import History, reading
 from daemon.text import printable
 from daemon.workers.pool import EnginePool
 from fawkes_engine import EngineError
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 _CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
 _FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program
@@ -38,15 +37,15 @@ def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> It
     yield from _links(settings, config)
     yield from _state(settings.state_dir)
     yield _models(settings.engine.models_folder)
-    yield from doctorfolders.outboxes(settings)
+    yield from folders.outboxes(settings)
     with reading(settings.state_dir) as history:
         yield _clock(history, time.time())
         for user in settings.users:
-            yield from doctorfolders.sync(user, history, pid)
+            yield from folders.sync(user, history, pid)
         if deep:
             yield _integrity(history.database, settings.state_dir)
             for user in settings.users:
-                yield from doctordeep.compare(user, history)
+                yield from published.compare(user, history)
         device = history.facts().get(facts.ENGINE)
     yield _running_engine(device) if pid else _fresh_engine(settings, factory)
 
@@ -67,11 +66,11 @@ def _state(state_dir: Path) -> Iterator[Finding]:
         return
     if state_dir.stat().st_mode & 0o077:
         yield warning(state_dir, "others may look into it", f"chmod 700 '{state_dir}'")
-    yield doctorfolders.space(state_dir)
+    yield folders.space(state_dir)
 
 
 def _models(folder: Path) -> Finding:
-    names = models.on_disk(folder)
+    names = catalog.on_disk(folder)
     if names:
         return fine(
             folder, f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` reads them"

@@ -12,7 +12,7 @@ from daemon.config.settings import default_config_path
 from daemon.errors import OutputError, ServiceError
 from daemon.fs import atomic
 from daemon.fs.locks import make_private
-from daemon.install import preflight as fit
+from daemon.install import preflight
 from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, template, text_of
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -36,7 +36,7 @@ def install(service: Service, *, enable: bool) -> list[Path]:
 
     Raises ServiceError with everything that would fail, and then nothing is written.
     """
-    faults = list(fit.objections(service))
+    faults = list(preflight.objections(service))
     texts = {unit: text_of(service, unit) for unit in service.units}
     others = [unit for unit in installed(service.scope) if unit not in texts]
     if others:

@@ -15,7 +15,7 @@ from pathlib import Path
 from daemon.config.settings import UserSettings
 from daemon.install.units import Scope, Service, parent_of_both, program_folders
 from daemon.text import printable
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 # Too much to open for writing. The home of the service's account counts as well.
 _TOO_MUCH = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))
@@ -101,7 +101,7 @@ def _no_access(service: Service) -> Iterator[str]:
         *((user.sync, "rwx", "write to") for user in service.settings.users),
         *((folder, "rwx", "write to") for folder in service.writable if folder.exists()),
         *((folder, "rx", "use Python in") for folder in program_folders()),
-        *((models.path(model, folder), "r", "read") for model in models.on_disk(folder)),
+        *((catalog.path(model, folder), "r", "read") for model in catalog.on_disk(folder)),
         (service.config, "r", "read"),
         (Path(sys.executable), "x", "run"),
     ]

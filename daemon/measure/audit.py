@@ -72,7 +72,7 @@ def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
     import torch
 
     from fawkes_engine.evaluation import audit
-    from fawkes_engine.evaluation.trackers import tracker as trackers
+    from fawkes_engine.evaluation.trackers import tracker
     from fawkes_engine.identity.targets import Pool
 
     device, pool = torch.device("cpu"), Pool.load()
@@ -83,7 +83,7 @@ def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
         if unknown:
             on_step(f"without --gallery there are no other people for {', '.join(unknown)}: left out")
     names = dict.fromkeys((*at_hand, *job.trackers))
-    judges = [trackers.load(n, device, pool=pool, models_dir=job.engine.models_dir) for n in names]
+    judges = [tracker.load(n, device, pool=pool, models_dir=job.engine.models_dir) for n in names]
     made_of = {photo.path: photo.original for photo in job.shared}
     return audit.audit(
         [_photo(path, made_of[path]) for path in published],

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.measure import audit_text as audittext
+from daemon.measure import audit_text
 from daemon.text import printable
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def page(job: AuditJob, found: Audit) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        f"{''.join(f'<p>{escape(text)}</p>' for text in audittext.summary(job, found))}\n"
+        f"{''.join(f'<p>{escape(text)}</p>' for text in audit_text.summary(job, found))}\n"
         f"{_plot(found)}\n{_table(found)}\n<h2>What would improve it</h2>\n<ul>"
-        f"{''.join(f'<li>{escape(text)}</li>' for text in audittext.advices(job, found))}</ul>\n"
+        f"{''.join(f'<li>{escape(text)}</li>' for text in audit_text.advices(job, found))}</ul>\n"
         f"<h2>Published</h2>\n{_photos(found.published, leaked)}\n"
         f"<h2>Clean photos, which trackers were asked about</h2>\n{_photos(found.clean, named)}\n</body></html>\n"
     )
@@ -58,7 +58,7 @@ def _plot(found: Audit) -> str:
 
 
 def _table(found: Audit) -> str:
-    head, _, *rows = (line.strip("| ").split(" | ") for line in audittext.table(found).splitlines())
+    head, _, *rows = (line.strip("| ").split(" | ") for line in audit_text.table(found).splitlines())
     return f"<table>{_row(head, 'th')}{''.join(_row(row, 'td') for row in rows)}</table>"
 
 

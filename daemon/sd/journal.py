@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from daemon.model import Photo, State
-from daemon.sd import sockets as system
+from daemon.sd import sockets
 from daemon.text import printable
 
 
@@ -59,7 +59,7 @@ def about(
 
 def set_up() -> None:
     """Log from INFO up, in the form that fits what stderr is."""
-    if system.stderr_is_journal():
+    if sockets.stderr_is_journal():
         logging.basicConfig(format="%(message)s", handlers=[JournalHandler()], level=logging.INFO)
     else:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -71,4 +71,4 @@ class JournalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; the fields are those of `about`."""
         fields: Mapping[str, str] = getattr(record, "journal_fields", {})
-        system.write_journal(self.format(record), _PRIORITIES.get(record.levelno, 6), fields)
+        sockets.write_journal(self.format(record), _PRIORITIES.get(record.levelno, 6), fields)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from daemon.sd import sockets as system
+from daemon.sd import sockets
 from daemon.text import printable
 
 _STATUS_EVERY_S = 2.0
@@ -44,8 +44,8 @@ class Notifier:
     def __init__(self, status_line: Callable[[], str]) -> None:
         """status_line: the first line of `fawkesd status`, now."""
         self._status_line = status_line
-        self._listens = system.listens()
-        watchdog_s = system.watchdog_s()
+        self._listens = sockets.listens()
+        watchdog_s = sockets.watchdog_s()
         self._feed_every_s = None if watchdog_s is None else watchdog_s / _FEEDS_PER_WATCH
         self._is_ready = False
         self._told_status = ""
@@ -63,25 +63,25 @@ class Notifier:
         """A new configuration is about to be used; READY=1 follows once the service works with it."""
         self._is_ready = False
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        system.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+        sockets.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def waits(self, reason: str) -> None:
         """The service does nothing until something outside is put right, which is no reason to restart it."""
         self._told_status = ""
-        system.notify("WATCHDOG=1", f"STATUS=everything waits: {printable(reason)}")
+        sockets.notify("WATCHDOG=1", f"STATUS=everything waits: {printable(reason)}")
 
     def stopping(self) -> None:
         """No new work is begun from now on."""
-        system.notify("STOPPING=1", "STATUS=finishing the photos in work")
+        sockets.notify("STOPPING=1", "STATUS=finishing the photos in work")
 
     def _tell_start(self, health: Health, now: float) -> float:
         if health.engine_ready:
             self._is_ready = True
-            system.notify("READY=1")
+            sockets.notify("READY=1")
             return self._tell_status(now)
         if now >= self._extend_due_s:
             self._extend_due_s = now + _EXTEND_EVERY_S
-            system.notify(f"EXTEND_TIMEOUT_USEC={_EXTEND_BY_S * 1_000_000}", "STATUS=loading the models")
+            sockets.notify(f"EXTEND_TIMEOUT_USEC={_EXTEND_BY_S * 1_000_000}", "STATUS=loading the models")
         return self._extend_due_s
 
     def _tell_status(self, now: float) -> float:
@@ -93,7 +93,7 @@ class Notifier:
         if line == self._told_status:
             return math.inf
         self._told_status = line
-        system.notify(f"STATUS={line}")
+        sockets.notify(f"STATUS={line}")
         return self._status_due_s
 
     def _feed(self, health: Health, now: float) -> float:
@@ -106,5 +106,5 @@ class Notifier:
             return now + _LOOK_AGAIN_S
         self._progress = health.progress
         self._feed_due_s = now + self._feed_every_s
-        system.notify("WATCHDOG=1")
+        sockets.notify("WATCHDOG=1")
         return self._feed_due_s

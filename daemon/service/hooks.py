@@ -19,7 +19,7 @@ from pathlib import Path
 
 from daemon.config.settings import HookSettings, Settings
 from daemon.model import Photo, State
-from daemon.sd import sockets as system
+from daemon.sd import sockets
 from daemon.text import printable
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Hooks:
         try:
             process = subprocess.Popen(
                 call.command,
-                env={**system.plain_environment(), **call.variables},
+                env={**sockets.plain_environment(), **call.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=_STDERR,  # stdout is for what a command prints
                 start_new_session=True,  # so that what it starts can be ended with it

@@ -27,8 +27,7 @@ from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.supervisor import Supervisor
 from daemon.service.wakeup import Bell, bell
-from daemon.status import status
-from daemon.status import status_text as show
+from daemon.status import status, status_text
 from daemon.text import printable
 from daemon.workers.protocol import DEFAULT_FACTORY
 from fawkes_engine import EngineError
@@ -98,7 +97,7 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
 
 def _status_line(settings: Settings) -> str:
     try:
-        return next(show.status_lines(status.read(settings)))
+        return next(status_text.status_lines(status.read(settings)))
     except LedgerError as exc:
         return printable(str(exc))
 

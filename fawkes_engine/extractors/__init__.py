@@ -16,11 +16,11 @@ import torch
 from fawkes_engine.errors import EngineError
 from fawkes_engine.extractors import dlib
 from fawkes_engine.extractors.base import Extractor
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 __all__ = ["KNOWN_BY", "Extractor", "load"]
 
-KNOWN_BY = models.ALWAYS_THERE  # the extractor that tells people apart
+KNOWN_BY = catalog.ALWAYS_THERE  # the extractor that tells people apart
 _ONNX = "onnx:"
 
 
@@ -39,10 +39,10 @@ def load(
         return dlib.load(average, device)
     if name.startswith(_ONNX):
         weights = Path(name.removeprefix(_ONNX)).expanduser()
-    elif name in models.CATALOG:
-        weights = models.check(name, models_dir or models.default_folder())
+    elif name in catalog.CATALOG:
+        weights = catalog.check(name, models_dir or catalog.default_folder())
     else:
-        known = ", ".join([KNOWN_BY, *models.CATALOG])
+        known = ", ".join([KNOWN_BY, *catalog.CATALOG])
         raise EngineError(f"unknown extractor {name!r}; known: {known} and {_ONNX}FILE")
     if name.startswith(_ONNX) or weights.suffix == ".onnx":
         from fawkes_engine.extractors import onnx

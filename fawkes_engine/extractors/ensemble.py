@@ -17,7 +17,7 @@ from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.photo.colour import ColourSpace
 from fawkes_engine.types import EngineSettings
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 
 class Ensemble:
@@ -31,8 +31,8 @@ class Ensemble:
     """
 
     def __init__(self, settings: EngineSettings, pool: Pool, device: torch.device) -> None:
-        models_dir = settings.models_dir or models.default_folder()
-        self.names = settings.extractors or models.best_on_disk(models_dir)
+        models_dir = settings.models_dir or catalog.default_folder()
+        self.names = settings.extractors or catalog.best_on_disk(models_dir)
         if KNOWN_BY not in self.names:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
         self._device = device

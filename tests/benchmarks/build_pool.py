@@ -29,7 +29,7 @@ from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import Face, FaceDetector, Pixels
 from fawkes_engine.image.visibility import lab
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 VERSION = "1"
 OUTPUT = Path(__file__).parents[2] / "fawkes_engine/data/pool.npz"
@@ -50,7 +50,7 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with one folder of photos per person"
     )
     people = pool_people(parser.parse_args().data)
-    names = models.best_on_disk(models.default_folder())
+    names = catalog.best_on_disk(catalog.default_folder())
     extractors = [load(name, np.zeros(1, np.float32), torch.device("cpu")) for name in names]
     detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
     found = (measure_person(folder, extractors, detector, predictor) for folder in people)

@@ -22,7 +22,7 @@ from fawkes_engine import EngineSettings, Protected, Request
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation import MemoryTargets
 from fawkes_engine.evaluation.report.text import table
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 
@@ -34,7 +34,7 @@ _PORTRAIT_PX = 288
 
 def main() -> None:
     """Measure and print a table for each question."""
-    names = models.best_on_disk(models.default_folder())
+    names = catalog.best_on_disk(catalog.default_folder())
     engine = resident(names)
     print(f"{engine.fingerprint}; faces {_FACE_PX} px high\n")
     print(_rows("faces in a photo of 6 MP", engine, [(f"{n}", [photo(6, n)]) for n in (1, 4, 8)]))

@@ -42,7 +42,7 @@ from fawkes_engine.face.detect import Face, FaceDetector, Pixels
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.image.visibility import Visibility, measure
 from fawkes_engine.photo.decode import decode
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 
@@ -77,8 +77,8 @@ class Contest:
         self.targets = evaluation.MemoryTargets()
         self.engine = Engine(settings, self.targets)
         self.engine.warm_up()
-        self.pool, folder = Pool.load(), models.default_folder()
-        names = settings.extractors or models.best_on_disk(folder)
+        self.pool, folder = Pool.load(), catalog.default_folder()
+        names = settings.extractors or catalog.best_on_disk(folder)
         self.extractors = [registry.load(n, self.pool.mean(n), CPU) for n in names]
         self.plain = [straightforward.Plain(e, folder) for e in self.extractors]
         unseen = evaluation.load_trackers(args.tracker, CPU) if args.tracker else []

@@ -18,7 +18,7 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 
-from fawkes_engine.cloak import optimise as engine
+from fawkes_engine.cloak import optimise
 from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.extractors import Extractor, facenet, lightcnn
 from fawkes_engine.extractors.dlib import DlibNet
@@ -26,7 +26,7 @@ from fawkes_engine.extractors.layers import replace_layers
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Face, Pixels
-from fawkes_engine.weights import catalog as models
+from fawkes_engine.weights import catalog
 
 from .paper_recipe import dssim
 
@@ -95,13 +95,15 @@ def cloak(
     for step in range(steps):
         after = (clean + delta * mask).clamp(0, 1)
         seen = view(step, after, [generator])
-        loss = engine.DSSIM_WEIGHT * dssim(clean[region], after[region]) / dssim_limit
+        loss = optimise.DSSIM_WEIGHT * dssim(clean[region], after[region]) / dssim_limit
         for p in plain:
             e = p.extractor
             moved = jittered(onto[e.name], e.chip_px, generator)
             embedding = p.embed(_chip(p, seen, moved))[0]
             pull, push = 1 - embedding @ targets[e.name], embedding @ own[e.name]
-            loss = loss + (engine.CLOAK.target_weight * pull + engine.CLOAK.own_weight * push) / len(plain)
+            loss = loss + (optimise.CLOAK.target_weight * pull + optimise.CLOAK.own_weight * push) / len(
+                plain
+            )
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -120,7 +122,7 @@ def _chip(plain: Plain, canvas: Tensor, onto: Similarity) -> Tensor:
 def _network(name: str, models_dir: Path) -> nn.Module:
     if name == "dlib":
         return DlibNet.load()
-    weights = models.check(name, models_dir)
+    weights = catalog.check(name, models_dir)
     if weights.suffix == ".onnx":
         return Levels(onnx2torch.convert(onnx.load(weights)), 0.0, 1.0)
     if name == "lightcnn":

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from fawkes_engine import Budget, EngineSettings, Protected, Request, evaluation
-from fawkes_engine.cloak import optimise as cloak
+from fawkes_engine.cloak import optimise
 from fawkes_engine.cloak import state as descent
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.data.splits import photos_of, shuffled
@@ -77,7 +77,7 @@ class Session:
             for n in {_MEETING_STEPS, *steps}
         }
         self.subjects: list[descent.Subject] = []
-        self.cloaks: list[cloak.Cloak] = []
+        self.cloaks: list[optimise.Cloak] = []
 
     def meet(self, photos: Sequence[Path]) -> None:
         """Show the engines photos of one user until they know the user as well as they ever will."""
@@ -97,8 +97,10 @@ class Session:
             results = self._engines[steps].protect(requests)
         return [r for r in results if isinstance(r, Protected)]
 
-    def _optimise(self, subjects: Sequence[descent.Subject], *args: Any, **kwargs: Any) -> list[cloak.Cloak]:
-        cloaks = cloak.optimise(subjects, *args, **kwargs)
+    def _optimise(
+        self, subjects: Sequence[descent.Subject], *args: Any, **kwargs: Any
+    ) -> list[optimise.Cloak]:
+        cloaks = optimise.optimise(subjects, *args, **kwargs)
         self.subjects += subjects
         self.cloaks += cloaks
         return cloaks
