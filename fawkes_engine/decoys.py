@@ -66,7 +66,7 @@ class DecoyEngine(Engine):
             faces = list(range(len(work.faces)))
             if self._identifier.people.target(user):
                 faces = [i for i in faces if self._identifier.known(work, i) == user]
-            seen += [{name: rows[i] for name, rows in work.own.items()} for i in faces[:1]]
+            seen += [{name: rows[i] for name, rows in work.clean_embeddings.items()} for i in faces[:1]]
         if not seen:
             raise NoFace(f"none of the photos shows {user}; give others, or fewer that show somebody else")
         rows = {name: torch.stack([face[name] for face in seen]) for name in seen[0]}
@@ -95,7 +95,7 @@ class DecoyEngine(Engine):
         work = self._open(request)
         if len(work.faces) != 1:
             raise NoDecoy(f"it shows {len(work.faces)} faces; a decoy shows one person")
-        if float(work.own[KNOWN_BY][0] @ goal.vectors[KNOWN_BY]) >= SAME_PERSON_COSINE:
+        if float(work.clean_embeddings[KNOWN_BY][0] @ goal.vectors[KNOWN_BY]) >= SAME_PERSON_COSINE:
             raise NoDecoy(f"it shows {goal.identity}; a decoy shows somebody else")
         return replace(work, people=[goal.identity], goals=[goal])
 
@@ -108,14 +108,14 @@ class DecoyEngine(Engine):
             data=written.data,
             suffix=work.photo.suffix,
             face=self._report(work, written, embedded, 0),
-            cosine_before=_likenesses(work, work.own),
+            cosine_before=_likenesses(work, work.clean_embeddings),
             seconds=seconds + time.perf_counter() - started,
         )
 
 
 def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
     """Raise NoDecoy if to any recogniser the face is no nearer to the user than it was."""
-    before = _likenesses(work, work.own)
+    before = _likenesses(work, work.clean_embeddings)
     for after in (_likenesses(work, embedded) for embedded in embeddings):
         for name in after:
             if not after[name] > before[name]:

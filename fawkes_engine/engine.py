@@ -187,11 +187,11 @@ class Engine:
             height_px=face.height_px * canvas.scale,
             onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self._ensemble.turns},
             target=work.goals[index].vectors,
-            own=self._identifier.own(work, index),
+            clean_embedding=self._identifier.clean_embedding(work, index),
             grey=work.photo.grey,
             seed=_seed(work.request.data, index),
             encoding=work.encoding.alone[index],
-            look=partial(work.look, index),
+            visibility_of=partial(work.visibility_of, index),
         )
 
     def _finish(self, work: Work, *, seconds: float, on_step: Callable[[], None]) -> Protected:
@@ -263,7 +263,7 @@ class Engine:
             dssim_224=seen.dssim_224,
             colour_mean=seen.colour_mean,
             colour_p99=seen.colour_p99,
-            cosine_own={n: float(e[index] @ work.own[n][index]) for n, e in embedded.items()},
+            cosine_own={n: float(e[index] @ work.clean_embeddings[n][index]) for n, e in embedded.items()},
             cosine_target={
                 n: float(e[index] @ goal.vectors[n]) for n, e in embedded.items() if n in goal.vectors
             },

@@ -20,7 +20,7 @@ from fawkes_engine import Budget
 from fawkes_engine.cloak import state as descent
 from fawkes_engine.cloak import views
 from fawkes_engine.cloak.optimise import CLOAK, _loss
-from fawkes_engine.cloak.state import State, Subject
+from fawkes_engine.cloak.state import CloakState, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.face.align import Similarity
@@ -78,7 +78,7 @@ def on_card(x: Any) -> Any:
             copy = object.__new__(type(x))
             copy.__dict__ |= on_card(vars(x))
             return copy
-        case State() | Subject():
+        case CloakState() | Subject():
             return replace(x, **{field.name: on_card(getattr(x, field.name)) for field in fields(x)})
         case _:
             return x
@@ -94,11 +94,11 @@ def subject(seed: int) -> Subject:
         height_px=50.0,
         onto_canvas={"one": Similarity(0.5 + 0j, 20 + 20j)},
         target={"one": F.normalize(torch.rand(8, generator=generator), dim=0)},
-        own={"one": F.normalize(torch.rand(8, generator=generator), dim=0)},
+        clean_embedding={"one": F.normalize(torch.rand(8, generator=generator), dim=0)},
         grey=bool(seed),
         seed=seed,
         encoding=seen,
-        look=lambda _: seen,
+        visibility_of=lambda _: seen,
     )
 
 
@@ -112,7 +112,7 @@ def extractor(device: str) -> Extractor:
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """A function that does one step of each view on a card that is not there, and tells what it waited for."""
-    state = State.start([subject(0), subject(1)], Budget())
+    state = CloakState.start([subject(0), subject(1)], Budget())
     numbers = [number for number in range(len(views._SCHEDULE)) if number != NOISY]
     monkeypatch.setattr(descent, "jittered", lambda onto, *_: onto)  # its random numbers are the CPU's own
     one_step(state, extractor("cpu"), numbers)  # on the CPU, so that what is made once is there
@@ -140,7 +140,7 @@ def _from_cpu(made_once: Any, *, takes_device_first: bool) -> Callable[..., Any]
     return cache(lambda *others: on_card(made_once(*others[:-1], cpu)))
 
 
-def one_step(state: State, extractor: Extractor, numbers: Sequence[int]) -> None:
+def one_step(state: CloakState, extractor: Extractor, numbers: Sequence[int]) -> None:
     for number in numbers:
         (gradient,) = torch.autograd.grad(_loss([state], CLOAK, extractor, number), [state.delta])
         state.descend(gradient, step=number, of=len(numbers))
@@ -160,6 +160,6 @@ def test_a_copy_that_is_waited_for_is_noticed(
 def test_a_value_that_is_asked_for_is_noticed(
     step: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(State, "cloaked", lambda self: self.canvas * float(self.delta.abs().max()))
+    monkeypatch.setattr(CloakState, "cloaked", lambda self: self.canvas * float(self.delta.abs().max()))
     with pytest.raises(RuntimeError, match="meta tensor"):
         step()

@@ -22,7 +22,7 @@ from fawkes_engine.evaluation.data.publication import CloakedFace, Held, Publish
 from fawkes_engine.evaluation.protection import CLOAKED, CONTROL, NOISE, OTHERS, TESTED
 from fawkes_engine.evaluation.trackers.finetune import fine_tuned
 from fawkes_engine.evaluation.trackers.heads import nearest_centroid
-from fawkes_engine.evaluation.trackers.sightings import look
+from fawkes_engine.evaluation.trackers.sightings import find_faces
 from fawkes_engine.evaluation.trackers.tracker import load_trackers
 from fawkes_engine.face.detect import FaceDetector
 
@@ -153,7 +153,7 @@ def test_fine_tuning_repeats_for_a_seed_and_leaves_the_tracker_alone(
     trackers: list[Tracker], split: Split
 ) -> None:
     (tracker,) = trackers
-    seen = look([(p.parent.name, p.read_bytes()) for p in split.cloaked], FaceDetector(tracker.device))
+    seen = find_faces([(p.parent.name, p.read_bytes()) for p in split.cloaked], FaceDetector(tracker.device))
     assert tracker.network is not None
     before = [weight.clone() for weight in tracker.network.parameters()]
     one, again = (fine_tuned(tracker, seen, seen, epochs=2, seed=0) for _ in range(2))
@@ -165,7 +165,7 @@ def test_fine_tuning_repeats_for_a_seed_and_leaves_the_tracker_alone(
 def test_without_an_epoch_fine_tuning_is_the_nearest_centroid(trackers: list[Tracker], split: Split) -> None:
     (tracker,) = trackers
     known, asked = (
-        look([(p.parent.name, p.read_bytes()) for p in photos], FaceDetector(tracker.device))
+        find_faces([(p.parent.name, p.read_bytes()) for p in photos], FaceDetector(tracker.device))
         for photos in ([*split.cloaked, *split.others], split.tested)
     )
     by_rule = nearest_centroid(tracker.describe(known), tracker.describe(asked).vectors)

@@ -27,13 +27,7 @@ from fawkes_engine.evaluation.studies.detection import Scores, rewritten, roc
 from fawkes_engine.evaluation.studies.hog import HogDetector
 from fawkes_engine.evaluation.studies.leak import SHARES, leaked
 from fawkes_engine.evaluation.studies.linkage import area_under_roc, areas, nearest_is_own
-from fawkes_engine.evaluation.studies.material import (
-    ORIGINALS,
-    Faces,
-    Photo,
-    folds,
-    mode_of,
-)
+from fawkes_engine.evaluation.studies.material import ORIGINALS, Faces, StudyPhoto, folds, mode_of
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
 from fawkes_engine.evaluation.trackers.sightings import Crop
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
@@ -59,15 +53,15 @@ class Everywhere:
         return [Face((0, 0, width, height), ARCFACE_TEMPLATE * (width / ARCFACE_CHIP_PX), 1.0)]
 
 
-def photo(name: str, colour: tuple[int, int, int], *, striped: bool = False) -> Photo:
+def photo(name: str, colour: tuple[int, int, int], *, striped: bool = False) -> StudyPhoto:
     random = np.random.default_rng([*name.encode()])
     pixels = np.full((112, 112, 3), colour) + random.normal(0, 5, (112, 112, 3))
     if striped:
         pixels[::4] += 20
-    return Photo(name, encoded(np.clip(pixels, 0, 255).astype(np.uint8), "PNG"))
+    return StudyPhoto(name, encoded(np.clip(pixels, 0, 255).astype(np.uint8), "PNG"))
 
 
-def photos(people: dict[str, tuple[int, int, int]], first: int, *, striped: bool = False) -> list[Photo]:
+def photos(people: dict[str, tuple[int, int, int]], first: int, *, striped: bool = False) -> list[StudyPhoto]:
     numbers = range(first, first + PHOTOS)
     return [photo(f"{who}/{n}", colour, striped=striped) for who, colour in people.items() for n in numbers]
 
@@ -122,7 +116,7 @@ def test_recognition_grows_with_the_share_of_leaked_originals_from_none_to_all(m
 def test_leaked_photos_are_as_many_as_the_share_says_of_all_and_nearly_of_each(
     sizes: list[int], share: float
 ) -> None:
-    published = [Photo(f"p{who}/{n}", b"") for who, size in enumerate(sizes) for n in range(size)]
+    published = [StudyPhoto(f"p{who}/{n}", b"") for who, size in enumerate(sizes) for n in range(size)]
     out = leaked(published, share, seed=0)
     assert abs(len(out) - share * len(published)) <= 0.5
     for who, size in enumerate(sizes):
@@ -176,7 +170,8 @@ def test_photos_that_all_look_alike_are_linked_by_chance() -> None:
 def test_an_adaptive_tracker_sees_through_a_cloak_that_is_alike_on_everybody(material: Material) -> None:
     tint = {who: (r, g, min(255, b + 150)) for who, (r, g, b) in USERS.items()}
     bluish = [
-        Photo(p.name, photo(p.name, tint[p.person], striped=True).data) for p in material.cloaked["standard"]
+        StudyPhoto(p.name, photo(p.name, tint[p.person], striped=True).data)
+        for p in material.cloaked["standard"]
     ]
     study = STUDIES["adaptive"](replace(material, cloaked={"standard": bluish}))
     assert study.tables[0].columns == (ORIGINALS, "standard")

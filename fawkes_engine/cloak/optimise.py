@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fawkes_engine.cloak.state import State, Subject
+from fawkes_engine.cloak.state import CloakState, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.types import Budget
 
@@ -39,7 +39,7 @@ _CALIBRATE_AT = (1 / 4, 1 / 2)
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Where a face is moved, and when it is there.
+    """How strongly a face is moved, and when it is there; whom it is moved toward is its `Goal`.
 
     target_weight, own_weight: of the pull to the target and of the push away from the own embedding, see above.
     near_target, away_from_own: a face is done when, as published, its cosines are at least and at most these.
@@ -80,7 +80,7 @@ def optimise(
     by_side = defaultdict(list)
     for i, subject in enumerate(subjects):
         by_side[subject.canvas.shape[2]].append(i)
-    states = [State.start([subjects[i] for i in places], budget) for places in by_side.values()]
+    states = [CloakState.start([subjects[i] for i in places], budget) for places in by_side.values()]
     surrogates = list({extractor.name: extractor for extractor in turns}.values())
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
@@ -104,11 +104,11 @@ def optimise(
 
 
 def _cosines(
-    states: Sequence[State], extractor: Extractor, chips: Sequence[Tensor]
+    states: Sequence[CloakState], extractor: Extractor, chips: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor | None]:
     """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
     embedding = extractor.embed(torch.cat(tuple(chips)))
-    own = torch.cat([state.own[extractor.name] for state in states])
+    own = torch.cat([state.clean_embedding[extractor.name] for state in states])
     to_own = (embedding * own).sum(dim=1)
     if extractor.name not in states[0].target:
         return to_own, None
@@ -116,7 +116,7 @@ def _cosines(
     return to_own, (embedding * target).sum(dim=1)
 
 
-def _loss(states: Sequence[State], aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
+def _loss(states: Sequence[CloakState], aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
     """Scalar: the sum over faces, so that each face's gradient is its own."""
     own, target = _cosines(states, extractor, [state.viewed(extractor, view_number) for state in states])
     attack = aim.own_weight * own.sum()
@@ -127,7 +127,9 @@ def _loss(states: Sequence[State], aim: Aim, extractor: Extractor, view_number: 
 
 
 @torch.no_grad()
-def _keep_best(states: Sequence[State], aim: Aim, extractors: Sequence[Extractor], *, steps: int) -> None:
+def _keep_best(
+    states: Sequence[CloakState], aim: Aim, extractors: Sequence[Extractor], *, steps: int
+) -> None:
     """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
     count = sum(len(state.subjects) for state in states)
     score = torch.zeros(count, device=states[0].delta.device)

@@ -51,11 +51,11 @@ class Subject:
 
     canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
     region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
-    onto_canvas: extractor -> transform from its chip. own: extractor -> unit embedding (D,) of the face and of how its
-    person usually looks. target: the same of the target, for the extractors that have one; with the others the face is
-    only pushed away.
+    onto_canvas: extractor -> transform from its chip.
+    clean_embedding: extractor -> unit embedding (D,), halfway between the face's and the mean of its person's.
+    target: extractor -> unit embedding (D,) of the target; with extractors that have none the face is only pushed away.
     grey: the cloak must have no colour. seed: of every random choice for this face.
-    encoding: what a person can see of the encoding alone. look: the same of a delta (3, S, S), once published.
+    encoding: what a person can see of the encoding alone. visibility_of: the same of a delta (3, S, S), once published.
     """
 
     canvas: Tensor
@@ -64,22 +64,22 @@ class Subject:
     height_px: float
     onto_canvas: Mapping[str, Similarity]
     target: Mapping[str, Tensor]
-    own: Mapping[str, Tensor]
+    clean_embedding: Mapping[str, Tensor]
     grey: bool
     seed: int
     encoding: Visibility
-    look: Callable[[Tensor], Visibility]
+    visibility_of: Callable[[Tensor], Visibility]
 
 
 @dataclass(slots=True)
-class State:
+class CloakState:
     """The optimiser's state for faces whose canvases have one size; every tensor's first axis is N.
 
     A cloak is kept as the square around its region, outside which it is 0.
     """
 
     subjects: Sequence[Subject]
-    own: Mapping[str, Tensor]  # extractor -> (N, D)
+    clean_embedding: Mapping[str, Tensor]  # extractor -> (N, D)
     target: Mapping[str, Tensor]  # extractor -> (N, D)
     canvas: Tensor  # (N, 3, S, S)
     clean: Tensor  # (N, 3, R, R), of the canvas
@@ -103,7 +103,7 @@ class State:
     done: Tensor
 
     @classmethod
-    def start(cls, subjects: Sequence[Subject], budget: Budget) -> State:
+    def start(cls, subjects: Sequence[Subject], budget: Budget) -> CloakState:
         """No cloaks yet; the canvases have one size."""
         canvas = torch.stack([s.canvas for s in subjects])
         clean = _centre(canvas).contiguous()
@@ -115,7 +115,10 @@ class State:
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
         return cls(
             subjects=subjects,
-            own={name: torch.stack([s.own[name] for s in subjects]) for name in subjects[0].own},
+            clean_embedding={
+                name: torch.stack([s.clean_embedding[name] for s in subjects])
+                for name in subjects[0].clean_embedding
+            },
             target={name: torch.stack([s.target[name] for s in subjects]) for name in subjects[0].target},
             canvas=canvas,
             clean=clean,
@@ -210,7 +213,7 @@ class State:
         """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
         deltas = self.whole(self.delta)
         for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.subjects, strict=True)):
-            exact, alone = subject.look(deltas[i]), subject.encoding
+            exact, alone = subject.visibility_of(deltas[i]), subject.encoding
             limits = [
                 now * _left(budget, fixed) / max(figure - fixed, 1e-6)
                 for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))

@@ -17,7 +17,7 @@ from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.data.splits import photos_below
 from fawkes_engine.evaluation.metrics.rates import Rate, rate_of_one
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
-from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, look, read_photos
+from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.face.detect import FaceDetector
@@ -105,7 +105,7 @@ def audit(
         raise EvaluationError(
             f"a face was found in {len(shown)} published and {len(asked)} clean photos; at least 1 and 2 are needed"
         )
-    others = look(read_photos(photos_below(gallery)), detector) if gallery else []
+    others = find_faces(read_photos(photos_below(gallery)), detector) if gallery else []
     made_of = {photo.name: photo.of for photo in published}
     described = {}
     for tracker in trackers:
@@ -175,7 +175,7 @@ def _judged(described: Mapping[str, _Described], leaked: list[str]) -> tuple[lis
 
 def _seen(photos: Sequence[OwnPhoto], detector: FaceDetector) -> list[Sighting]:
     """Find the faces; a sighting's person is the photo's name."""
-    return look([(photo.name, photo.data) for photo in photos], detector)
+    return find_faces([(photo.name, photo.data) for photo in photos], detector)
 
 
 def _pool_names() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from fawkes_engine.evaluation.data.splits import Split
 from fawkes_engine.evaluation.metrics.rates import Outcome, Rate, outcomes, rate
 from fawkes_engine.evaluation.trackers import finetune
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, check_heads
-from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, look, read_photos
+from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
 
@@ -53,7 +53,7 @@ class Pile:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class TrackerInfo:
     """A tracker as it was used; fields as in `Tracker`."""
 
     name: str
@@ -77,7 +77,7 @@ class Evaluation:
     cloaked: int
     tested: int
     fine_tune_epochs: int
-    trackers: list[Model]
+    trackers: list[TrackerInfo]
     recognition: list[Recognition]
     piles: list[Pile]
     costs: Costs
@@ -115,7 +115,7 @@ def evaluate(
     seen = {}
     for name, files in piles.items():
         on_step(f"finding the faces: {name}")
-        seen[name] = look(files, detector)
+        seen[name] = find_faces(files, detector)
     if not any(sighting.landmarks is not None for sighting in seen[TESTED]):
         raise EvaluationError("no face is found in any of the test photos; check --data")
     recognition = []
@@ -134,7 +134,7 @@ def evaluate(
         cloaked=len(split.users[0].cloaked),
         tested=len(split.users[0].tested),
         fine_tune_epochs=fine_tune_epochs,
-        trackers=[Model(t.name, t.input, t.sha256) for t in trackers],
+        trackers=[TrackerInfo(t.name, t.input, t.sha256) for t in trackers],
         recognition=recognition,
         piles=[Pile(n, len(s), sum(one.landmarks is None for one in s)) for n, s in seen.items()],
         costs=costs(publication),

@@ -18,7 +18,7 @@ from fawkes_engine.identity.targets import Pool, Vectors, choose, known_by
 from fawkes_engine.types import STRANGER, MeanFace, Target, TargetStore
 
 # Two faces are taken for one person from this cosine on: on LFW two photos of one person are above it in 95 % of
-# pairs, two of strangers in less than 1 % (measured by tests/benchmarks/protection.py).
+# pairs, two of strangers in less than 1 % (measured by tests/benchmarks/likeness.py).
 SAME_PERSON_COSINE = 0.5
 _REMEMBERED_FACES = 16  # per person: more views would not tell more
 FACES_AVERAGED = 16  # per person and extractor; then the mean stays, and cloaks with it

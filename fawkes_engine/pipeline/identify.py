@@ -71,14 +71,14 @@ class Identifier:
         vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
         return Goal(self.people.identity(person), vectors)
 
-    def own(self, work: Work, index: int) -> dict[str, Tensor]:
+    def clean_embedding(self, work: Work, index: int) -> dict[str, Tensor]:
         """Return what a face is moved away from: halfway between what it looks like here and in all photos.
 
         A tracker is asked about other photos of the person, and less of what it knows a person by changes from photo
         to photo than of an embedding. Away from one photo, much of a cloak would work on its light and its pose.
         """
         own = {}
-        for name, rows in work.own.items():
+        for name, rows in work.clean_embeddings.items():
             mean = self.people.mean_face(work.people[index], name)
             usual = rows[index] if mean is None else torch.from_numpy(mean).to(self._device)
             own[name] = F.normalize(rows[index] + F.normalize(usual, dim=0), dim=0)
@@ -87,9 +87,9 @@ class Identifier:
 
 def _known_by(work: Work, index: int) -> dict[str, Vectors]:
     """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
-    return {KNOWN_BY: work.own[KNOWN_BY][index].cpu().numpy()}
+    return {KNOWN_BY: work.clean_embeddings[KNOWN_BY][index].cpu().numpy()}
 
 
 def _clean_face(work: Work, index: int) -> dict[str, Vectors]:
     """Return a face's clean embeddings: extractor -> (D,)."""
-    return {name: rows[index].cpu().numpy() for name, rows in work.own.items()}
+    return {name: rows[index].cpu().numpy() for name, rows in work.clean_embeddings.items()}

@@ -13,14 +13,14 @@ from fawkes_engine.errors import NotProtected
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.identity.people import SAME_PERSON_COSINE
 from fawkes_engine.photo.encode import as_shared
 from fawkes_engine.pipeline.work import Work, Written
 
 # A face is protected when, newly found, its cosine to its own clean embedding is at most this on the extractor that
 # people are known by; on the others it is reported, as no budget that is hard to see gets below theirs in every photo.
-# Two clean photos of one person are above it in 95 % of pairs, two of strangers below in 99 % (LFW, measured by
-# tests/benchmarks/likeness.py).
-OWN_COSINE_LIMIT = 0.5
+# Below it that extractor would not take the face for its owner's.
+OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 
 Embed = Callable[[Pixels, Sequence[Face], Sequence[str]], Mapping[str, Tensor]]
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
@@ -41,7 +41,7 @@ def measure(
     if missed:
         raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
     again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-    as_published = embed(written.pixels, again, list(work.own))
+    as_published = embed(written.pixels, again, list(work.clean_embeddings))
     shared = as_shared(written.pixels)
     scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
     check(work, [as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])])
@@ -57,7 +57,9 @@ def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> Non
     known = [
         i
         for i in range(len(work.faces))
-        if not all(float(e[KNOWN_BY][i] @ work.own[KNOWN_BY][i]) <= OWN_COSINE_LIMIT for e in embeddings)
+        if not all(
+            float(e[KNOWN_BY][i] @ work.clean_embeddings[KNOWN_BY][i]) <= OWN_COSINE_LIMIT for e in embeddings
+        )
     ]
     if known:
         where = _where(work.faces[known[0]])

@@ -43,7 +43,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Whom a face is moved toward. identity: by name. vectors: extractor -> unit embedding (D,), where there is one."""
+    """Whom one face is moved toward; how strongly, and when it is there, is the same for all: see `Aim`.
+
+    identity: by name. vectors: extractor -> unit embedding (D,), where there is one.
+    """
 
     identity: str
     vectors: Mapping[str, Tensor]
@@ -53,7 +56,7 @@ class Goal:
 class Work:
     """A decoded photo with its detected faces.
 
-    own: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
+    clean_embeddings: extractor -> (faces, D) unit embeddings of the clean faces. budget: of every face.
     lowest_quality: of JPEG output. device: where faces are compared. people: whose each face is. goals: where each is
     moved. left: other faces, to be left as they are. cloaks: number of a face -> its cloak, once it is made.
     """
@@ -61,7 +64,7 @@ class Work:
     request: Request
     photo: Photo
     faces: Sequence[Face]
-    own: dict[str, Tensor]
+    clean_embeddings: dict[str, Tensor]
     budget: Budget
     lowest_quality: int
     device: torch.device
@@ -77,7 +80,7 @@ class Work:
             faces=[self.faces[i] for i in indices],
             people=[self.people[i] for i in indices],
             goals=[self.goals[i] for i in indices],
-            own={name: embedding[indices] for name, embedding in self.own.items()},
+            clean_embeddings={name: embedding[indices] for name, embedding in self.clean_embeddings.items()},
             left=[face for i, face in enumerate(self.faces) if i not in indices],
         )
 
@@ -101,7 +104,7 @@ class Work:
                 break
         return Encoding(quality, clean)
 
-    def look(self, index: int, delta: Tensor) -> Visibility:
+    def visibility_of(self, index: int, delta: Tensor) -> Visibility:
         """Return what a person can see of one face's delta (3, S, S) in the file as it will be published."""
         return self._look(index, delta, self.encoding.quality)
 
@@ -141,7 +144,7 @@ class Work:
     def _fitted(self, index: int, delta: Tensor) -> Tensor:
         delta = delta.cpu()
         for _ in range(_FIT_ROUNDS):
-            share = self.look(index, delta).share_of(self.budget)
+            share = self.visibility_of(index, delta).share_of(self.budget)
             if share <= 1:
                 break
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square

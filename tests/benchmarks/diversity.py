@@ -20,7 +20,7 @@ from fawkes_engine.evaluation.metrics.rates import outcomes, rate
 from fawkes_engine.evaluation.studies.linkage import nearest_is_own
 from fawkes_engine.evaluation.studies.material import Faces
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
-from fawkes_engine.evaluation.trackers.sightings import look, read_photos
+from fawkes_engine.evaluation.trackers.sightings import find_faces, read_photos
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.pipeline.work import Goal, Work
@@ -51,12 +51,12 @@ def main() -> None:
     split = evaluation.draw(args.data, people=args.people, cloaked=args.photos, tested=10, seed=0)
     trackers = evaluation.load_trackers(args.tracker, CPU)
     detector = FaceDetector(CPU)
-    others, tested = (look(read_photos(photos), detector) for photos in (split.others, split.tested))
+    others, tested = (find_faces(read_photos(photos), detector) for photos in (split.others, split.tested))
     described = {t.name: (t.describe(others), t.describe(tested)) for t in trackers}
     print("| target | tracker | linked | recognised |\n|---|---|---|---|", flush=True)
     for name, kind in (("one per user", Engine), ("one per photo", Spread), ("none", Targetless)):
         made = evaluation.publish(kind(EngineSettings(), evaluation.MemoryTargets()), split.cloaked)
-        cloaked = look([(p.photo.partition("/")[0], p.data) for p in made.published], detector)
+        cloaked = find_faces([(p.photo.partition("/")[0], p.data) for p in made.published], detector)
         for tracker in trackers:
             known, asked = described[tracker.name]
             print(

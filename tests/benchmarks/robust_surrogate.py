@@ -80,7 +80,9 @@ def main() -> None:
 def face_canvases(people: Path, extractor: Extractor) -> Tensor:
     """The face of each photo with a margin around its chip: (M, 3, CANVAS_PX, CANVAS_PX), uint8."""
     photos = [(p.name, photo.read_bytes()) for p in pool_people(people) for photo in photos_of(p)]
-    found = [s for s in sightings.look(photos, FaceDetector(torch.device("cpu"))) if s.landmarks is not None]
+    found = [
+        s for s in sightings.find_faces(photos, FaceDetector(torch.device("cpu"))) if s.landmarks is not None
+    ]
     crop = sightings.Crop(CANVAS_PX, extractor.template + (CANVAS_PX - extractor.chip_px) / 2)
     return torch.cat([(some * 255).round().to(torch.uint8) for some in sightings.batches(found, crop)])
 

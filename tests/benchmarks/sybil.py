@@ -27,7 +27,7 @@ from fawkes_engine.evaluation.data.splits import Split, User, photos_of, unused_
 from fawkes_engine.evaluation.metrics.rates import Outcome, Rate, outcomes, rate
 from fawkes_engine.evaluation.report.text import HEAD_TITLES, table
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
-from fawkes_engine.evaluation.trackers.sightings import Sighting, look, read_photos
+from fawkes_engine.evaluation.trackers.sightings import Sighting, find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
 
@@ -119,8 +119,8 @@ def study(
     publication = publication.of(split.cloaked)
     detector = FaceDetector(trackers[0].device)
     on_step("finding the faces")
-    others = look(read_photos(split.others), detector)
-    asked = look(read_photos(split.tested), detector)
+    others = find_faces(read_photos(split.others), detector)
+    asked = find_faces(read_photos(split.tested), detector)
     users = [_Seen.of(user, publication, decoys[user.name], detector) for user in split.users]
     rows = []
     for tracker in trackers:
@@ -155,12 +155,12 @@ class _Seen:
             )
         files = {one.photo: one.data for one in publication.published}
         return cls(
-            clean=look(read_photos(user.cloaked), detector),
+            clean=find_faces(read_photos(user.cloaked), detector),
             cloaked=[
-                look([(user.name, files[key(photo)])], detector)[0] if key(photo) in files else None
+                find_faces([(user.name, files[key(photo)])], detector)[0] if key(photo) in files else None
                 for photo in user.cloaked
             ],
-            account=look([(_ACCOUNT + user.name, data) for data in decoys], detector),
+            account=find_faces([(_ACCOUNT + user.name, data) for data in decoys], detector),
         )
 
     def published(self, leaked: float) -> list[Sighting]:

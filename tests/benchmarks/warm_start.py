@@ -30,7 +30,7 @@ from fawkes_engine.cloak import state as descent
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.data.splits import photos_of, shuffled
 from fawkes_engine.evaluation.report.text import table
-from fawkes_engine.evaluation.trackers.sightings import look, read_photos
+from fawkes_engine.evaluation.trackers.sightings import find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.dlib import CHIP_PX
@@ -108,9 +108,9 @@ class Session:
 
 @contextmanager
 def _started_from(start: Callable[[descent.Subject], Tensor] | None) -> Iterator[None]:
-    usual = descent.State.start
+    usual = descent.CloakState.start
 
-    def warm(subjects: Sequence[descent.Subject], budget: Budget) -> descent.State:
+    def warm(subjects: Sequence[descent.Subject], budget: Budget) -> descent.CloakState:
         state = usual(subjects, budget)
         if start is not None:
             state.delta.data = descent._centre(torch.stack([start(s) for s in subjects])).contiguous()
@@ -118,7 +118,7 @@ def _started_from(start: Callable[[descent.Subject], Tensor] | None) -> Iterator
                 state._project()
         return state
 
-    with mock.patch.object(descent.State, "start", warm):
+    with mock.patch.object(descent.CloakState, "start", warm):
         yield
 
 
@@ -159,8 +159,8 @@ def _figures(
     figures = {"DSSIM": mean(f.dssim for f in faces)}
     for name in faces[0].cosine_own:
         figures[name] = mean(f.cosine_own[name] for f in faces)
-    clean = look(read_photos(photos), detector)
-    cloaked = look([("", r.data) for r in results], detector)
+    clean = find_faces(read_photos(photos), detector)
+    cloaked = find_faces([("", r.data) for r in results], detector)
     for tracker in trackers:
         own, there = tracker.describe(clean).vectors, tracker.describe(cloaked).vectors
         if len(own) == len(there):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.evaluation.metrics.rates import Outcome, outcomes, rate
-from fawkes_engine.evaluation.studies.material import Faces, Material, Photo, folds, people_of
+from fawkes_engine.evaluation.studies.material import Faces, Material, StudyPhoto, folds, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.heads import Labelled, Vectors, nearest_photo, unit
 from fawkes_engine.evaluation.trackers.sightings import batches
@@ -27,7 +27,7 @@ FOLDS = 4
 _SHRINKAGE = 0.1  # of the scatter toward a multiple of the identity: it has fewer samples than dimensions
 _EPOCHS, _RATE = 8, 3e-2
 
-Describe = Callable[[Sequence[Photo], Collection[str]], Faces]  # photos, and of which people
+Describe = Callable[[Sequence[StudyPhoto], Collection[str]], Faces]  # photos, and of which people
 Adapt = Callable[[Material, Tracker, Collection[str]], Describe]
 
 
@@ -68,7 +68,7 @@ def projected(material: Material, tracker: Tracker, teachers: Collection[str]) -
     taught = Labelled.joined([faces.labelled for faces in shown])
     matrix = within_class_whitening(Labelled(taught.names, unit(taught.vectors - mean)))
 
-    def describe(photos: Sequence[Photo], people: Collection[str]) -> Faces:
+    def describe(photos: Sequence[StudyPhoto], people: Collection[str]) -> Faces:
         faces = as_it_is(photos, people)
         return Faces(faces.photos, unit(unit(faces.vectors - mean) @ matrix))
 
@@ -100,7 +100,7 @@ def trained(material: Material, tracker: Tracker, teachers: Collection[str]) -> 
     )
     adapted = replace(tracker, embed=lambda chips: model(chips).cpu().numpy(), network=model)
 
-    def describe(photos: Sequence[Photo], people: Collection[str]) -> Faces:
+    def describe(photos: Sequence[StudyPhoto], people: Collection[str]) -> Faces:
         shown = [
             (photo.name, sighting)
             for photo, sighting in zip(photos, material.sightings(photos), strict=True)
@@ -138,7 +138,7 @@ def _held_out_outcomes(material: Material, tracker: Tracker, adapt: Adapt) -> di
     return found
 
 
-def _names(photos: Sequence[Photo], people: Collection[str]) -> set[str]:
+def _names(photos: Sequence[StudyPhoto], people: Collection[str]) -> set[str]:
     return {photo.name for photo in photos if photo.person in people}
 
 

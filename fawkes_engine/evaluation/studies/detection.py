@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fawkes_engine.evaluation.metrics.rates import Rate, bootstrap
 from fawkes_engine.evaluation.studies.learning import small_network
 from fawkes_engine.evaluation.studies.linkage import area_under_roc
-from fawkes_engine.evaluation.studies.material import Material, Photo, folds
+from fawkes_engine.evaluation.studies.material import Material, StudyPhoto, folds
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected
 from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
@@ -95,7 +95,7 @@ def rewritten(original: bytes, published: bytes) -> bytes:
 def _scores(material: Material, mode: str) -> Scores:
     originals = {photo.name: photo.data for photo in material.originals}
     cloaked = material.cloaked[mode]
-    clean = [Photo(photo.name, rewritten(originals[photo.name], photo.data)) for photo in cloaked]
+    clean = [StudyPhoto(photo.name, rewritten(originals[photo.name], photo.data)) for photo in cloaked]
     chips, people = zip(*(_chips(material, photos) for photos in (clean, cloaked)), strict=True)
     labels = torch.cat([torch.full((len(some),), i) for i, some in enumerate(chips)])
     whose = np.array([*people[0], *people[1]])
@@ -121,7 +121,7 @@ def _learned(material: Material, chips: Tensor, labels: Tensor, asked: Tensor) -
     return np.asarray((logits[:, 1] - logits[:, 0]).numpy())
 
 
-def _chips(material: Material, photos: Sequence[Photo]) -> tuple[Tensor, list[str]]:
+def _chips(material: Material, photos: Sequence[StudyPhoto]) -> tuple[Tensor, list[str]]:
     """Return chips (N, 3, S, S) uint8 and whose each is."""
     seen = detected(material.sightings(photos))
     return as_bytes(batches(seen, _CROP)), [sighting.person for sighting in seen]

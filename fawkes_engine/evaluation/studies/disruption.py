@@ -8,7 +8,7 @@ from fawkes_engine.evaluation.data.disturb import DISRUPTIONS
 from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.studies.gallery import first_photos
 from fawkes_engine.evaluation.studies.hog import HogDetector
-from fawkes_engine.evaluation.studies.material import Material, Photo, recognised
+from fawkes_engine.evaluation.studies.material import Material, StudyPhoto, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.sightings import Detector
 from fawkes_engine.evaluation.trackers.tracker import Tracker
@@ -40,7 +40,9 @@ def disruption(material: Material) -> Study:
     )
 
 
-def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], detector: Detector | None) -> Rate:
+def _rate(
+    material: Material, tracker: Tracker, photos: Sequence[StudyPhoto], detector: Detector | None
+) -> Rate:
     others, asked = (
         material.faces(tracker, pile, detector).labelled for pile in (material.others, material.tested)
     )
@@ -48,7 +50,7 @@ def _rate(material: Material, tracker: Tracker, photos: Sequence[Photo], detecto
     return recognised(gallery, asked, seed=material.seed)
 
 
-def _worked_on(photos: Sequence[Photo], doing: str) -> Sequence[Photo]:
+def _worked_on(photos: Sequence[StudyPhoto], doing: str) -> Sequence[StudyPhoto]:
     if doing not in DISRUPTIONS:
         return photos
-    return [Photo(photo.name, DISRUPTIONS[doing](photo.data)) for photo in photos]
+    return [StudyPhoto(photo.name, DISRUPTIONS[doing](photo.data)) for photo in photos]

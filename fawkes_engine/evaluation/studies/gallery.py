@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fawkes_engine.evaluation.metrics.rates import Rate
-from fawkes_engine.evaluation.studies.material import Faces, Material, Photo, people_of, recognised
+from fawkes_engine.evaluation.studies.material import Faces, Material, StudyPhoto, people_of, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 
@@ -55,7 +55,7 @@ def gallery(material: Material) -> Study:
     )
 
 
-def first_photos(photos: Collection[Photo], count: int) -> set[str]:
+def first_photos(photos: Collection[StudyPhoto], count: int) -> set[str]:
     """Return the names of the first so many photos of each person."""
     by_person: dict[str, list[str]] = {}
     for photo in photos:
@@ -63,7 +63,7 @@ def first_photos(photos: Collection[Photo], count: int) -> set[str]:
     return {name for names in by_person.values() for name in names[:count]}
 
 
-def _first_people(photos: Collection[Photo], count: int) -> set[str]:
+def _first_people(photos: Collection[StudyPhoto], count: int) -> set[str]:
     wanted = set(people_of(photos)[:count])
     return {photo.name for photo in photos if photo.person in wanted}
 

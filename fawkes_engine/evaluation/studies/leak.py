@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.report.text import HEAD_TITLES
-from fawkes_engine.evaluation.studies.material import Material, Photo, people_of, recognised
+from fawkes_engine.evaluation.studies.material import Material, StudyPhoto, people_of, recognised
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
 from fawkes_engine.evaluation.trackers.tracker import Tracker
@@ -37,7 +37,7 @@ def leak(material: Material) -> Study:
     )
 
 
-def leaked(photos: Sequence[Photo], share: float, seed: int) -> set[str]:
+def leaked(photos: Sequence[StudyPhoto], share: float, seed: int) -> set[str]:
     """Choose which photos leak: of each person as near to the share as whole photos allow, of all together exactly.
 
     A smaller share's photos are among those of a larger one's, but for that rounding.

@@ -10,7 +10,7 @@ from torch import nn
 from fawkes_engine.errors import EvaluationError
 from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.studies.gallery import KNOWN_PEOPLE
-from fawkes_engine.evaluation.studies.material import Material, Photo, people_of
+from fawkes_engine.evaluation.studies.material import Material, StudyPhoto, people_of
 from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers import finetune
 from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected
@@ -82,7 +82,7 @@ def _network(people: int, seed: int) -> nn.Module:
     return small_network(nn.BatchNorm2d(3, affine=False), _WIDTHS, people, seed)
 
 
-def _fine_tuned(material: Material, tracker: Tracker, photos: Sequence[Photo]) -> Rate:
+def _fine_tuned(material: Material, tracker: Tracker, photos: Sequence[StudyPhoto]) -> Rate:
     material.on_step(f"fine-tuning {tracker.name}")
     gallery = detected([*material.sightings(material.others), *material.sightings(photos)])
     asked = detected(material.sightings(material.tested))
@@ -90,7 +90,7 @@ def _fine_tuned(material: Material, tracker: Tracker, photos: Sequence[Photo]) -
     return rate(outcomes([sighting.person for sighting in asked], named), material.seed)
 
 
-def _from_scratch(material: Material, photos: Sequence[Photo], known: Sequence[str]) -> Rate:
+def _from_scratch(material: Material, photos: Sequence[StudyPhoto], known: Sequence[str]) -> Rate:
     material.on_step(f"training a network from scratch on {len(known)} people")
     piles = [material.sightings(pile) for pile in (material.others, material.more_others, photos) if pile]
     gallery = [sighting for pile in piles for sighting in detected(pile) if sighting.person in known]

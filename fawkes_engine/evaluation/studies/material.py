@@ -19,7 +19,7 @@ from fawkes_engine.evaluation.metrics.rates import Rate, outcomes, rate
 from fawkes_engine.evaluation.studies.cache import Cache
 from fawkes_engine.evaluation.studies.result import Study, Table
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, Vectors
-from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, look
+from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, find_faces
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.types import MODES
@@ -28,7 +28,7 @@ ORIGINALS = "as they were"
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class StudyPhoto:
     """One photo as somebody has it. name: "person/name" of its original."""
 
     name: str
@@ -72,11 +72,11 @@ class Material:
     """
 
     seed: int
-    cloaked: Mapping[str, Sequence[Photo]]
-    originals: Sequence[Photo]
-    tested: Sequence[Photo]
-    others: Sequence[Photo]
-    more_others: Sequence[Photo]
+    cloaked: Mapping[str, Sequence[StudyPhoto]]
+    originals: Sequence[StudyPhoto]
+    tested: Sequence[StudyPhoto]
+    others: Sequence[StudyPhoto]
+    more_others: Sequence[StudyPhoto]
     trackers: Sequence[Tracker]
     detector: Detector
     cache: Cache
@@ -88,7 +88,7 @@ class Material:
         return people_of(self.tested)
 
     @property
-    def learned(self) -> dict[str, Sequence[Photo]]:
+    def learned(self) -> dict[str, Sequence[StudyPhoto]]:
         """What a tracker may learn the users from: their photos as they were, or as published in each mode."""
         return {ORIGINALS: self.originals, **self.cloaked}
 
@@ -96,13 +96,13 @@ class Material:
         """Return what was found out about these users."""
         return Study(title, method, self.seed, tuple(self.users), tables)
 
-    def sightings(self, photos: Sequence[Photo], detector: Detector | None = None) -> list[Sighting]:
+    def sightings(self, photos: Sequence[StudyPhoto], detector: Detector | None = None) -> list[Sighting]:
         """Find the face of each photo. Raises EvaluationError: a photo cannot be read."""
         finder = detector or self.detector
 
         def landmarks() -> Vectors:
             self.on_step(f"finding {len(photos)} faces by {finder.name}")
-            seen = look([(photo.person, photo.data) for photo in photos], finder)
+            seen = find_faces([(photo.person, photo.data) for photo in photos], finder)
             missing = np.full((5, 2), np.nan)
             return np.array([missing if s.landmarks is None else s.landmarks for s in seen])
 
@@ -112,7 +112,9 @@ class Material:
             for photo, points in zip(photos, found, strict=True)
         ]
 
-    def faces(self, tracker: Tracker, photos: Sequence[Photo], detector: Detector | None = None) -> Faces:
+    def faces(
+        self, tracker: Tracker, photos: Sequence[StudyPhoto], detector: Detector | None = None
+    ) -> Faces:
         """Describe the faces of photos, each photo's once and for all. Raises EvaluationError."""
         seen = self.sightings(photos, detector)
 
@@ -142,13 +144,13 @@ def gather(
     """
     if not trackers or not publications:
         raise EvaluationError("a study needs at least one tracker and one publication")
-    cloaked: dict[str, Sequence[Photo]] = {}
+    cloaked: dict[str, Sequence[StudyPhoto]] = {}
     for publication in publications:
         mode = mode_of(publication)
         if mode in cloaked:
             raise EvaluationError(f"two publications are of mode {mode}; name one of each mode")
         part = publication.of(split.cloaked)
-        cloaked[mode] = [Photo(one.photo, one.data) for one in part.published]
+        cloaked[mode] = [StudyPhoto(one.photo, one.data) for one in part.published]
     others = _read(split.others)
     known = set(people_of(others)[:OTHER_PEOPLE])
     return Material(
@@ -192,14 +194,14 @@ def folds(people: Sequence[str], count: int) -> list[list[str]]:
     return [list(people[i::count]) for i in range(count)]
 
 
-def people_of(photos: Iterable[Photo]) -> list[str]:
+def people_of(photos: Iterable[StudyPhoto]) -> list[str]:
     """Return the people of photos, each once, in the order in which they come."""
     return list(dict.fromkeys(photo.person for photo in photos))
 
 
-def _read(paths: Iterable[Path]) -> list[Photo]:
-    return [Photo(key(path), path.read_bytes()) for path in paths]
+def _read(paths: Iterable[Path]) -> list[StudyPhoto]:
+    return [StudyPhoto(key(path), path.read_bytes()) for path in paths]
 
 
-def _digests(photos: Sequence[Photo]) -> list[str]:
+def _digests(photos: Sequence[StudyPhoto]) -> list[str]:
     return [hashlib.sha256(photo.data).hexdigest() for photo in photos]

@@ -58,7 +58,7 @@ INPUTS: Mapping[str, Input] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class OnnxModel:
     """A loaded file. input: key of INPUTS. sha256: hex digest of the file."""
 
     path: Path
@@ -82,7 +82,7 @@ class Model:
         return np.concatenate([np.asarray(self.session.run(None, {node.name: p})[0]) for p in parts])
 
 
-def load(specification: str) -> Model:
+def load(specification: str) -> OnnxModel:
     """Load FILE or FILE@INPUT.
 
     Raises:
@@ -102,7 +102,7 @@ def load(specification: str) -> Model:
             f"{path} takes {node.name!r} {node.shape} {node.type}, which is not "
             f"{f'what {named} is' if named else 'known'}; inputs that are: {_known()}"
         )
-    return Model(path, wanted, hashlib.sha256(path.read_bytes()).hexdigest(), session)
+    return OnnxModel(path, wanted, hashlib.sha256(path.read_bytes()).hexdigest(), session)
 
 
 def _session(path: Path) -> InferenceSession:

@@ -60,7 +60,7 @@ class Crop:
     points: Callable[[Points], Points] = all_five
 
 
-def look(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighting]:
+def find_faces(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighting]:
     """Find the face nearest the middle of each photo, given as person and file.
 
     Raises:
@@ -78,7 +78,7 @@ def look(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[Sighti
 
 
 def read_photos(photos: Iterable[Path]) -> list[tuple[str, bytes]]:
-    """Read photos as `look` takes them; a photo's folder is its person. Raises OSError."""
+    """Read photos as `find_faces` takes them; a photo's folder is its person. Raises OSError."""
     return [(photo.parent.name, photo.read_bytes()) for photo in photos]
 
 
