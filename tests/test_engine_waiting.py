@@ -23,6 +23,7 @@ from fawkes_engine.cloak.optimise import CLOAK, _loss
 from fawkes_engine.cloak.state import CloakState, Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
+from fawkes_engine.face import align
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.image import filters, visibility
 from fawkes_engine.image.filters import Banded
@@ -153,7 +154,7 @@ def test_a_step_waits_for_nothing(step: Callable[[], list[str]]) -> None:
 def test_a_copy_that_is_waited_for_is_noticed(
     step: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "_sent", lambda x, device: x.to(device))
+    monkeypatch.setattr(align, "_sent", lambda x, device: x.to(device))
     assert "(2, 2, 3) from cpu to meta" in step()
 
 
