@@ -3,17 +3,17 @@
      outbox/*.jpg                                                        sync/*.jpg
          | events, rescans                                                   ^ link or rename (atomic)
          v                                                                   |
-      watcher -> intake ----------> ledger ------> dispatch --> endings --> publisher
+      watcher -> intake ----------> ledger ------> dispatch --> outcomes --> publisher
                  readiness,         (the truth)    |          (all policy)  syncfolder
                  containers            |           v ^
                                      status      pool, child == pipe ==> worker -> fawkes_engine.engine
 
     service, supervisor   a run, and its parts: the loop, and the order of starting and stopping
-    lanes     which users can publish now; a full disk or a missing drive pauses one user
+    destinations     which users can publish now; a full disk or a missing drive pauses one user
     roots     which outboxes are there; an unplugged drive is no deletion
     results   what could not be published yet, so that the engine need not repeat it
     kernel    writers, kinds of file systems, limits
-    bell, control, orders, caller   signals, the control socket, what it carries, a command's side of it
+    wakeup, control, orders, caller   signals, the control socket, what it carries, a command's side of it
     system, notify, journal         what systemd hears; hooks, notices: what the user's programs and desktop hear
     unit, fit, installer            the systemd units: their text, whether they would work, where they go
     cli*, init, cloak, settings     what a person types and writes

@@ -22,7 +22,7 @@
         |-- NameRefused         the file system never takes this name
         `-- PublishFault        anything else that may pass
 
-What follows from each of them for a photo is decided in `endings` alone.
+What follows from each of them for a photo is decided in `outcomes` alone.
 """
 
 from __future__ import annotations

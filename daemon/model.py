@@ -113,7 +113,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class EarlierOutput:
     """What an earlier run made of the same bytes. report: JSON."""
 
     output: Output
@@ -175,7 +175,7 @@ class Pause:
     reason: PauseReason
 
 
-class Order(Enum):
+class QueueOrder(Enum):
     """Which of the waiting photos goes first, by the time the file was last changed."""
 
     NEWEST = "newest"

@@ -119,7 +119,7 @@ import daemon.publish.destinations, daemon.service.run, daemon.service.superviso
 import daemon.watch.intake, daemon.workers.process
 from daemon.config.loader import load
 from daemon.config.settings import Settings
-daemon.watch.intake._CHECK_ROOTS_S = 0.2
+daemon.watch.intake._CHECK_OUTBOXES_S = 0.2
 daemon.publish.destinations._REPROBE_S = 0.2
 daemon.service.run._LEDGER_PAUSE_S = 0.2
 daemon.workers.process._RESPAWN_FIRST_S = 0.05

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import pytest
 
 from daemon.batch import cloak, output_folder
-from daemon.batch.cloak import Cloaked, Order
-from daemon.batch.output_folder import Held
+from daemon.batch.cloak import CloakJob
+from daemon.batch.output_folder import NotWritten, Written
 from daemon.cli.main import run_command
 from daemon.errors import ConfigError, InputError, OutputError
 from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request
@@ -33,9 +33,15 @@ FACE = FaceReport(
 class ReversingEngine:
     """Reverses the bytes of a photo; refuses an empty one; calls what ends in "png" a JPEG."""
 
+    fingerprint = "reversing"
+    device_name = "paper"
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.users: set[str] = set()
+
+    def warm_up(self) -> None:
+        return
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
@@ -64,29 +70,31 @@ def photo(path: Path, data: bytes = b"photo") -> Path:
     return path
 
 
-def order(out: Path, *photos: Path) -> Order:
-    return Order(photos=photos, request=partial(Request, user="alice"), out=out, force=False)
+def job(out: Path, *photos: Path) -> CloakJob:
+    return CloakJob(photos=photos, request=partial(Request, user="alice"), out=out, force=False)
 
 
-def run(wanted: Order, engine: ReversingEngine, batch_photos: int = 16) -> list[Cloaked | Held]:
+def run(
+    wanted: CloakJob, engine: ReversingEngine, batch_photos: int = 16
+) -> list[Written[Protected] | NotWritten]:
     output_folder.check(wanted.photos, wanted.out, force=wanted.force)
     return list(cloak.cloak(wanted, engine, batch_photos))
 
 
-def names(outcomes: list[Cloaked | Held]) -> list[str | None]:
-    return [outcome.output.name if isinstance(outcome, Cloaked) else None for outcome in outcomes]
+def names(outcomes: list[Written[Protected] | NotWritten]) -> list[str | None]:
+    return [outcome.output.name if isinstance(outcome, Written) else None for outcome in outcomes]
 
 
 def test_a_photo_keeps_its_name_and_nothing_else_is_left(tmp_path: Path, engine: ReversingEngine) -> None:
     source = photo(tmp_path / "in" / "IMG.JPEG")
-    assert names(run(order(tmp_path / "a" / "b", source), engine)) == ["IMG.JPEG"]
+    assert names(run(job(tmp_path / "a" / "b", source), engine)) == ["IMG.JPEG"]
     assert [path.read_bytes() for path in (tmp_path / "a" / "b").iterdir()] == [b"otohp"]
     assert source.read_bytes() == b"photo"
 
 
 def test_photos_are_passed_on_in_groups_for_the_named_user(tmp_path: Path, engine: ReversingEngine) -> None:
     photos = [photo(tmp_path / f"{n}.jpg") for n in range(7)]
-    assert len(run(order(tmp_path / "out", *photos), engine, batch_photos=3)) == 7
+    assert len(run(job(tmp_path / "out", *photos), engine, batch_photos=3)) == 7
     assert engine.batches == [3, 3, 1]
     assert engine.users == {"alice"}
 
@@ -97,23 +105,23 @@ def test_namesakes_get_numbers_also_if_they_differ_in_case_only(
     photos = [
         photo(tmp_path / folder / name) for folder, name in (("a", "x.jpg"), ("b", "x.jpg"), ("c", "X.jpg"))
     ]
-    assert names(run(order(tmp_path / "out", *photos), engine)) == ["x.jpg", "x~2.jpg", "X~3.jpg"]
+    assert names(run(job(tmp_path / "out", *photos), engine)) == ["x.jpg", "x~2.jpg", "X~3.jpg"]
 
 
 def test_the_extension_follows_the_format(tmp_path: Path, engine: ReversingEngine) -> None:
     photos = [photo(tmp_path / "x.heic"), photo(tmp_path / "x.jpg"), photo(tmp_path / "y.png", b"keep")]
-    assert names(run(order(tmp_path / "out", *photos), engine)) == ["x.jpg", "x~2.jpg", "y.png"]
+    assert names(run(job(tmp_path / "out", *photos), engine)) == ["x.jpg", "x~2.jpg", "y.png"]
 
 
 def test_a_refusal_holds_one_photo_and_moves_no_other_name(tmp_path: Path, engine: ReversingEngine) -> None:
     photos = [photo(tmp_path / "a" / "x.jpg", b""), photo(tmp_path / "b" / "x.jpg")]
-    outcomes = run(order(tmp_path / "out", *photos), engine)
-    assert outcomes[0] == Held(photos[0], "no face was found")
+    outcomes = run(job(tmp_path / "out", *photos), engine)
+    assert outcomes[0] == NotWritten(photos[0], "no face was found")
     assert names(outcomes) == [None, "x~2.jpg"]
 
 
 def test_a_missing_photo_stops_everything_before_it_begins(tmp_path: Path, engine: ReversingEngine) -> None:
-    wanted = order(tmp_path / "out", photo(tmp_path / "a.jpg"), tmp_path / "gone.jpg")
+    wanted = job(tmp_path / "out", photo(tmp_path / "a.jpg"), tmp_path / "gone.jpg")
     with pytest.raises(InputError, match=r"gone\.jpg is no file"):
         run(wanted, engine)
     assert not engine.batches
@@ -121,7 +129,7 @@ def test_a_missing_photo_stops_everything_before_it_begins(tmp_path: Path, engin
 
 def test_an_existing_file_stops_everything_unless_forced(tmp_path: Path, engine: ReversingEngine) -> None:
     source, existing = photo(tmp_path / "a.jpg"), photo(tmp_path / "out" / "a.jpg", b"mine")
-    wanted = order(tmp_path / "out", source)
+    wanted = job(tmp_path / "out", source)
     with pytest.raises(OutputError, match="exists already"):
         run(wanted, engine)
     assert existing.read_bytes() == b"mine"
@@ -133,7 +141,7 @@ def test_an_existing_file_stops_everything_unless_forced(tmp_path: Path, engine:
 def test_an_original_is_never_written_over(tmp_path: Path, engine: ReversingEngine, force: bool) -> None:
     source = photo(tmp_path / "a.jpg")
     with pytest.raises(OutputError, match="originals stay"):
-        run(replace(order(tmp_path, source), force=force), engine)
+        run(replace(job(tmp_path, source), force=force), engine)
     assert source.read_bytes() == b"photo"
 
 
@@ -141,26 +149,26 @@ def test_an_existing_file_met_only_after_a_change_of_format_holds_the_photo(
     tmp_path: Path, engine: ReversingEngine
 ) -> None:
     existing = photo(tmp_path / "out" / "a.jpg", b"mine")
-    outcomes = run(order(tmp_path / "out", photo(tmp_path / "a.heic"), photo(tmp_path / "b.jpg")), engine)
-    assert isinstance(outcomes[0], Held)
-    assert isinstance(outcomes[1], Cloaked)
+    outcomes = run(job(tmp_path / "out", photo(tmp_path / "a.heic"), photo(tmp_path / "b.jpg")), engine)
+    assert isinstance(outcomes[0], NotWritten)
+    assert isinstance(outcomes[1], Written)
     assert existing.read_bytes() == b"mine"
 
 
 def test_an_output_folder_that_cannot_be_made_is_told(tmp_path: Path, engine: ReversingEngine) -> None:
     with pytest.raises(OutputError, match="cannot be made"):
-        run(order(photo(tmp_path / "file") / "out", photo(tmp_path / "a.jpg")), engine)
+        run(job(photo(tmp_path / "file") / "out", photo(tmp_path / "a.jpg")), engine)
 
 
 def test_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:
-    line = cloak.as_line(Held(tmp_path / "a\x1b[2J\n.jpg", "bad\x07"))
+    line = cloak.as_line(NotWritten(tmp_path / "a\x1b[2J\n.jpg", "bad\x07"))
     assert line.isprintable()
     assert "\\x1b[2J\\n.jpg" in line
 
 
 def test_the_report_has_the_promised_keys(tmp_path: Path, engine: ReversingEngine) -> None:
     source = photo(tmp_path / "a.jpg")
-    report = json.loads(cloak.as_json(run(order(tmp_path / "out", source), engine)[0]))
+    report = json.loads(cloak.as_json(run(job(tmp_path / "out", source), engine)[0]))
     face = report.pop("faces")[0]
     assert report == {
         "input": str(source),

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from daemon.control.commands import (
     LINE_MAX_BYTES,
-    AnyOrder,
-    Pause,
+    Command,
+    PauseOutbox,
     Redo,
     Reload,
     Reply,
@@ -29,7 +29,7 @@ from daemon.control.commands import (
     Retry,
     RetryAll,
     apply,
-    decode_order,
+    decode_command,
     decode_reply,
     encode,
 )
@@ -45,12 +45,12 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now = 0.0
-        self.orders: list[AnyOrder] = []
+        self.commands: list[Command] = []
         self.control = Control(directory, self._obey)
 
-    def _obey(self, order: AnyOrder) -> str:
-        self.orders.append(order)
-        if isinstance(order, Reload):
+    def _obey(self, command: Command) -> str:
+        self.commands.append(command)
+        if isinstance(command, Reload):
             raise InputError("not today")
         return "done"
 
@@ -80,9 +80,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.control.close()
 
 
-ORDERS: list[AnyOrder] = [
-    Pause("ada", Path("/out"), 7200.0),
-    Pause("ada", Path("/out"), None),
+COMMANDS: list[Command] = [
+    PauseOutbox("ada", Path("/out"), 7200.0),
+    PauseOutbox("ada", Path("/out"), None),
     Resume("ada", Path("/out")),
     Retry("ada", Path("/out"), Path(os.fsdecode(b"caf\xe9\n.jpg"))),
     RetryAll(),
@@ -90,10 +90,10 @@ ORDERS: list[AnyOrder] = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.order)
-def test_an_order_arrives_as_it_was_sent(desk: Desk, order: AnyOrder) -> None:
-    assert desk.ask(encode(order)) == Reply(Exit.OK, "done")
-    assert desk.orders == [order]
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.order)
+def test_a_command_arrives_as_it_was_sent(desk: Desk, command: Command) -> None:
+    assert desk.ask(encode(command)) == Reply(Exit.OK, "done")
+    assert desk.commands == [command]
 
 
 def test_an_error_on_purpose_is_the_reply_with_its_code(desk: Desk) -> None:
@@ -119,13 +119,13 @@ def test_an_error_on_purpose_is_the_reply_with_its_code(desk: Desk) -> None:
         b'{"order": "pause", "user": "ada", "root": "/out", "for_s": Infinity}\n',
     ],
 )
-def test_what_is_no_order_is_refused_and_the_next_one_is_heard(desk: Desk, line: bytes) -> None:
+def test_what_is_no_command_is_refused_and_the_next_one_is_heard(desk: Desk, line: bytes) -> None:
     reply = desk.ask(line)
 
     assert reply.code is Exit.NO_INPUT
-    assert reply.message.startswith("this is no order")
+    assert reply.message.startswith("this is no command")
     assert desk.ask(encode(RetryAll())).message == "done"
-    assert desk.orders == [RetryAll()]
+    assert desk.commands == [RetryAll()]
 
 
 WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
@@ -140,13 +140,13 @@ WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
         optional={"user": WORDS, "root": WORDS, "path": WORDS, "for_s": st.none() | st.floats() | WORDS},
     )
 )
-def test_no_order_can_do_more_to_the_service_than_be_refused(values: dict[str, object]) -> None:
+def test_no_command_can_do_more_to_the_service_than_be_refused(values: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         ledger = Ledger(Path(directory) / "ledger")
         try:
-            order = decode_order(json.dumps(values).encode())
-            assert not isinstance(order, Reload)
-            apply(order, ledger, lambda _source: None)
+            command = decode_command(json.dumps(values).encode())
+            assert not isinstance(command, Reload)
+            apply(command, ledger, lambda _source: None)
         except InputError as exc:
             str(exc).encode()
         finally:
@@ -154,12 +154,12 @@ def test_no_order_can_do_more_to_the_service_than_be_refused(values: dict[str, o
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_an_order_or_a_refusal(line: bytes) -> None:
+def test_any_bytes_are_a_command_or_a_refusal(line: bytes) -> None:
     try:
-        order = decode_order(line)
+        command = decode_command(line)
     except InputError:
         return
-    assert decode_order(encode(order)) == order
+    assert decode_command(encode(command)) == command
 
 
 def test_a_line_without_an_end_is_refused_at_its_longest(desk: Desk) -> None:
@@ -271,7 +271,7 @@ def test_another_user_is_refused_even_where_the_modes_would_let_them_in() -> Non
     desk.control.close()
     shutil.rmtree(directory)
 
-    assert desk.orders == []
+    assert desk.commands == []
 
 
 def test_replies_name_exit_codes_and_not_numbers_of_their_own() -> None:

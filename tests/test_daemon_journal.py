@@ -20,7 +20,7 @@ PACKAGES = "/usr/lib/python3/dist-packages"
 PROGRAM = """
 import logging
 from pathlib import Path
-from daemon import journal
+from daemon.sd import journal
 from daemon.model import Outbox, Photo, Snapshot, Source, State
 journal.set_up()
 photo = Photo(7, Source(Outbox("ada", Path("/out\\nbox")), Path("a.jpg")), 1, State.READY,
@@ -41,8 +41,8 @@ sys.path.append({packages!r})
 stream = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = f"{{stream.st_dev}}:{{stream.st_ino}}"
 exec({program!r})
-from daemon import system
-if system.sd_journal is None:
+from daemon.sd import sockets
+if sockets.sd_journal is None:
     sys.exit(3)
 journal_end.setblocking(False)
 sys.stdout.buffer.write(journal_end.recv(65536))

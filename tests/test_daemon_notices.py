@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.service.desktop import Notices, Situation
+from daemon.service.desktop import DesktopNotices, Situation
 from daemon.service.hooks import Call
 
 
@@ -18,7 +18,7 @@ class Desktop:
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
         self.calls: list[Call] = []
-        self.notices = Notices(lambda: self.situation, self.calls.append)
+        self.notices = DesktopNotices(lambda: self.situation, self.calls.append)
 
     def at(self, now: float, situation: Situation | None = None) -> list[str]:
         """The lines shown by a step."""

@@ -81,8 +81,8 @@ def test_both_kinds_of_address_are_spoken_to(address: str, monkeypatch: pytest.M
 def test_the_same_is_said_with_systemd_python(manager: Manager) -> None:
     packages = Path("/usr/lib/python3/dist-packages")
     program = (
-        f"import sys; sys.path.append({str(packages)!r}); from daemon import system;"
-        "system.sd_daemon or sys.exit(3); system.notify('READY=1', 'STATUS=here')"
+        f"import sys; sys.path.append({str(packages)!r}); from daemon.sd import sockets;"
+        "sockets.sd_daemon or sys.exit(3); sockets.notify('READY=1', 'STATUS=here')"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.DEVNULL)
     if done.returncode == 3:

@@ -17,7 +17,7 @@ import pytest
 from twins import make_photo, protected
 
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.model import Outbox, Photo, Settled, Source, State
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import MARKER_NAME, SyncFolder
@@ -43,7 +43,7 @@ class Bench:
         source = Source(Outbox("ada", self.root / "outbox"), Path(name))
         source.path.parent.mkdir(parents=True, exist_ok=True)
         source.path.write_bytes(data)
-        snapshot = look(source.path)
+        snapshot = snapshot_of(source.path)
         assert snapshot is not None
         self.ledger.admit([Settled(source, snapshot)])
         photo = self.ledger.latest(source)

@@ -168,16 +168,16 @@ def test_the_end_of_quiet_hours_is_noticed_without_an_event(
 ) -> None:
     """Also where the clock was moved: by hand, by summer time, or while the machine slept."""
     from daemon.service.supervisor import Supervisor
-    from daemon.service.wakeup import bell
+    from daemon.service.wakeup import wakeup
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
     monkeypatch.setattr("daemon.service.dispatcher._QUIET_LOOK_S", 0.1)
-    monkeypatch.setattr("daemon.watch.intake._CHECK_ROOTS_S", 60.0)
+    monkeypatch.setattr("daemon.watch.intake._CHECK_OUTBOXES_S", 60.0)
     shown = iter([datetime.time(23, 30)] * 5)
     monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: next(shown, datetime.time(12)))
     deadline_s = time.monotonic() + 50  # the next look at the folders would come after 60 s
     with (
-        bell() as signals,
+        wakeup() as signals,
         Supervisor(with_quiet(home, "23:00-07:00"), FACTORY, signals, give_up_s=10.0) as supervisor,
     ):
         while due_s := supervisor.step():

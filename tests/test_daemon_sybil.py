@@ -130,7 +130,7 @@ def test_the_user_is_learned_from_originals_of_published_photos(
     maker: ReversingMaker, folders: list[str], home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     like = folders.index("--like")
-    order = [
+    arguments = [
         "sybil",
         *folders[:like],
         *folders[like + 2 :],
@@ -138,12 +138,12 @@ def test_the_user_is_learned_from_originals_of_published_photos(
         "-c",
         str(home.write_config()),
     ]
-    assert run_command(order) == Exit.NO_INPUT
+    assert run_command(arguments) == Exit.NO_INPUT
     assert "name a folder with --like" in capsys.readouterr().err
     publish(home, "alone.jpg", b"ada alone", b"cloaked")
     publish(home, "both.jpg", b"ada and ben", b"cloaked", people=("ada", "ben"))
     (home.sync / "foreign.jpg").write_bytes(b"not made by fawkesd")
-    assert run_command(order) == Exit.HELD
+    assert run_command(arguments) == Exit.HELD
     assert maker.own == [b"ada alone"]
 
 
@@ -168,8 +168,17 @@ def test_the_real_engine_makes_a_decoy(tmp_path: Path, capsys: pytest.CaptureFix
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "photo.jpg").write_bytes(encoded(pixels, "JPEG"))
     options = ["--images", str(tmp_path / "images"), "--like", str(tmp_path / "own"), "--mode", "quick"]
-    order = ["sybil", "--user", "ada", *options, "--out", str(tmp_path / "out"), "--i-have-consent", "--json"]
-    assert run_command(order) == Exit.OK
+    arguments = [
+        "sybil",
+        "--user",
+        "ada",
+        *options,
+        "--out",
+        str(tmp_path / "out"),
+        "--i-have-consent",
+        "--json",
+    ]
+    assert run_command(arguments) == Exit.OK
     told = json.loads(capsys.readouterr().out)
     assert told["face"]["cosine_target"]["dlib"] > told["cosine_before"]["dlib"] + 0.2
     assert (tmp_path / "out" / "photo.jpg").read_bytes()[:2] == b"\xff\xd8"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from daemon.config.settings import WatchSettings
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.fs.walk import walk
 from daemon.model import Outbox, Source, State
 from daemon.state.ledger import Ledger
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
 from daemon.watch.watcher import Watcher
 
@@ -31,8 +31,8 @@ class Station:
         self.outbox = Outbox("ada", root)
         self._ledger = ledger
         self._ahead_s = 0.0
-        readiness = Readiness(settle_s=0.05, give_up_s=600, look=look, is_finished=file_is_finished)
-        roots = Roots([self.outbox], ledger)
+        readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
+        roots = Outboxes([self.outbox], ledger)
         self.intake = Intake(roots, ledger, readiness, WatchSettings(rescan_s=3600.0))
         self.watcher = Watcher(self.intake.arrive)
         self.intake.watcher = self.watcher

@@ -34,14 +34,14 @@ from PIL import Image
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import WatchSettings
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.model import Change, Outbox, Settled, Source, State
 from daemon.service.run import once
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
 from daemon.watch.watcher import Watcher
 
@@ -281,8 +281,8 @@ def short_queue() -> Iterator[None]:
 
 def make_intake(outbox: Outbox, ledger: Ledger) -> Intake:
     """An intake that looks at the outbox by itself only at the start."""
-    readiness = Readiness(settle_s=0.05, give_up_s=600, look=look, is_finished=file_is_finished)
-    intake = Intake(Roots([outbox], ledger), ledger, readiness, WatchSettings(rescan_s=86400.0))
+    readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
+    intake = Intake(Outboxes([outbox], ledger), ledger, readiness, WatchSettings(rescan_s=86400.0))
     intake.watcher = Watcher(intake.arrive)
     return intake
 
@@ -419,7 +419,7 @@ def test_fault_20_a_clock_set_back_makes_no_photo_wait_for_years(tmp_path: Path)
     outbox = Outbox("ada", tmp_path)
     path = tmp_path / "a.jpg"
     path.write_bytes(b"a")
-    snapshot = look(path)
+    snapshot = snapshot_of(path)
     assert snapshot is not None
     ledger.admit([Settled(Source(outbox, Path("a.jpg")), snapshot)])
     (photo,) = ledger.in_state(State.READY)

@@ -15,7 +15,7 @@ from twins import is_cloaked, make_photo
 from daemon.config.loader import parse
 from daemon.errors import ConfigError, SourceFault
 from daemon.fs.filenames import twin_key
-from daemon.fs.files import look, read_source
+from daemon.fs.files import read_source, snapshot_of
 from daemon.model import Change, Outbox, Settled, Source, State
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME, Ledger
@@ -64,7 +64,7 @@ def test_fault_22_a_folder_exchanged_for_a_link_is_not_followed(tmp_path: Path) 
     (tmp_path / "outbox" / "trip").mkdir(parents=True)
     source = Source(Outbox("ada", tmp_path / "outbox"), Path("trip/a.jpg"))
     source.path.write_bytes(make_photo())
-    snapshot = look(source.path)
+    snapshot = snapshot_of(source.path)
     assert snapshot is not None
     (tmp_path / "outbox" / "trip").rename(tmp_path / "trip")
     (tmp_path / "outbox" / "trip").symlink_to(tmp_path / "trip")

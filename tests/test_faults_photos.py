@@ -62,8 +62,8 @@ def test_fault_29_a_bomb_is_refused_by_its_header() -> None:
 
 def test_fault_29_the_engine_process_cannot_take_all_memory() -> None:
     program = """
-from daemon import worker
-worker._limit_memory(0.02)
+from daemon.workers import limits
+limits._limit_memory(0.02)
 import os
 try:
     bytearray(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 20)

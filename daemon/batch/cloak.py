@@ -8,32 +8,23 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from daemon.batch.output_folder import Held, Shelf, read
+from daemon.batch.output_folder import NotWritten, Written, process
 from daemon.config.loader import load_if_any
 from daemon.config.settings import EngineConfig, default_config_path, default_state_dir
 from daemon.errors import ConfigError
-from daemon.fs import atomic
 from daemon.text import printable
+from daemon.workers.protocol import EngineLike
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
 
 if TYPE_CHECKING:
-    from fawkes_engine.engine import Engine as RealEngine
-
-
-class Engine(Protocol):
-    """The part of the engine that is used here."""
-
-    def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
-    ) -> list[Protected | Refusal]:
-        """Cloak photos; one result each, in order."""
+    from fawkes_engine.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How to cloak. targets_dir: folder of the users' fixed identities. request: as in `Order`."""
+    """How to cloak. targets_dir: folder of the users' fixed identities. request: as in `CloakJob`."""
 
     engine: EngineConfig
     targets_dir: Path
@@ -41,25 +32,16 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CloakJob:
     """What to cloak.
 
-    request: makes the engine's order from a photo. out: folder of the results. force: replace existing files.
+    request: makes the engine's request from a photo. out: folder of the results. force: replace existing files.
     """
 
     photos: tuple[Path, ...]
     request: Callable[[bytes], Request]
     out: Path
     force: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cloaked:
-    """A photo that is done: the result was written to output."""
-
-    source: Path
-    output: Path
-    protected: Protected
 
 
 def setup(config: Path | None, user: str) -> Setup:
@@ -85,39 +67,27 @@ def targets_dir(config: Path | None) -> Path:
     return settings.targets_dir if settings else default_state_dir() / "targets"
 
 
-def load_engine(settings: EngineSettings, targets_dir: Path) -> RealEngine:
-    """Return the real engine; imports torch, so this waits until the order is known to be sound."""
+def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
+    """Return the real engine; imports torch, so this waits until the job is known to be sound."""
     from daemon.workers.worker import make_engine
 
     return make_engine(settings, targets_dir)
 
 
-def cloak(order: Order, engine: Engine, batch_photos: int) -> Iterator[Cloaked | Held]:
-    """Cloak the photos in groups of batch_photos; yield each outcome, in order, when its file is on disk.
+def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Written[Protected] | NotWritten]:
+    """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does."""
 
-    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
-    """
-    atomic.make_folder(order.out)
-    shelf = Shelf(order.photos, order.out, force=order.force)
-    for start in range(0, len(order.photos), batch_photos):
-        group = order.photos[start : start + batch_photos]
-        requests = [order.request(read(photo)) for photo in group]
-        for photo, result in zip(group, engine.protect(requests), strict=True):
-            yield _stored(shelf, photo, result)
+    def protect(photos: list[bytes]) -> Sequence[Protected | Refusal]:
+        return engine.protect([job.request(photo) for photo in photos])
+
+    return process(job.photos, protect, job.out, force=job.force, batch_photos=batch_photos)
 
 
-def _stored(shelf: Shelf, photo: Path, result: Protected | Refusal) -> Cloaked | Held:
-    if isinstance(result, Refusal):
-        return shelf.hold(photo, result)
-    output = shelf.write(photo, result.suffix, result.data)
-    return output if isinstance(output, Held) else Cloaked(photo, output, result)
-
-
-def as_line(outcome: Cloaked | Held) -> str:
+def as_line(outcome: Written[Protected] | NotWritten) -> str:
     """Return the outcome as one line for a person; names are escaped."""
-    if isinstance(outcome, Held):
+    if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
-    report = outcome.protected.report
+    report = outcome.result.report
     dssim = max(face.dssim for face in report.faces)
     return (
         f"{printable(outcome.source)} -> {printable(outcome.output)}: {len(report.faces)} face(s), "
@@ -125,16 +95,16 @@ def as_line(outcome: Cloaked | Held) -> str:
     )
 
 
-def as_json(outcome: Cloaked | Held) -> str:
+def as_json(outcome: Written[Protected] | NotWritten) -> str:
     """Return the outcome as one line of JSON."""
-    if isinstance(outcome, Held):
+    if isinstance(outcome, NotWritten):
         return json.dumps({"input": str(outcome.source), "held": outcome.reason})
-    report = outcome.protected.report
+    report = outcome.result.report
     return json.dumps(
         {
             "input": str(outcome.source),
             "output": str(outcome.output),
-            "sha256": outcome.protected.sha256,
+            "sha256": outcome.result.sha256,
             "faces": [face_values(face) for face in report.faces],
             "seconds": report.seconds,
             "engine": report.fingerprint,

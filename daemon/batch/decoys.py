@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.batch.cloak import face_values
-from daemon.batch.output_folder import Held, Shelf, read
+from daemon.batch.output_folder import NotWritten, Written, process
 from daemon.batch.own_photos import photos_in, shared_by
 from daemon.config.settings import Settings
 from daemon.errors import InputError
-from daemon.fs import atomic
 from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from fawkes_engine import Decoy, EngineSettings, Refusal
@@ -38,7 +37,7 @@ in part; not against one that learned {user} from another source, such as a pass
 """
 
 
-class Maker(Protocol):
+class DecoyMaker(Protocol):
     """The part of the engine that is used here."""
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
@@ -49,7 +48,7 @@ class Maker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DecoyJob:
     """What to make.
 
     images: photos of those who agreed. own: of the user. out: folder of the decoys. force: replace existing files.
@@ -60,15 +59,6 @@ class Order:
     own: tuple[Path, ...]
     out: Path
     force: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A decoy that was written to output."""
-
-    source: Path
-    output: Path
-    decoy: Decoy
 
 
 def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple[Path, ...]:
@@ -87,32 +77,28 @@ def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
-    """Return the real engine; imports torch, so this waits until the order is known to be sound."""
+    """Return the real engine; imports torch, so this waits until the job is known to be sound."""
     from fawkes_engine.decoys import DecoyEngine
 
     return DecoyEngine(settings, FileTargetStore(targets_dir))
 
 
-def make(order: Order, engine: Maker, like: Likeness) -> Iterator[Made | Held]:
-    """Make the decoys; yield each outcome, in order, when its file is on disk.
+def make(job: DecoyJob, engine: DecoyMaker, like: Likeness) -> Iterator[Written[Decoy] | NotWritten]:
+    """Make the decoys; yield each outcome, in order, when its file is on disk. Raises as `process` does."""
 
-    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
-    """
-    atomic.make_folder(order.out)
-    shelf = Shelf(order.images, order.out, force=order.force)
-    for start in range(0, len(order.images), _BATCH_PHOTOS):
-        group = order.images[start : start + _BATCH_PHOTOS]
-        for photo, result in zip(group, engine.decoys([read(p) for p in group], like), strict=True):
-            yield _stored(shelf, photo, result)
+    def decoys(photos: list[bytes]) -> Sequence[Decoy | Refusal]:
+        return engine.decoys(photos, like)
+
+    return process(job.images, decoys, job.out, force=job.force, batch_photos=_BATCH_PHOTOS)
 
 
-def as_line(outcome: Made | Held) -> str:
+def as_line(outcome: Written[Decoy] | NotWritten) -> str:
     """Return the outcome as one line for a person; names are escaped."""
-    if isinstance(outcome, Held):
+    if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: no decoy: {printable(outcome.reason)}"
-    face = outcome.decoy.face
+    face = outcome.result.face
     likeness = ", ".join(
-        f"{name} {outcome.decoy.cosine_before[name]:.2f} -> {after:.2f}"
+        f"{name} {outcome.result.cosine_before[name]:.2f} -> {after:.2f}"
         for name, after in face.cosine_target.items()
     )
     return (
@@ -121,18 +107,11 @@ def as_line(outcome: Made | Held) -> str:
     )
 
 
-def as_json(outcome: Made | Held) -> str:
+def as_json(outcome: Written[Decoy] | NotWritten) -> str:
     """Return the outcome as one line of JSON."""
     told: Mapping[str, object] = {"input": str(outcome.source)}
-    if isinstance(outcome, Held):
+    if isinstance(outcome, NotWritten):
         return json.dumps({**told, "refused": outcome.reason})
-    decoy = outcome.decoy
+    decoy = outcome.result
     figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
     return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
-
-
-def _stored(shelf: Shelf, photo: Path, result: Decoy | Refusal) -> Made | Held:
-    if isinstance(result, Refusal):
-        return shelf.hold(photo, result)
-    output = shelf.write(photo, result.suffix, result.data)
-    return output if isinstance(output, Held) else Made(photo, output, result)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from daemon.errors import InputError, OutputError, OutputExists
 from daemon.fs import atomic
 from daemon.fs.filenames import candidates, output_name, twin_key
 from daemon.text import printable
-from fawkes_engine import Refusal
+from fawkes_engine import Decoy, Protected, Refusal
+
+R = TypeVar("R", Protected, Decoy)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Written(Generic[R]):
+    """A photo whose result was written to output."""
+
+    source: Path
+    output: Path
+    result: R
+
+
+@dataclass(frozen=True, slots=True)
+class NotWritten:
     """A photo nothing was written for, and why."""
 
     source: Path
@@ -27,14 +39,37 @@ def check(photos: Sequence[Path], out: Path, *, force: bool) -> None:
     for photo in photos:
         if not photo.is_file() or not os.access(photo, os.R_OK):
             raise InputError(f"{printable(photo)} is no file that can be read; check the path")
-    shelf = Shelf(photos, out, force=force)
+    folder = OutputFolder(photos, out, force=force)
     for photo in photos:
-        objection = shelf.objection(shelf.place(photo, photo.suffix))
+        objection = folder.objection(folder.place(photo, photo.suffix))
         if objection:
             raise OutputError(objection)
 
 
-class Shelf:
+def process(
+    photos: Sequence[Path],
+    work: Callable[[list[bytes]], Sequence[R | Refusal]],
+    out: Path,
+    *,
+    force: bool,
+    batch_photos: int,
+) -> Iterator[Written[R] | NotWritten]:
+    """Have photos worked on in batches; yield each outcome, in order, when its file is on disk.
+
+    work: what the engine makes of some photos, one result each. out: folder of the results, made if missing.
+    force: replace existing files.
+
+    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
+    """
+    atomic.make_folder(out)
+    folder = OutputFolder(photos, out, force=force)
+    for start in range(0, len(photos), batch_photos):
+        batch = photos[start : start + batch_photos]
+        for photo, result in zip(batch, work([read(photo) for photo in batch]), strict=True):
+            yield folder.hold(photo, result) if isinstance(result, Refusal) else folder.write(photo, result)
+
+
+class OutputFolder:
     """Hands out names in the output folder; every photo takes one, so a held photo moves no other's name."""
 
     def __init__(self, photos: Sequence[Path], out: Path, *, force: bool) -> None:
@@ -61,21 +96,21 @@ class Shelf:
             return f"{printable(path)} exists already; move it away, choose another --out or use --force"
         return None
 
-    def write(self, source: Path, suffix: str, data: bytes) -> Path | Held:
+    def write(self, source: Path, result: R) -> Written[R] | NotWritten:
         """Write a photo's result under its name, unless nothing may be written there. Raises OutputError."""
-        output = self.place(source, suffix)
+        output = self.place(source, result.suffix)
         if objection := self.objection(output):
-            return Held(source, objection)
+            return NotWritten(source, objection)
         try:
-            atomic.write(output, data, replace=self._force)
+            atomic.write(output, result.data, replace=self._force)
         except OutputExists as late:  # it came since
-            return Held(source, str(late))
-        return output
+            return NotWritten(source, str(late))
+        return Written(source, output, result)
 
-    def hold(self, source: Path, refusal: Refusal) -> Held:
+    def hold(self, source: Path, refusal: Refusal) -> NotWritten:
         """Write nothing for a photo; its name stays its own."""
         self.place(source, source.suffix)
-        return Held(source, str(refusal))
+        return NotWritten(source, str(refusal))
 
 
 def read(photo: Path) -> bytes:

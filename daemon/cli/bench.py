@@ -52,6 +52,6 @@ def measure_machine(
     modes = [mode] if mode else list(MODES)
     with progress.bar("measuring") as bar:
         bar.total(len(modes))
-        measured = bench.run(bench.Order(engine, modes, sample, seconds), bar.advance)
+        measured = bench.run(bench.BenchJob(engine, modes, sample, seconds), bar.advance)
     for line in [bench_text.bench_json(measured)] if as_json else bench_text.bench_lines(measured, what=what):
         typer.echo(line)

@@ -48,15 +48,15 @@ def cloak_photos(
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
     """
     setup = cloak.setup(config, user)
-    order = cloak.Order(tuple(photos), setup.request, out, force)
-    output_folder.check(order.photos, order.out, force=order.force)
+    job = cloak.CloakJob(tuple(photos), setup.request, out, force)
+    output_folder.check(job.photos, job.out, force=job.force)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
     engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False
     with progress.bar("cloaking") as bar:
         bar.total(len(photos))
-        for outcome in cloak.cloak(order, engine, setup.engine.batch_photos):
-            held |= isinstance(outcome, output_folder.Held)
+        for outcome in cloak.cloak(job, engine, setup.engine.batch_photos):
+            held |= isinstance(outcome, output_folder.NotWritten)
             typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if held else Exit.OK)

@@ -15,7 +15,7 @@ from daemon.config.settings import Settings, default_config_path
 from daemon.exits import Exit
 
 if TYPE_CHECKING:
-    from daemon.control.commands import LedgerOrder, Reply
+    from daemon.control.commands import LedgerCommand, Reply
 
 Config = Annotated[
     Path | None,
@@ -39,11 +39,11 @@ def echo_step(doing: str) -> None:
     typer.echo(doing, err=True)
 
 
-def place_orders(settings: Settings, orders: Iterable[LedgerOrder], *, as_json: bool) -> None:
-    """Have orders carried out, by the service if it runs; says what came of each, as `echo_replies` does."""
+def run_commands(settings: Settings, commands: Iterable[LedgerCommand], *, as_json: bool) -> None:
+    """Run commands, in the service if there is one, and print each reply as `echo_replies` does."""
     from daemon.control import client
 
-    echo_replies([client.place(settings.state_dir, order) for order in orders], as_json=as_json)
+    echo_replies([client.run(settings.state_dir, command) for command in commands], as_json=as_json)
 
 
 def echo_replies(replies: Sequence[Reply], *, as_json: bool) -> None:

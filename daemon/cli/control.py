@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, place_orders
+from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, run_commands
 from daemon.config.settings import default_config_path
 from daemon.exits import Exit
 
@@ -40,8 +40,8 @@ def pause_folders(
     from daemon.control import commands
     from daemon.status import lookup
 
-    wanted = [commands.Pause(one.user, one.root, for_s) for one in lookup.outboxes_of(settings, whose)]
-    place_orders(settings, wanted, as_json=as_json)
+    wanted = [commands.PauseOutbox(one.user, one.root, for_s) for one in lookup.outboxes_of(settings, whose)]
+    run_commands(settings, wanted, as_json=as_json)
 
 
 @app.command("resume", epilog=examples("fawkesd resume", "fawkesd resume ~/Pictures/outbox"))
@@ -55,7 +55,7 @@ def resume_folders(whose: Whose = None, config: Config = None, as_json: Json = F
     from daemon.status import lookup
 
     wanted = [commands.Resume(one.user, one.root) for one in lookup.outboxes_of(settings, whose)]
-    place_orders(settings, wanted, as_json=as_json)
+    run_commands(settings, wanted, as_json=as_json)
 
 
 @app.command("reload", epilog=examples("fawkesd reload"))

@@ -48,27 +48,27 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     picture is left out. Exits with 1 when a photo became no decoy; the reason is printed.
     """
     setup = cloak.setup(config, user)
-    order = decoys.Order(
+    job = decoys.DecoyJob(
         user=user,
         images=tuple(own_photos.photos_in(images)),
         own=decoys.own_photos(load_if_any(config), user, like),
         out=out,
         force=force,
     )
-    output_folder.check(order.images, order.out, force=order.force)
+    output_folder.check(job.images, job.out, force=job.force)
     typer.echo(decoys.EXPLANATION.format(user=user), err=True)
     if not consent:
         question = f"Has everyone in {images} agreed to this, and are the features {user}'s own?"
         typer.confirm(question, abort=True, err=True)
     settings = setup.engine.model_copy(update={"mode": mode})
     engine = decoys.load_engine(settings.to_engine(), setup.targets_dir)
-    learned = engine.likeness(user, map(output_folder.read, order.own))
-    typer.echo(f"{user}'s features are those of {learned.photos} of {len(order.own)} photos.", err=True)
+    learned = engine.likeness(user, map(output_folder.read, job.own))
+    typer.echo(f"{user}'s features are those of {learned.photos} of {len(job.own)} photos.", err=True)
     refused = False
     with progress.bar("making decoys") as bar:
-        bar.total(len(order.images))
-        for outcome in decoys.make(order, engine, learned):
-            refused |= isinstance(outcome, output_folder.Held)
+        bar.total(len(job.images))
+        for outcome in decoys.make(job, engine, learned):
+            refused |= isinstance(outcome, output_folder.NotWritten)
             typer.echo(decoys.as_json(outcome) if as_json else decoys.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if refused else Exit.OK)

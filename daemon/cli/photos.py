@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.common import Config, Json, examples, load_settings, place_orders
+from daemon.cli.common import Config, Json, examples, load_settings, run_commands
 from daemon.exits import Exit
 from daemon.status import explain_text
 
@@ -91,7 +91,7 @@ def retry_photos(
 
     sources = lookup.sources_at(settings, photos or [])
     wanted = [commands.Retry(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    place_orders(settings, wanted or [commands.RetryAll()], as_json=as_json)
+    run_commands(settings, wanted or [commands.RetryAll()], as_json=as_json)
 
 
 @app.command("redo", epilog=examples("fawkesd redo ~/Pictures/outbox/IMG_1.jpg"))
@@ -111,7 +111,7 @@ def redo_photos(
 
     sources = lookup.sources_at(settings, photos)
     wanted = [commands.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    place_orders(settings, wanted, as_json=as_json)
+    run_commands(settings, wanted, as_json=as_json)
 
 
 def _tell(lines: Iterable[str]) -> None:

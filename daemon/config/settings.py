@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from daemon.config import validators
 from daemon.config.quiet_hours import QuietHours, time_of_day
-from daemon.model import Order
+from daemon.model import QueueOrder
 from fawkes_engine import DEFAULT_MODE, EngineSettings, HeicAs, MetadataPolicy, ModeName, Request
 from fawkes_engine.weights import catalog
 
@@ -136,7 +136,7 @@ class WatchSettings(_Keys):
     """Seconds (above 0, at most 3600) a photo must be left alone before it is read. Exporters write a
     file, close it, and open it again for its metadata; too short a wait only costs a second look."""
 
-    order: Order = Order.NEWEST
+    order: QueueOrder = QueueOrder.NEWEST
     """Which of the waiting photos goes first, by the time its file was last changed: newest or oldest.
     With newest, today's photos do not wait for a backlog of years."""
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from daemon.config.settings import UserName
 from daemon.errors import InputError
 from daemon.exits import Exit
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.model import Change, Outbox, Source, State
 from daemon.state.ledger import Ledger
 from daemon.text import printable
@@ -45,7 +45,7 @@ Relative = Annotated[Path, AfterValidator(_inside)]
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseOutbox:
     """Begin no work on an outbox's photos. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
 
     __pydantic_config__ = _STRICT
@@ -103,33 +103,34 @@ class Reload:
     order: Literal["reload"] = "reload"
 
 
-LedgerOrder = Pause | Resume | Retry | RetryAll | Redo
-AnyOrder = LedgerOrder | Reload
-_ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
+LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo
+Command = LedgerCommand | Reload
+# a command's name is its `order` on the wire, also to services of earlier versions
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="order")])
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of an order. code: as of the command's end. message: for a person."""
+    """What came of a command. code: as of the command's end. message: for a person."""
 
     code: Exit
     message: str
 
 
-def encode(value: AnyOrder | Reply) -> bytes:
-    """Return the line that stands for an order or a reply."""
+def encode(value: Command | Reply) -> bytes:
+    """Return the line that stands for a command or a reply."""
     return json.dumps(asdict(value), default=str).encode() + b"\n"
 
 
-def decode_order(line: bytes) -> AnyOrder:
-    """Return the order in a line. Raises InputError, naming the fault without repeating the line."""
+def decode_command(line: bytes) -> Command:
+    """Return the command in a line. Raises InputError, naming the fault without repeating the line."""
     try:
-        return _ORDERS.validate_python(json.loads(line))
+        return _COMMANDS.validate_python(json.loads(line))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        raise InputError(f"this is no order: {first['msg']} at {first['loc']}") from exc
+        raise InputError(f"this is no command: {first['msg']} at {first['loc']}") from exc
     except (ValueError, RecursionError) as exc:
-        raise InputError("this is no order: not a line of JSON") from exc
+        raise InputError("this is no command: not a line of JSON") from exc
 
 
 def decode_reply(line: bytes) -> Reply:
@@ -138,28 +139,28 @@ def decode_reply(line: bytes) -> Reply:
     return Reply(Exit(values["code"]), str(values["message"]))
 
 
-def apply(order: LedgerOrder, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
-    """Carry out an order; returns what was done. look_again: told of a photo that may be taken anew.
+def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
+    """Carry out a command; returns what was done. look_again: told of a photo that may be taken anew.
 
-    Raises InputError if the order fits nothing.
+    Raises InputError if the command fits nothing.
     """
-    match order:
-        case Pause():
-            ledger.pauses.add(Outbox(order.user, order.root), *([order.for_s] if order.for_s else []))
-            return f"{printable(order.root)}: paused"
+    match command:
+        case PauseOutbox():
+            ledger.pauses.add(Outbox(command.user, command.root), *([command.for_s] if command.for_s else []))
+            return f"{printable(command.root)}: paused"
         case Resume():
-            was_paused = ledger.pauses.remove(Outbox(order.user, order.root))
-            return f"{printable(order.root)}: {'resumed' if was_paused else 'was not paused'}"
+            was_paused = ledger.pauses.remove(Outbox(command.user, command.root))
+            return f"{printable(command.root)}: {'resumed' if was_paused else 'was not paused'}"
         case RetryAll():
             return f"{ledger.retry(None)} photo(s) will be tried again"
         case Retry():
-            return _retry(_source(order), ledger)
+            return _retry(_source(command), ledger)
         case Redo():
-            return _redo(_source(order), ledger, look_again)
+            return _redo(_source(command), ledger, look_again)
 
 
-def _source(order: Retry | Redo) -> Source:
-    return Source(Outbox(order.user, order.root), order.path)
+def _source(command: Retry | Redo) -> Source:
+    return Source(Outbox(command.user, command.root), command.path)
 
 
 def _retry(source: Source, ledger: Ledger) -> str:
@@ -175,7 +176,7 @@ def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) 
     if latest is None or latest.state is not State.PUBLISHED:
         standing = f"is {latest.state.value}" if latest else "is not known"
         raise InputError(f"{printable(source.path)} {standing}; `redo` is for published photos")
-    if look(source.path) is None:
+    if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} is no longer there; put the original back first")
     # A superseded row with no successor is one whose file is to be taken anew by the next look at it.
     ledger.move(latest, State.SUPERSEDED, Change(reason="to be made again by hand"))

@@ -1,6 +1,6 @@
 """The socket by which commands reach the running service, served in the service's own loop.
 
-One order per connection, one line each way. The socket is 0600 in a directory that is 0700, and the kernel
+One command per connection, one line each way. The socket is 0600 in a directory that is 0700, and the kernel
 tells whose process is at the other end.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.control.commands import LINE_MAX_BYTES, AnyOrder, Reply, decode_order, encode
+from daemon.control.commands import LINE_MAX_BYTES, Command, Reply, decode_command, encode
 from daemon.errors import DaemonError, InputError
 from daemon.exits import Exit, code_of
 from daemon.fs.files import DIRECTORY, explain, opened
@@ -41,8 +41,8 @@ class _Client:
 class Control:
     """Listens, and answers by what `handle` returns; times are monotonic seconds."""
 
-    def __init__(self, state_dir: Path, handle: Callable[[AnyOrder], str]) -> None:
-        """handle: carries out an order and returns what was done; a DaemonError becomes the reply.
+    def __init__(self, state_dir: Path, handle: Callable[[Command], str]) -> None:
+        """handle: carries out a command and returns what was done; a DaemonError becomes the reply.
 
         Without a socket (its file system has none) the service works, and commands say that it does not
         answer.
@@ -108,8 +108,8 @@ class Control:
     def _reply(self, line: bytes) -> Reply:
         try:
             if len(line) > LINE_MAX_BYTES:
-                raise InputError(f"this is no order: longer than {LINE_MAX_BYTES} bytes")
-            return Reply(Exit.OK, self._handle(decode_order(line)))
+                raise InputError(f"this is no command: longer than {LINE_MAX_BYTES} bytes")
+            return Reply(Exit.OK, self._handle(decode_command(line)))
         except DaemonError as exc:
             return Reply(code_of(exc), str(exc))
 

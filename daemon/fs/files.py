@@ -18,7 +18,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def look(path: Path) -> Snapshot | None:
+def snapshot_of(path: Path) -> Snapshot | None:
     """The snapshot of a regular file; None for anything else, and for nothing."""
     try:
         status = os.lstat(path)

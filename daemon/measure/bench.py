@@ -26,7 +26,7 @@ from fawkes_engine import ModeName
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BenchJob:
     """What to measure. modes: one after the other. seconds: for all of them, about."""
 
     engine: EngineConfig
@@ -51,7 +51,7 @@ class Bench:
     waiting_s: float
 
 
-def run(order: Order, on_mode: Callable[[], None]) -> Bench:
+def run(order: BenchJob, on_mode: Callable[[], None]) -> Bench:
     """Measure. on_mode: told of each mode that is done.
 
     Raises EngineError if the engine cannot be made, EngineStartError if its process ends, InputError if in no photo a
@@ -75,7 +75,7 @@ def run(order: Order, on_mode: Callable[[], None]) -> Bench:
     )
 
 
-def _measure(order: Order, mode: ModeName, until_s: float) -> Measured:
+def _measure(order: BenchJob, mode: ModeName, until_s: float) -> Measured:
     engines = order.engine.model_copy(update={"mode": mode}).to_engines()
     with (
         tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,

@@ -10,7 +10,7 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.errors import InputError
 from daemon.fs.filenames import Kind, kind_of
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.fs.walk import walk
 from daemon.model import WAITING, Outbox, Snapshot, State
 from daemon.state.history import reading
@@ -83,7 +83,9 @@ def _found(
         for path in walk(outbox.root)
         if kind_of(path.relative_to(outbox.root), outbox.ignore) is Kind.PHOTO
     ]
-    return [_Found(path, now, request, waits(path)) for path in photos if (now := look(path)) is not None]
+    return [
+        _Found(path, now, request, waits(path)) for path in photos if (now := snapshot_of(path)) is not None
+    ]
 
 
 def _sample(found: Iterable[_Found], most: int, complaint: str) -> Sample:

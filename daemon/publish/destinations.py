@@ -24,8 +24,8 @@ _REPROBE_S = 5.0
 
 
 @dataclass(slots=True)
-class Lane:
-    """One user's lane. paused: why nothing can be published now, None if it can. retry_at_s: monotonic."""
+class Destination:
+    """One user's destination. paused: why nothing can be published now, None if it can. retry_at_s: monotonic."""
 
     user: str
     folder: SyncFolder
@@ -34,71 +34,82 @@ class Lane:
     retry_at_s: float = 0.0
 
 
-class Lanes:
-    """Every user's lane. `now` is monotonic seconds."""
+class Destinations:
+    """Every user's destination. `now` is monotonic seconds."""
 
-    def __init__(self, lanes: Sequence[Lane], ledger: Ledger, on_end: Callable[[Photo, State], None]) -> None:
+    def __init__(
+        self, destinations: Sequence[Destination], ledger: Ledger, on_end: Callable[[Photo, State], None]
+    ) -> None:
         """on_end: told of a photo that turns out to have been published before a crash."""
-        self._lanes = {lane.user: lane for lane in lanes}
+        self._destinations = {destination.user: destination for destination in destinations}
         self._ledger = ledger
         self._on_end = on_end
 
     @property
     def open_users(self) -> list[str]:
         """The users whose photos can be published now."""
-        return [lane.user for lane in self._lanes.values() if not lane.paused]
+        return [destination.user for destination in self._destinations.values() if not destination.paused]
 
     @property
     def paused(self) -> str | None:
         """Why some user's photos cannot be published now."""
-        return next((lane.paused for lane in self._lanes.values() if lane.paused), None)
+        return next(
+            (destination.paused for destination in self._destinations.values() if destination.paused), None
+        )
 
     @property
     def paused_users(self) -> dict[str, str]:
         """Each paused user and the reason."""
-        return {lane.user: lane.paused for lane in self._lanes.values() if lane.paused}
+        return {
+            destination.user: destination.paused
+            for destination in self._destinations.values()
+            if destination.paused
+        }
 
     @property
     def due_s(self) -> float | None:
         """When `reopen` has something to try."""
-        return min((lane.retry_at_s for lane in self._lanes.values() if lane.paused), default=None)
+        return min(
+            (destination.retry_at_s for destination in self._destinations.values() if destination.paused),
+            default=None,
+        )
 
     def publisher(self, user: str) -> Publisher:
         """The user's publisher."""
-        return self._lanes[user].publisher
+        return self._destinations[user].publisher
 
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""
-        for lane in self._lanes.values():
-            self._ledger.forget(facts.PAUSED + lane.user)  # of an earlier run
-            self._try(lane, now)
+        for destination in self._destinations.values():
+            self._ledger.forget(facts.PAUSED + destination.user)  # of an earlier run
+            self._try(destination, now)
 
     def reopen(self, now: float) -> None:
-        """Try the paused lanes whose time has come."""
-        for lane in self._lanes.values():
-            if lane.paused and now >= lane.retry_at_s:
+        """Try the paused destinations whose time has come."""
+        for destination in self._destinations.values():
+            if destination.paused and now >= destination.retry_at_s:
                 try:
-                    self._try(lane, now)
+                    self._try(destination, now)
                 except AlreadyRunning as exc:
-                    self.pause(lane.user, str(exc), now)
+                    self.pause(destination.user, str(exc), now)
 
     def pause(self, user: str, reason: str, now: float) -> None:
         """Publish nothing for this user until the folder is proven again."""
-        lane = self._lanes[user]
-        if reason != lane.paused:
+        destination = self._destinations[user]
+        if reason != destination.paused:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
             self._ledger.note(facts.PAUSED + user, reason)
-        lane.paused = reason
-        lane.retry_at_s = now + _REPROBE_S
-        lane.folder.release()
+        destination.paused = reason
+        destination.retry_at_s = now + _REPROBE_S
+        destination.folder.release()
 
     def has_room(self, user: str, need_bytes: int, now: float) -> bool:
-        """Whether the user's folder takes so much more; the lane pauses if not."""
-        lane = self._lanes[user]
-        if lane.paused:
+        """Whether the user's folder takes so much more; the destination pauses if not."""
+        destination = self._destinations[user]
+        if destination.paused:
             return False
         try:
-            with lane.folder.writable(need_bytes):
+            with destination.folder.writable(need_bytes):
                 return True
         except PublishError as exc:
             self.pause(user, str(exc), now)
@@ -106,19 +117,23 @@ class Lanes:
 
     def close(self) -> None:
         """Release every folder."""
-        for lane in self._lanes.values():
-            lane.folder.release()
+        for destination in self._destinations.values():
+            destination.folder.release()
 
-    def _try(self, lane: Lane, now: float) -> None:
+    def _try(self, destination: Destination, now: float) -> None:
         try:
-            lane.folder.activate()
-            for photo in self._ledger.in_state(State.PUBLISHING, user=lane.user):
-                if lane.publisher.settle(photo):
+            destination.folder.activate()
+            for photo in self._ledger.in_state(State.PUBLISHING, user=destination.user):
+                if destination.publisher.settle(photo):
                     self._on_end(photo, State.PUBLISHED)
         except PublishError as exc:
-            self.pause(lane.user, str(exc), now)
+            self.pause(destination.user, str(exc), now)
         else:
-            if lane.retry_at_s:
-                log.info("user %s: publishing again", lane.user, extra=about(Outcome.RESUMED, user=lane.user))
-                self._ledger.forget(facts.PAUSED + lane.user)
-            lane.paused = None
+            if destination.retry_at_s:
+                log.info(
+                    "user %s: publishing again",
+                    destination.user,
+                    extra=about(Outcome.RESUMED, user=destination.user),
+                )
+                self._ledger.forget(facts.PAUSED + destination.user)
+            destination.paused = None

@@ -20,7 +20,7 @@ from pathlib import Path
 from daemon.errors import PublishFault
 from daemon.fs.filenames import candidates, output_name, twin_key
 from daemon.fs.files import DIRECTORY, descend, opened, sha256_at
-from daemon.model import Change, Made, Output, Photo, State
+from daemon.model import Change, EarlierOutput, Output, Photo, State
 from daemon.publish.sync_folder import SyncFolder, publish_errors
 from daemon.state.ledger import Ledger
 from fawkes_engine import Protected
@@ -65,7 +65,7 @@ class Publisher:
         self._ledger.move(photo, State.PUBLISHED)
         return slot.output
 
-    def adopt(self, photo: Photo, made: Made) -> bool:
+    def adopt(self, photo: Photo, made: EarlierOutput) -> bool:
         """Whether an earlier output of a WORKING photo is what it would become, and intact: then it is PUBLISHED.
 
         Raises PublishError, and then the photo is as before.

@@ -28,7 +28,7 @@ class Situation:
     paused: Mapping[str, str] = field(default_factory=dict)
 
 
-class Notices:
+class DesktopNotices:
     """Compares the situation with the one last told. `now` is monotonic seconds."""
 
     def __init__(self, situation: Callable[[], Situation], run: Callable[[Call], None]) -> None:

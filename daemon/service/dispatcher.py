@@ -1,4 +1,4 @@
-"""Feeds the engines with READY rows, newest first, and hands their answers to `endings`."""
+"""Feeds the engines with READY rows, newest first, and hands their answers to `outcomes`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from daemon.config.settings import Settings
 from daemon.model import Outbox, Photo, State
-from daemon.publish.destinations import Lanes
+from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
-from daemon.service.outcomes import Endings
+from daemon.service.outcomes import Outcomes
 from daemon.state import facts
 from daemon.state.ledger import Ledger
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died, EngineProcess
 from daemon.workers.protocol import Ready
@@ -30,18 +30,18 @@ class Dispatcher:
 
     def __init__(
         self,
-        roots: Roots,
-        lanes: Lanes,
+        outboxes: Outboxes,
+        destinations: Destinations,
         ledger: Ledger,
         pool: EnginePool,
-        endings: Endings,
+        outcomes: Outcomes,
         settings: Settings,
     ) -> None:
-        self._roots = roots
-        self._lanes = lanes
+        self._outboxes = outboxes
+        self._destinations = destinations
         self._ledger = ledger
         self._pool = pool
-        self._endings = endings
+        self._outcomes = outcomes
         self._retry = settings.retry
         self._engine = settings.engine
         self._order = settings.watch.order
@@ -54,20 +54,20 @@ class Dispatcher:
 
     @property
     def _open_outboxes(self) -> list[Outbox]:
-        users = self._lanes.open_users
-        return [outbox for outbox in self._roots.online if outbox.user in users]
+        users = self._destinations.open_users
+        return [outbox for outbox in self._outboxes.online if outbox.user in users]
 
     def step(self, now: float, *, feed: bool = True) -> float | None:
         """Do what can be done; return when something is due again. feed: whether new work may begin.
 
         Raises EngineStartError and WeightsError.
         """
-        self._lanes.reopen(now)
+        self._destinations.reopen(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
         due = [self._begin(now)] if feed and self._open_outboxes else []
         due += [
-            self._lanes.due_s,
+            self._destinations.due_s,
             self._pool.due_s,
         ]  # last: beginning may have paused a user, or called the engine
         return min((due_s for due_s in due if due_s is not None), default=None)
@@ -99,11 +99,11 @@ class Dispatcher:
         self._ledger.move(photos, State.WORKING)
         taken, requests = [], []
         for photo in photos:
-            data = self._endings.read(photo, now)
+            data = self._outcomes.read(photo, now)
             if data is None:
                 continue
             read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
-            if not self._endings.from_before(read, engine.fingerprint, now):
+            if not self._outcomes.from_before(read, engine.fingerprint, now):
                 taken.append(read)
                 requests.append(self._request(photo.source.outbox.user, data))
         if taken:
@@ -127,7 +127,9 @@ class Dispatcher:
                 break
             batch.append(photo)
         # Before any engine work: results are about as large as sources, and staging needs them too.
-        return [photo for photo in batch if self._lanes.has_room(photo.source.outbox.user, 3 * size, now)]
+        return [
+            photo for photo in batch if self._destinations.has_room(photo.source.outbox.user, 3 * size, now)
+        ]
 
     def _handle(self, event: Event, now: float) -> None:
         match event:
@@ -135,10 +137,10 @@ class Dispatcher:
                 self._note_devices()
                 log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
-                self._endings.answered(event.photo, event.outcome, now)
+                self._outcomes.answered(event.photo, event.outcome, now)
             case Died():
                 self._note_devices()
-                self._endings.died(event.photos, event.reason, alone=event.alone)
+                self._outcomes.died(event.photos, event.reason, alone=event.alone)
             case Unloaded():
                 self._ledger.note(facts.ENGINE, facts.UNLOADED)
                 log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))

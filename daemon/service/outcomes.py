@@ -31,14 +31,14 @@ from daemon.errors import (
     SyncUnavailable,
 )
 from daemon.fs.filenames import objection
-from daemon.fs.files import look, read_source
-from daemon.model import Change, Made, Photo, Settled, Source, State
-from daemon.publish.destinations import Lanes
+from daemon.fs.files import read_source, snapshot_of
+from daemon.model import Change, EarlierOutput, Photo, Settled, Source, State
+from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
 from daemon.state.ledger import Ledger
-from daemon.state.result_cache import Results
+from daemon.state.result_cache import ResultCache
 from daemon.text import printable
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.workers.protocol import Refused
 from fawkes_engine import Protected
 
@@ -48,23 +48,23 @@ _PHOTO_BYTES = 512 << 20  # larger files are no photos that the engine could hol
 _DEATHS_BEFORE_HELD = 2
 
 
-class Endings:
+class Outcomes:
     """Takes WORKING rows to where they go from there. `now` is monotonic seconds."""
 
     def __init__(
         self,
-        roots: Roots,
-        lanes: Lanes,
+        outboxes: Outboxes,
+        destinations: Destinations,
         ledger: Ledger,
-        results: Results,
+        results: ResultCache,
         retry: RetrySettings,
         *,
         settle_again: Callable[[Source, float], None],
         on_end: Callable[[Photo, State], None],
     ) -> None:
         """settle_again: told of sources that changed. on_end: told of each photo that is done with."""
-        self._roots = roots
-        self._lanes = lanes
+        self._outboxes = outboxes
+        self._destinations = destinations
         self._ledger = ledger
         self._results = results
         self._retry = retry
@@ -112,7 +112,7 @@ class Endings:
         """The engine's outcome, now or earlier."""
         if not self._is_working(photo):
             return  # a newer content was admitted meanwhile
-        found = look(photo.source.path)
+        found = snapshot_of(photo.source.path)
         if found is None:
             self._source_gone(photo)
         elif found != photo.snapshot:
@@ -136,9 +136,9 @@ class Endings:
         """Photos that were given to the engine and got no answer wait again, as if nothing had been."""
         self._ledger.move([photo for photo in photos if self._is_working(photo)], State.READY)
 
-    def _adopted(self, photo: Photo, made: Made) -> bool:
+    def _adopted(self, photo: Photo, made: EarlierOutput) -> bool:
         try:
-            adopted = self._lanes.publisher(photo.source.outbox.user).adopt(photo, made)
+            adopted = self._destinations.publisher(photo.source.outbox.user).adopt(photo, made)
         except PublishError:
             return False  # the engine's work will tell what is wrong
         if adopted:
@@ -148,16 +148,16 @@ class Endings:
 
     def _publish(self, photo: Photo, protected: Protected, now: float) -> None:
         user = photo.source.outbox.user
-        if user not in self._lanes.open_users:
+        if user not in self._destinations.open_users:
             self._keep(photo, protected)
             self._ledger.move(photo, State.READY, Change(input_sha256=photo.input_sha256))
             return
         try:
-            output = self._lanes.publisher(user).publish(photo, protected)
+            output = self._destinations.publisher(user).publish(photo, protected)
         except SyncUnavailable as exc:
             self._keep(photo, protected)
             self._later(photo, str(exc), may_hold=False)
-            self._lanes.pause(user, str(exc), now)
+            self._destinations.pause(user, str(exc), now)
         except NameRefused as exc:
             self._end(photo, State.HELD, str(exc))
         except PublishFault as exc:
@@ -175,7 +175,7 @@ class Endings:
             self._done(photo, State.PUBLISHED)
 
     def _source_gone(self, photo: Photo) -> None:
-        if self._roots.is_there(photo.source.outbox):
+        if self._outboxes.is_there(photo.source.outbox):
             self._end(photo, State.GONE, "the source was removed")
         else:
             self._ledger.move(photo, State.READY, Change(reason="its outbox is not there"))

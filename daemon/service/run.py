@@ -26,7 +26,7 @@ from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.supervisor import Supervisor
-from daemon.service.wakeup import Bell, bell
+from daemon.service.wakeup import Wakeup, wakeup
 from daemon.status import status, status_text
 from daemon.text import printable
 from daemon.workers.protocol import DEFAULT_FACTORY
@@ -56,7 +56,7 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
     journal.set_up()
     faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
     try:
-        with bell() as signals:
+        with wakeup() as signals:
             _run(settings, reread, factory, signals)
     except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
@@ -64,7 +64,7 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
     return Exit.OK
 
 
-def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Bell) -> None:
+def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup) -> None:
     """Serve with one configuration after the other; one that does not even start gives way to the last.
 
     When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
@@ -116,7 +116,7 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
         progress.advance()
 
     with (
-        bell() as signals,
+        wakeup() as signals,
         Supervisor(settings, factory, signals, give_up_s=_ONCE_GIVE_UP_S, on_end=on_end) as supervisor,
     ):
         progress.total(supervisor.scan())
@@ -126,7 +126,7 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
                 supervisor.sleep_until(due_s)
         supervisor.finish()
         supervisor.hooks.drain()
-        paused = supervisor.lanes.paused
+        paused = supervisor.destinations.paused
         held = supervisor.held()
     if paused:
         raise SyncUnavailable(paused)

@@ -10,28 +10,28 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from daemon.config.settings import Settings
-from daemon.control.commands import AnyOrder, Reload, apply
+from daemon.control.commands import Command, Reload, apply
 from daemon.control.server import Control
 from daemon.errors import ConfigError, InputError, LedgerUnavailable
-from daemon.fs.files import explain, look
+from daemon.fs.files import explain, snapshot_of
 from daemon.fs.locks import DirectoryLock, make_private
 from daemon.model import HeldPhoto, Outbox, Photo, State
-from daemon.publish.destinations import Lane, Lanes
+from daemon.publish.destinations import Destination, Destinations
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import SyncFolder
 from daemon.sd.notifier import Health, Notifier
-from daemon.service.desktop import Notices, Situation
+from daemon.service.desktop import DesktopNotices, Situation
 from daemon.service.dispatcher import Dispatcher
 from daemon.service.hooks import Hooks
-from daemon.service.outcomes import Endings
-from daemon.service.wakeup import Bell
+from daemon.service.outcomes import Outcomes
+from daemon.service.wakeup import Wakeup
 from daemon.state import facts
 from daemon.state.ledger import LEDGER_NAME, Ledger
-from daemon.state.result_cache import Results
+from daemon.state.result_cache import ResultCache
 from daemon.text import printable
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
 from daemon.watch.watcher import Arrival, Watcher
 from daemon.workers.pool import EnginePool
@@ -49,7 +49,7 @@ class Supervisor:
         self,
         settings: Settings,
         factory: str,
-        signals: Bell,
+        signals: Wakeup,
         *,
         give_up_s: float,
         on_end: Callable[[Photo, State], None] = lambda _photo, _state: None,
@@ -60,7 +60,7 @@ class Supervisor:
         self._factory = factory
         self._give_up_s = give_up_s
         self._on_end = on_end
-        self._bell = signals
+        self._wakeup = signals
         self._reread = reread
         self._stack = contextlib.ExitStack()
         self._watcher: Watcher | None = None
@@ -88,19 +88,19 @@ class Supervisor:
         self.hooks = Hooks(settings)
         self.hooks.start()
         stack.callback(self.hooks.stop)
-        self.lanes = self._make_lanes()
-        stack.callback(self.lanes.close)
-        self.lanes.open(time.monotonic())
-        roots = Roots(outboxes, self.ledger)
+        self.destinations = self._make_destinations()
+        stack.callback(self.destinations.close)
+        self.destinations.open(time.monotonic())
+        roots = Outboxes(outboxes, self.ledger)
         self._intake = self._make_intake(roots)
         self.pool = EnginePool.of(settings, self._factory)
         # The engine ends before the folders and the ledger close: what it had goes back first.
         stack.callback(self._put_back)
-        results = Results(settings.state_dir / "results")
+        results = ResultCache(settings.state_dir / "results")
         results.sweep(self.ledger.in_state(State.READY))
-        self._endings = Endings(
+        self._outcomes = Outcomes(
             roots,
-            self.lanes,
+            self.destinations,
             self.ledger,
             results,
             settings.retry,
@@ -109,13 +109,13 @@ class Supervisor:
         )
         self._dispatcher = Dispatcher(
             roots,
-            self.lanes,
+            self.destinations,
             self.ledger,
             self.pool,
-            self._endings,
+            self._outcomes,
             settings,
         )
-        self._notices = Notices(self._situation, self.hooks.run) if settings.hooks.desktop else None
+        self._notices = DesktopNotices(self._situation, self.hooks.run) if settings.hooks.desktop else None
         self._control = Control(settings.state_dir, self._obey)
         stack.callback(self._control.close)
 
@@ -125,7 +125,7 @@ class Supervisor:
         while not self.is_done:
             due_s = self.step()
             self.sleep_until(min(due_s, notifier.step(self._health(), time.monotonic())))
-        if self._bell.stopping:
+        if self._wakeup.stopping:
             notifier.stopping()
         else:
             notifier.reloading()
@@ -154,12 +154,12 @@ class Supervisor:
     @property
     def is_done(self) -> bool:
         """Whether to end: at a signal, or once the engine has finished what it had at a reload."""
-        return self._bell.stopping or (self.following is not None and not self.pool.in_work)
+        return self._wakeup.stopping or (self.following is not None and not self.pool.in_work)
 
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
-        if self._bell.reload:
+        if self._wakeup.reload:
             self._hang_up()
         self._control.step(now)
         self._intake.step(now)
@@ -174,8 +174,8 @@ class Supervisor:
     def sleep_until(self, due_s: float) -> None:
         """Sleep, unless an event, an answer or a signal comes first."""
         pause_s = max(due_s - time.monotonic(), 0.0)
-        wait([self._bell.read_fd, *self.pool.connections, *self._control.waitables], pause_s)
-        self._bell.clear()
+        wait([self._wakeup.read_fd, *self.pool.connections, *self._control.waitables], pause_s)
+        self._wakeup.clear()
 
     def finish(self) -> None:
         """Let the engine finish its batch if it does so soon; begin nothing new."""
@@ -202,7 +202,7 @@ class Supervisor:
 
     def _situation(self) -> Situation:
         held = self.ledger.count(State.HELD)
-        return Situation(held, self._dispatcher.waiting, self.lanes.paused_users)
+        return Situation(held, self._dispatcher.waiting, self.destinations.paused_users)
 
     def _ended(self, photo: Photo, state: State) -> None:
         self.hooks.on_end(self.ledger.get(photo.id))
@@ -210,18 +210,18 @@ class Supervisor:
 
     def _arrive(self, arrival: Arrival) -> None:
         self._intake.arrive(arrival)
-        self._bell.set()
+        self._wakeup.set()
 
-    def _obey(self, order: AnyOrder) -> str:
-        if isinstance(order, Reload):
+    def _obey(self, command: Command) -> str:
+        if isinstance(command, Reload):
             return self._reload()
-        return apply(order, self.ledger, lambda source: self._intake.settle_again(source, time.monotonic()))
+        return apply(command, self.ledger, lambda source: self._intake.settle_again(source, time.monotonic()))
 
     def _hang_up(self) -> None:
         """SIGHUP came: `run` reads its configuration again, `once` ends with its terminal."""
-        self._bell.reload = False
+        self._wakeup.reload = False
         if self._reread is None:
-            self._bell.stopping = True
+            self._wakeup.stopping = True
             return
         try:
             log.info("%s", self._reload())
@@ -241,20 +241,20 @@ class Supervisor:
     def _put_back(self) -> None:
         left = self.pool.stop()
         with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
-            self._endings.put_back(left)
+            self._outcomes.put_back(left)
 
-    def _make_lanes(self) -> Lanes:
-        lanes = []
+    def _make_destinations(self) -> Destinations:
+        destinations = []
         for user in self._settings.users:
             folder = SyncFolder(user.sync, user.staging_dir, self.ledger)
-            lanes.append(Lane(user.name, folder, Publisher(folder, self.ledger)))
-        return Lanes(lanes, self.ledger, self._ended)
+            destinations.append(Destination(user.name, folder, Publisher(folder, self.ledger)))
+        return Destinations(destinations, self.ledger, self._ended)
 
-    def _make_intake(self, roots: Roots) -> Intake:
+    def _make_intake(self, roots: Outboxes) -> Intake:
         readiness = Readiness(
             settle_s=self._settings.watch.settle_s,
             give_up_s=self._give_up_s,
-            look=look,
+            look=snapshot_of,
             is_finished=file_is_finished,
         )
         return Intake(roots, self.ledger, readiness, self._settings.watch)

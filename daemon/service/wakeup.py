@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 
-class Bell:
+class Wakeup:
     """A pipe to sleep on. stopping: SIGTERM or SIGINT came. reload: SIGHUP came, and nobody has seen to it."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
@@ -38,10 +38,10 @@ class Bell:
 
 
 @contextlib.contextmanager
-def bell() -> Iterator[Bell]:
-    """A bell that the signals ring, for the time of a with block in the main thread."""
+def wakeup() -> Iterator[Wakeup]:
+    """A wakeup that the signals ring, for the time of a with block in the main thread."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    one = Bell(read_fd, write_fd)
+    one = Wakeup(read_fd, write_fd)
     old_fd = signal.set_wakeup_fd(write_fd)
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     old = {number: signal.signal(number, one.on_signal) for number in numbers}

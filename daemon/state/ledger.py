@@ -20,11 +20,11 @@ from daemon.model import (
     TRANSITIONS,
     WAITING,
     Change,
-    Made,
-    Order,
+    EarlierOutput,
     Outbox,
     Output,
     Photo,
+    QueueOrder,
     Settled,
     Snapshot,
     Source,
@@ -38,7 +38,10 @@ LEDGER_NAME = "ledger.sqlite3"
 _NO_CHANGE = Change()
 _KEY = "user = ? AND root = ? AND path = ?"
 _PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
-_FIRST = {Order.NEWEST: "mtime_ns DESC, id", Order.OLDEST: "mtime_ns, id DESC"}  # an index is read either way
+_FIRST = {
+    QueueOrder.NEWEST: "mtime_ns DESC, id",
+    QueueOrder.OLDEST: "mtime_ns, id DESC",
+}  # an index is read either way
 
 
 class Ledger:
@@ -93,7 +96,12 @@ class Ledger:
         return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
 
     def ready(
-        self, outboxes: Sequence[Outbox], *, longest_s: float, limit: int, order: Order = Order.NEWEST
+        self,
+        outboxes: Sequence[Outbox],
+        *,
+        longest_s: float,
+        limit: int,
+        order: QueueOrder = QueueOrder.NEWEST,
     ) -> list[Photo]:
         """READY rows of these outboxes, unless paused, whose waiting time is over.
 
@@ -103,7 +111,7 @@ class Ledger:
         rows = self._db.execute(
             f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
             f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
-            (*_roots(outboxes), now, now + longest_s, now, limit),
+            (*_roots_of(outboxes), now, now + longest_s, now, limit),
         )
         return [photo_of(row) for row in rows]
 
@@ -113,7 +121,7 @@ class Ledger:
             "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
             f" WHERE state = 'ready' AND {_from_any(outboxes)}"
         )
-        (when,) = self._db.execute(query, _roots(outboxes)).fetchone()
+        (when,) = self._db.execute(query, _roots_of(outboxes)).fetchone()
         return float(when) if when is not None and when < math.inf else None
 
     def waiting(self, outboxes: Sequence[Outbox]) -> int:
@@ -123,7 +131,7 @@ class Ledger:
             f"SELECT count(*) FROM photos WHERE state IN ({states}) AND {_from_any(outboxes)}"  # noqa: S608
             f" AND NOT (state = 'ready' AND {_PAUSED})"
         )
-        return int(self._db.execute(query, (*_roots(outboxes), self._clock())).fetchone()[0])
+        return int(self._db.execute(query, (*_roots_of(outboxes), self._clock())).fetchone()[0])
 
     def last_device(self, outbox: Outbox) -> int | None:
         """The device number that the outbox had when its last photo was admitted; None before the first."""
@@ -195,7 +203,7 @@ class Ledger:
         ).fetchone()
         return _source(row) if row else None
 
-    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> Made | None:
+    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> EarlierOutput | None:
         """The output of the generation before, if it had the same bytes and came from the same engine.
 
         Not if somebody asked for the photo to be made again: then that row has a reason.
@@ -206,7 +214,7 @@ class Ledger:
             " AND json_extract(report, '$.fingerprint') = ?",
             (*_key(photo.source), photo.generation - 1, input_sha256, fingerprint),
         ).fetchone()
-        return Made(_output(row), row["report"]) if row else None
+        return EarlierOutput(_output(row), row["report"]) if row else None
 
     def marker(self, sync: Path) -> str | None:
         """The marker this sync folder had when it was first used."""
@@ -308,7 +316,7 @@ def _from_any(outboxes: Sequence[Outbox]) -> str:
     return "(user, root) IN (VALUES (NULL, NULL)" + ", (?, ?)" * len(outboxes) + ")"
 
 
-def _roots(outboxes: Sequence[Outbox]) -> list[str | bytes]:
+def _roots_of(outboxes: Sequence[Outbox]) -> list[str | bytes]:
     return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]
 
 

@@ -23,7 +23,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _LEFT_FOR_THE_LEDGER_BYTES = 256 << 20
 
 
-class Results:
+class ResultCache:
     """One file per user and content, in a private directory: written by this process, read by it alone."""
 
     def __init__(self, directory: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.fs.filenames import PHOTO_SUFFIXES, Kind, ignored_by, kind_of
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.fs.locks import holder
 from daemon.model import Source, State
 from daemon.state.history import History, Record, reading
@@ -81,7 +81,7 @@ def _notes(
         yield "its outbox is no longer in the configuration"
     if output is not None and not os.path.lexists(output):
         yield "the published file was removed and stays so; `fawkesd redo` makes it again"
-    found = look(source.path)
+    found = snapshot_of(source.path)
     if found is None:
         yield "there is no file any more" if not os.path.lexists(source.path) else "it is no regular file"
     elif kind_of(source.relative) is Kind.CLIP:

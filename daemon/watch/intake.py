@@ -14,13 +14,13 @@ from pathlib import Path
 
 from daemon.config.settings import WatchSettings
 from daemon.fs.filenames import Kind, kind_of
-from daemon.fs.files import look
+from daemon.fs.files import snapshot_of
 from daemon.fs.walk import walk
 from daemon.model import Change, Outbox, Source, State
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
-from daemon.watch.outboxes import Roots
+from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
 from daemon.watch.watcher import Arrival, Watcher
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Files looked at in one step, so that a backlog of 50,000 does not keep results waiting.
 _LOOKS_PER_STEP = 500
-_CHECK_ROOTS_S = 5.0
+_CHECK_OUTBOXES_S = 5.0
 _AFTER_LOSS_S = 1.0  # a burst that overflows the queue once does so again
 _MOST_OF_THE_TIME = 20.0  # looks take at most one part in so many
 
@@ -36,8 +36,10 @@ _MOST_OF_THE_TIME = 20.0  # looks take at most one part in so many
 class Intake:
     """Collects arrivals, looks at the outboxes, and admits what has settled. Times are monotonic seconds."""
 
-    def __init__(self, roots: Roots, ledger: Ledger, readiness: Readiness, watch: WatchSettings) -> None:
-        self._roots = roots
+    def __init__(
+        self, outboxes: Outboxes, ledger: Ledger, readiness: Readiness, watch: WatchSettings
+    ) -> None:
+        self._outboxes = outboxes
         self._ledger = ledger
         self._readiness = readiness
         self._watch = watch
@@ -72,7 +74,7 @@ class Intake:
         """Do what is due."""
         self._drain(now)
         if now >= self._next_check_s:
-            self._check_roots(now)
+            self._check_outboxes(now)
         for outbox, due_s in list(self._next_look_s.items()):
             if now >= due_s:
                 self._look_at(outbox, now)
@@ -80,11 +82,11 @@ class Intake:
         if settled:
             self._ledger.admit(settled)
 
-    def _check_roots(self, now: float) -> None:
-        self._next_check_s = now + _CHECK_ROOTS_S
-        for outbox in self._roots.check():
+    def _check_outboxes(self, now: float) -> None:
+        self._next_check_s = now + _CHECK_OUTBOXES_S
+        for outbox in self._outboxes.check():
             self._next_look_s.pop(outbox, None)
-            if outbox in self._roots.online:
+            if outbox in self._outboxes.online:
                 if self.watcher is not None:
                     self.watcher.rearm(outbox)  # before the look: what comes in between is heard of
                 self._next_look_s[outbox] = now
@@ -105,7 +107,7 @@ class Intake:
     def _note_watching(self) -> None:
         if self.watcher is None:
             return
-        polled = {outbox: self.watcher.why_polled(outbox) for outbox in self._roots.online}
+        polled = {outbox: self.watcher.why_polled(outbox) for outbox in self._outboxes.online}
         words = [f"polling {printable(outbox.root)} ({why})" for outbox, why in polled.items() if why]
         watching = "; ".join(words) or "natively"
         if watching != self._watching:
@@ -129,7 +131,7 @@ class Intake:
         source = self._photo_at(outbox, path)
         if source is None or source in self._readiness:
             return
-        snapshot = look(path)
+        snapshot = snapshot_of(path)
         if snapshot is not None and not self._ledger.knows(source, snapshot):
             self._readiness.event(source, now)
 
@@ -154,6 +156,6 @@ class Intake:
     def _forget_removed(self, outbox: Outbox) -> None:
         # Only HELD rows: a READY one is found missing when it is read, and a published one stays published.
         for photo in self._ledger.in_state(State.HELD, user=outbox.user):
-            missing = photo.source.outbox == outbox and look(photo.source.path) is None
-            if missing and self._roots.is_there(outbox):
+            missing = photo.source.outbox == outbox and snapshot_of(photo.source.path) is None
+            if missing and self._outboxes.is_there(outbox):
                 self._ledger.move(photo, State.GONE, Change(reason="the source was removed"))

@@ -26,7 +26,7 @@ class _Identity:
 _UNSEEN = _Identity(0, 0)
 
 
-class Roots:
+class Outboxes:
     """The configured outboxes, and which of them are there."""
 
     def __init__(self, outboxes: Sequence[Outbox], ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from daemon.model import Photo
 from daemon.sd.journal import Outcome, about
 from daemon.text import printable
 from daemon.workers.child import Child
-from daemon.workers.protocol import Beat, EngineSpec, Failed, Message, Ready, Refused, Result
+from daemon.workers.protocol import EngineSpec, Failed, Heartbeat, Message, Ready, Refused, Result
 from fawkes_engine import Protected, Request, WeightsError
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class EngineProcess:
             case Result():
                 self._failures = 0
                 return [Answer(self._batch.pop(message.index), message.outcome)]
-            case Beat() | Failed():
+            case Heartbeat() | Failed():
                 return []
 
     def _bury(self, child: Child, failed: Failed | None, now: float) -> Died:

@@ -50,7 +50,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """The engine got on with the batch."""
 
 
@@ -78,4 +78,4 @@ class Failed:
     reason: str
 
 
-Message = Ready | Beat | Result | Failed  # from the engine process
+Message = Ready | Heartbeat | Result | Failed  # from the engine process

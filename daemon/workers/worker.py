@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from daemon.state.targets import FileTargetStore
 from daemon.workers.limits import settle_in
-from daemon.workers.protocol import Beat, EngineLike, EngineSpec, Failed, Ready, Refused, Result
+from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
 from fawkes_engine import EngineSettings, Protected, Refusal, Request
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
         nonlocal beat_at_s
         if time.monotonic() - beat_at_s >= _BEAT_EVERY_S:
             beat_at_s = time.monotonic()
-            connection.send(Beat())
+            connection.send(Heartbeat())
 
     for index, result in enumerate(_protect(engine, batch, on_step)):
         outcome = Refused(type(result).__name__, str(result)) if isinstance(result, Refusal) else result

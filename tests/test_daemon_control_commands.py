@@ -20,10 +20,10 @@ from twins import Deed, is_cloaked, make_photo
 
 from daemon.cli.main import run_command
 from daemon.config.settings import UserSettings, WatchSettings
-from daemon.control.commands import AnyOrder, Reload
+from daemon.control.commands import Command, Reload
 from daemon.control.server import SOCKET_NAME, Control
 from daemon.fs.locks import LOCK_NAME, DirectoryLock
-from daemon.model import Change, Order, Outbox, Settled, Snapshot, Source, State
+from daemon.model import Change, Outbox, QueueOrder, Settled, Snapshot, Source, State
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
@@ -93,8 +93,12 @@ def test_the_service_knows_when_a_pause_ends(tmp_path: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize(("order", "names"), [(Order.NEWEST, ["b", "a"]), (Order.OLDEST, ["a", "b"])])
-def test_the_order_of_waiting_photos_is_selectable(ledger: Ledger, order: Order, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("order", "names"), [(QueueOrder.NEWEST, ["b", "a"]), (QueueOrder.OLDEST, ["a", "b"])]
+)
+def test_the_order_of_waiting_photos_is_selectable(
+    ledger: Ledger, order: QueueOrder, names: list[str]
+) -> None:
     for mtime_ns, name in enumerate("ab"):
         admit(ledger, name, mtime_ns)
 
@@ -306,7 +310,7 @@ def in_background() -> Iterator[Callable[[Callable[[], None]], None]]:
             one.result(30)
 
 
-def test_an_order_that_an_ending_service_did_not_take_is_carried_out_without_it(
+def test_a_command_that_an_ending_service_did_not_take_is_carried_out_without_it(
     home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     control = Control(home.state_dir, str)
@@ -321,14 +325,14 @@ def test_an_order_that_an_ending_service_did_not_take_is_carried_out_without_it(
     assert "0 photo(s) will be tried again" in capsys.readouterr().out
 
 
-def test_an_order_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
+def test_a_command_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
     home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = Control(home.state_dir, str)
-    taken: list[AnyOrder] = []
+    taken: list[Command] = []
 
-    def take(order: AnyOrder) -> str:
-        taken.append(order)
+    def take(command: Command) -> str:
+        taken.append(command)
         return "taken"
 
     def reload() -> None:
@@ -460,7 +464,7 @@ def test_many_reloads_in_a_row_end_in_the_last_one(
     home.write_config()
     for _ in range(5):
         running.process.send_signal(signal.SIGHUP)
-    oldest = home.settings.model_copy(update={"watch": WatchSettings(settle_s=0.1, order=Order.OLDEST)})
+    oldest = home.settings.model_copy(update={"watch": WatchSettings(settle_s=0.1, order=QueueOrder.OLDEST)})
     assert fawkesd(replace(home, settings=oldest), "retry", "--all") == 0
     running.process.send_signal(signal.SIGHUP)
 
