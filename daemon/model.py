@@ -14,13 +14,8 @@ _SIGNED_63 = (1 << 63) - 1
 
 
 class State(Enum):
-    """Where a photo is in its life.
+    """Where a photo is in its life. It begins as READY: a path that never settles costs no row of the ledger."""
 
-    SEEN and SETTLING exist in `readiness` only: a path that never settles costs no row. A row is born READY.
-    """
-
-    SEEN = "seen"
-    SETTLING = "settling"
     READY = "ready"
     WORKING = "working"
     STAGED = "staged"
@@ -32,8 +27,6 @@ class State(Enum):
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.SEEN: frozenset({State.SETTLING, State.GONE}),
-    State.SETTLING: frozenset({State.READY, State.GONE}),
     State.READY: frozenset({State.WORKING, State.HELD, State.GONE, State.SUPERSEDED}),
     State.WORKING: frozenset({State.STAGED, State.READY, State.HELD, State.GONE, State.SUPERSEDED}),
     State.STAGED: frozenset({State.PUBLISHING, State.READY, State.HELD, State.SUPERSEDED}),
@@ -164,15 +157,6 @@ class PauseReason(Enum):
 
     BY_HAND = "paused by hand"
     REMOVED = "no longer in the configuration"
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """An outbox whose photos wait. until: seconds since 1970, infinite if somebody has to resume it."""
-
-    outbox: Outbox
-    until: float
-    reason: PauseReason
 
 
 class QueueOrder(Enum):

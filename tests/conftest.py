@@ -115,17 +115,15 @@ def eventually() -> Callable[..., None]:
 # The daemon in a process of its own; short waits, so that a test sees several of them.
 DAEMON_PROGRAM = """
 import pathlib, sys
-import daemon.publish.destinations, daemon.service.run, daemon.service.supervisor
-import daemon.watch.intake, daemon.workers.process
 from daemon.config.loader import load
 from daemon.config.settings import Settings
-daemon.watch.intake._CHECK_OUTBOXES_S = 0.2
-daemon.publish.destinations._REPROBE_S = 0.2
-daemon.service.run._LEDGER_PAUSE_S = 0.2
-daemon.workers.process._RESPAWN_FIRST_S = 0.05
-daemon.service.supervisor._FINISH_S = float(sys.argv[2])
+from daemon.service.run import run
+from daemon.timing import Timing
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
-sys.exit(daemon.service.run.run(settings, lambda: load(config), "twins:make_engine"))
+timing = Timing(
+    check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2])
+)
+sys.exit(run(settings, lambda: load(config), "twins:make_engine", timing))
 """
 
 

@@ -28,7 +28,7 @@ ROOMS = {
         {"state", "config"},
         {"sd", "fs"},
         {"exits"},
-        {"model", "text", "errors"},
+        {"model", "timing", "text", "errors"},
     ),
     "fawkes_engine": (
         {"evaluation"},

@@ -33,7 +33,7 @@ from daemon.control.commands import (
     decode_reply,
     encode,
 )
-from daemon.control.server import SOCKET_NAME, Control, socket_address
+from daemon.control.server import SOCKET_NAME, ControlServer, socket_address
 from daemon.errors import InputError
 from daemon.exits import Exit
 from daemon.state.ledger import Ledger
@@ -46,9 +46,9 @@ class Desk:
         self.directory = directory
         self.now = 0.0
         self.commands: list[Command] = []
-        self.control = Control(directory, self._obey)
+        self.control = ControlServer(directory)
 
-    def _obey(self, command: Command) -> str:
+    def run(self, command: Command) -> str:
         self.commands.append(command)
         if isinstance(command, Reload):
             raise InputError("not today")
@@ -70,7 +70,7 @@ class Desk:
 
     def step(self) -> None:
         wait(self.control.waitables, 10)
-        self.control.step(self.now)
+        self.control.step(self.now, self.run)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_silent_client_is_dropped_and_a_vanished_one_does_no_harm(desk: Desk) 
     due_s = desk.control.due_s
     assert due_s is not None
     desk.now = due_s
-    desk.control.step(desk.now)
+    desk.control.step(desk.now, desk.run)
 
     assert silent.recv(1) == b""
     assert desk.control.due_s is None
@@ -214,7 +214,7 @@ def test_many_clients_at_once_are_served_in_turn(desk: Desk) -> None:
         late.sendall(encode(RetryAll()))
         assert len(desk.control.waitables) == 16
         desk.now = 100.0
-        desk.control.step(desk.now)
+        desk.control.step(desk.now, desk.run)
         desk.step()
         assert b"done" in late.recv(4096)
     for client in silent:

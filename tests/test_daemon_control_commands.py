@@ -21,7 +21,7 @@ from twins import Deed, is_cloaked, make_photo
 from daemon.cli.main import run_command
 from daemon.config.settings import UserSettings, WatchSettings
 from daemon.control.commands import Command, Reload
-from daemon.control.server import SOCKET_NAME, Control
+from daemon.control.server import SOCKET_NAME, ControlServer
 from daemon.fs.locks import LOCK_NAME, DirectoryLock
 from daemon.model import Change, Outbox, QueueOrder, Settled, Snapshot, Source, State
 from daemon.service.run import once
@@ -53,7 +53,7 @@ def is_open_by(daemon: DaemonProcess, path: Path) -> bool:
 
 
 def ready(ledger: Ledger) -> list[str]:
-    found = ledger.ready(BOTH, longest_s=HOUR_S, limit=9)
+    found = ledger.queue.ready(BOTH, longest_s=HOUR_S, limit=9)
     return [photo.source.relative.name for photo in found]
 
 
@@ -72,10 +72,10 @@ def test_a_pause_elapses_by_itself(tmp_path: Path) -> None:
     ledger.pauses.add(OUTBOX, 2 * HOUR_S)
 
     assert ready(ledger) == ["b.jpg"]
-    assert ledger.waiting(BOTH) == 1
+    assert ledger.queue.waiting(BOTH) == 1
     now += 2 * HOUR_S
     assert sorted(ready(ledger)) == ["a.jpg", "b.jpg"]
-    assert ledger.waiting(BOTH) == 2
+    assert ledger.queue.waiting(BOTH) == 2
     assert ledger.pauses.remove(OUTBOX) is False
     ledger.close()
 
@@ -85,11 +85,11 @@ def test_the_service_knows_when_a_pause_ends(tmp_path: Path) -> None:
     admit(ledger, "a.jpg")
 
     ledger.pauses.add(OUTBOX, HOUR_S)
-    assert ledger.next_ready_at(BOTH) == 1000.0 + HOUR_S
+    assert ledger.queue.next_ready_at(BOTH) == 1000.0 + HOUR_S
     ledger.pauses.add(OUTBOX)
-    assert ledger.next_ready_at(BOTH) is None
+    assert ledger.queue.next_ready_at(BOTH) is None
     assert ledger.pauses.remove(OUTBOX) is True
-    assert ledger.next_ready_at(BOTH) == 0.0
+    assert ledger.queue.next_ready_at(BOTH) == 0.0
     ledger.close()
 
 
@@ -102,7 +102,7 @@ def test_the_order_of_waiting_photos_is_selectable(
     for mtime_ns, name in enumerate("ab"):
         admit(ledger, name, mtime_ns)
 
-    found = ledger.ready(BOTH, longest_s=HOUR_S, limit=9, order=order)
+    found = ledger.queue.ready(BOTH, longest_s=HOUR_S, limit=9, order=order)
 
     assert [photo.source.relative.name for photo in found] == names
 
@@ -131,7 +131,7 @@ def test_a_retry_forgets_every_failure_and_wait(tmp_path: Path) -> None:
         photo = ledger.latest(source)
         assert photo is not None
         assert (photo.state, photo.attempts, photo.engine_deaths) == (State.READY, 0, 0)
-    assert ledger.next_ready_at(BOTH) == 0.0
+    assert ledger.queue.next_ready_at(BOTH) == 0.0
     assert ledger.retry(None) == 0
     ledger.close()
 
@@ -313,7 +313,7 @@ def in_background() -> Iterator[Callable[[Callable[[], None]], None]]:
 def test_a_command_that_an_ending_service_did_not_take_is_carried_out_without_it(
     home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    control = Control(home.state_dir, str)
+    control = ControlServer(home.state_dir)
 
     def end() -> None:
         assert wait(control.waitables, 30)
@@ -328,7 +328,7 @@ def test_a_command_that_an_ending_service_did_not_take_is_carried_out_without_it
 def test_a_command_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
     home: Home, state_lock: DirectoryLock, in_background: Deeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = Control(home.state_dir, str)
+    first = ControlServer(home.state_dir)
     taken: list[Command] = []
 
     def take(command: Command) -> str:
@@ -338,9 +338,9 @@ def test_a_command_that_a_reloading_service_did_not_take_is_taken_by_what_follow
     def reload() -> None:
         assert wait(first.waitables, 30)
         first.close()
-        with contextlib.closing(Control(home.state_dir, take)) as following:
+        with contextlib.closing(ControlServer(home.state_dir)) as following:
             while not taken and wait(following.waitables, 30):
-                following.step(time.monotonic())
+                following.step(time.monotonic(), take)
 
     in_background(reload)
     assert fawkesd(home, "reload") == 0

@@ -20,12 +20,15 @@ from daemon.doctor.findings import Finding, Level
 from daemon.doctor.folders import limits
 from daemon.fs.locks import DirectoryLock
 from daemon.publish.sync_folder import MARKER_NAME
-from daemon.service import run
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
+from daemon.timing import Timing
+from daemon.workers import protocol
 from fawkes_engine.weights import catalog
 
 SHM = Path("/dev/shm")
+
+QUICK = Timing(respawn_first_s=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def bad(home: Home, *, deep: bool = False, factory: str = FACTORY) -> list[Finding]:
     """The findings that are not fine."""
-    found = examine(home.settings, home.write_config(), factory, deep=deep)
+    found = examine(home.settings, home.write_config(), factory, deep=deep, timing=QUICK)
     return [finding for finding in found if finding.level is not Level.FINE]
 
 
@@ -68,7 +71,7 @@ def test_a_machine_where_all_is_well_has_no_finding_and_stays_as_it_was(home: Ho
 def test_the_command_tells_all_as_text_and_as_json(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "DEFAULT_FACTORY", FACTORY)
+    monkeypatch.setattr(protocol, "DEFAULT_FACTORY", FACTORY)
     config = str(home.write_config())
 
     assert run_command(["doctor", "-c", config]) == 0
@@ -82,7 +85,7 @@ def test_the_command_tells_all_as_text_and_as_json(
 def test_a_fault_is_told_by_the_exit_code(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "DEFAULT_FACTORY", FACTORY)
+    monkeypatch.setattr(protocol, "DEFAULT_FACTORY", FACTORY)
     published(home, "a.jpg")
     (home.sync / MARKER_NAME).unlink()
 
@@ -195,9 +198,7 @@ def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
     assert finding.subject == "clock"
 
 
-def test_an_engine_that_cannot_be_started_is_a_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.01)
-
+def test_an_engine_that_cannot_be_started_is_a_fault(home: Home) -> None:
     (finding,) = bad(home, factory="twins:make_broken_engine")
 
     assert (finding.level, finding.subject) == (Level.FAULT, "engine")
@@ -210,7 +211,9 @@ def test_the_engine_of_a_running_service_is_left_alone(
     daemon = start(home.settings)
     eventually(lambda: "engine ready" in daemon.log)
 
-    found = list(examine(home.settings, home.write_config(), "twins:make_broken_engine", deep=False))
+    found = list(
+        examine(home.settings, home.write_config(), "twins:make_broken_engine", deep=False, timing=QUICK)
+    )
 
     assert found[0].message == f"runs as process {daemon.process.pid}"
     assert (found[-1].subject, found[-1].message) == ("engine", "runs on abacus")
@@ -223,7 +226,7 @@ def test_a_folder_named_by_a_symlink_is_told(home: Home) -> None:
     config = home.write_config()
     config.write_text(config.read_text().replace(f'"{home.outbox}"', '"link"'))
 
-    found = list(examine(home.settings, config, FACTORY, deep=False))
+    found = list(examine(home.settings, config, FACTORY, deep=False, timing=QUICK))
 
     assert f"{link}: stands for {home.outbox}" in [
         f"{one.subject}: {one.message}".split(",")[0] for one in found
@@ -256,7 +259,9 @@ def test_deep_tells_changed_foreign_and_removed_files_apart(home: Home) -> None:
     assert foreign.message == (
         "7 file(s) did not come from fawkesd: z0.jpg, z1.jpg, z2.jpg, z3.jpg, z4.jpg, ..."
     )
-    last = [one.message for one in examine(home.settings, home.write_config(), FACTORY, deep=True)]
+    last = [
+        one.message for one in examine(home.settings, home.write_config(), FACTORY, deep=True, timing=QUICK)
+    ]
     assert "2 published, 1 removed by their owner" in last
 
 

@@ -98,7 +98,7 @@ def test_an_illegal_move_in_a_batch_changes_nothing(ledger: Ledger) -> None:
     ledger.move(second, State.HELD)
 
     with pytest.raises(IllegalTransition, match="held cannot become working"):
-        ledger.move([first, second], State.WORKING)
+        ledger.move_all([first, second], State.WORKING)
 
     assert ledger.get(first.id).state is State.READY
 
@@ -123,7 +123,7 @@ def test_ready_gives_the_newest_photos_whose_wait_is_over(tmp_path: Path) -> Non
     def names() -> list[str]:
         return [
             p.source.relative.name
-            for p in ledger.ready([BOX, Outbox("bob", BOX.root)], longest_s=3600, limit=2)
+            for p in ledger.queue.ready([BOX, Outbox("bob", BOX.root)], longest_s=3600, limit=2)
         ]
 
     assert names() == ["3.jpg", "2.jpg"]

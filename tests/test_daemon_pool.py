@@ -16,6 +16,7 @@ from twins import Deed, is_cloaked, make_photo
 
 from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
+from daemon.timing import DEFAULT_TIMING, Timing
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died
 from daemon.workers.protocol import EngineSpec, Ready, Refused
@@ -36,9 +37,12 @@ class Driver:
         photo_timeout_s: float = 20.0,
         idle_unload_s: float | None = None,
         engines: int = 1,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         specs = [EngineSpec(factory, EngineSettings(), tmp_path)] * engines
-        self.pool = EnginePool(specs, photo_timeout_s=photo_timeout_s, idle_unload_s=idle_unload_s)
+        self.pool = EnginePool(
+            specs, photo_timeout_s=photo_timeout_s, idle_unload_s=idle_unload_s, timing=timing
+        )
         self.events: list[Event] = []
 
     def run_until(self, kind: type[Event]) -> Event:
@@ -150,11 +154,8 @@ def test_a_hung_engine_is_killed(tmp_path: Path) -> None:
     driver.pool.stop()
 
 
-def test_an_engine_that_never_starts_is_given_up_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.01)
-    driver = Driver(tmp_path, "twins:make_broken_engine")
+def test_an_engine_that_never_starts_is_given_up_with_its_reason(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, "twins:make_broken_engine", timing=Timing(respawn_first_s=0.01))
     driver.pool.start(time.monotonic())
 
     with pytest.raises(EngineStartError, match="the weights are missing"):

@@ -21,6 +21,7 @@ from daemon.config.quiet_hours import QuietHours, time_of_day
 from daemon.config.settings import Settings
 from daemon.service.run import once
 from daemon.status import status, status_text
+from daemon.timing import Timing
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -167,19 +168,21 @@ def test_the_end_of_quiet_hours_is_noticed_without_an_event(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the clock was moved: by hand, by summer time, or while the machine slept."""
+    from daemon.service.parts import assembled
     from daemon.service.supervisor import Supervisor
     from daemon.service.wakeup import wakeup
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    monkeypatch.setattr("daemon.service.dispatcher._QUIET_LOOK_S", 0.1)
-    monkeypatch.setattr("daemon.watch.intake._CHECK_OUTBOXES_S", 60.0)
+    timing = Timing(quiet_look_s=0.1, check_outboxes_s=60.0)
+    settings = with_quiet(home, "23:00-07:00")
     shown = iter([datetime.time(23, 30)] * 5)
     monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: next(shown, datetime.time(12)))
     deadline_s = time.monotonic() + 50  # the next look at the folders would come after 60 s
     with (
         wakeup() as signals,
-        Supervisor(with_quiet(home, "23:00-07:00"), FACTORY, signals, give_up_s=10.0) as supervisor,
+        assembled(settings, FACTORY, timing, give_up_s=10.0) as parts,
     ):
+        supervisor = Supervisor(settings, parts, signals, timing)
         while due_s := supervisor.step():
             if home.published():
                 return

@@ -8,8 +8,9 @@ from daemon.config.settings import Settings
 from daemon.model import HeldPhoto, Progress
 from daemon.service import run
 from daemon.service.run import OnceResult
+from daemon.state.history import PausedFolder
 from daemon.status import status_text
-from daemon.status.status import PausedFolder, Status, UserStatus
+from daemon.status.status import Status, UserStatus
 from daemon.text import duration
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")

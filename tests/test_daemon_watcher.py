@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from daemon.fs.files import snapshot_of
 from daemon.fs.walk import walk
 from daemon.model import Outbox, Source, State
 from daemon.state.ledger import Ledger
+from daemon.timing import DEFAULT_TIMING
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
-from daemon.watch.watcher import Watcher
+from daemon.watch.watcher import Arrival, Watcher
 
 Wait = Callable[[Callable[[], object]], None]
 DATA = b"whole"
@@ -32,10 +34,17 @@ class Station:
         self._ledger = ledger
         self._ahead_s = 0.0
         readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
-        roots = Outboxes([self.outbox], ledger)
-        self.intake = Intake(roots, ledger, readiness, WatchSettings(rescan_s=3600.0))
-        self.watcher = Watcher(self.intake.arrive)
-        self.intake.watcher = self.watcher
+        arrivals: deque[Arrival] = deque()
+        self.watcher = Watcher(arrivals.append)
+        self.intake = Intake(
+            Outboxes([self.outbox], ledger),
+            ledger,
+            readiness,
+            self.watcher,
+            arrivals,
+            WatchSettings(rescan_s=3600.0),
+            DEFAULT_TIMING,
+        )
 
     def admitted(self) -> list[str]:
         """Names admitted so far, after one more step."""

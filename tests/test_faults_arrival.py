@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,11 +40,12 @@ from daemon.model import Change, Outbox, Settled, Source, State
 from daemon.service.run import once
 from daemon.state import facts
 from daemon.state.ledger import Ledger
+from daemon.timing import DEFAULT_TIMING
 from daemon.watch.completeness import file_is_finished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
-from daemon.watch.watcher import Watcher
+from daemon.watch.watcher import Arrival, Watcher
 
 QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
 
@@ -279,12 +281,13 @@ def short_queue() -> Iterator[None]:
     QUEUE_LIMIT.write_text(before)
 
 
-def make_intake(outbox: Outbox, ledger: Ledger) -> Intake:
-    """An intake that looks at the outbox by itself only at the start."""
+def make_intake(outbox: Outbox, ledger: Ledger) -> tuple[Intake, Watcher]:
+    """An intake that looks at the outbox by itself only at the start, and its watcher."""
     readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
-    intake = Intake(Outboxes([outbox], ledger), ledger, readiness, WatchSettings(rescan_s=86400.0))
-    intake.watcher = Watcher(intake.arrive)
-    return intake
+    arrivals: deque[Arrival] = deque()
+    watcher = Watcher(arrivals.append)
+    outboxes, watch = Outboxes([outbox], ledger), WatchSettings(rescan_s=86400.0)
+    return Intake(outboxes, ledger, readiness, watcher, arrivals, watch, DEFAULT_TIMING), watcher
 
 
 @needs_root
@@ -294,9 +297,8 @@ def test_fault_08_events_that_are_lost_cost_no_photo(
 ) -> None:
     outbox = Outbox("ada", tmp_path / "outbox")
     outbox.root.mkdir()
-    intake = make_intake(outbox, ledger)
-    assert intake.watcher is not None
-    intake.watcher.start()
+    intake, watcher = make_intake(outbox, ledger)
+    watcher.start()
     try:
         intake.step(time.monotonic())
         (tmp_path / "a.jpg").write_bytes(make_photo())
@@ -310,7 +312,7 @@ def test_fault_08_events_that_are_lost_cost_no_photo(
 
         eventually(lambda: admitted() == 3000)
     finally:
-        intake.watcher.stop()
+        watcher.stop()
     assert "overflow" in caplog.text
 
 
@@ -425,11 +427,11 @@ def test_fault_20_a_clock_set_back_makes_no_photo_wait_for_years(tmp_path: Path)
     (photo,) = ledger.in_state(State.READY)
     ledger.move(photo, State.WORKING)
     ledger.move(photo, State.READY, Change(not_before=now + 3600))
-    assert ledger.ready([outbox], longest_s=3600, limit=1) == []
+    assert ledger.queue.ready([outbox], longest_s=3600, limit=1) == []
 
     now -= 2 * 365 * 86400
 
-    assert len(ledger.ready([outbox], longest_s=3600, limit=1)) == 1
+    assert len(ledger.queue.ready([outbox], longest_s=3600, limit=1)) == 1
     ledger.close()
 
 

@@ -19,17 +19,13 @@ from twins import Deed, make_photo
 from daemon.exits import Exit
 from daemon.service.run import once, run
 from daemon.status import status
+from daemon.timing import Timing
 from daemon.workers import worker
 from fawkes_engine import Unreadable, Unsupported, WeightsError
 from fawkes_engine.photo.decode import decode
 from fawkes_engine.photo.encode import encode
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits for new engines and for files that stay incomplete."""
-    monkeypatch.setattr("daemon.workers.process._RESPAWN_FIRST_S", 0.05)
-    monkeypatch.setattr("daemon.service.run._ONCE_GIVE_UP_S", 0.3)
+QUICK = Timing(respawn_first_s=0.05, once_give_up_s=0.3)  # for new engines, and files that stay incomplete
 
 
 @pytest.mark.parametrize("kept", [300, 0.5, -2], ids=["head", "half", "all but the end"])
@@ -39,7 +35,7 @@ def test_fault_28_a_cut_photo_is_held_after_its_time_and_never_passed(home: Home
     (home.outbox / "cut.jpg").write_bytes(cut)
     (home.outbox / "whole.jpg").write_bytes(make_photo(seed=1))
 
-    result = once(home.settings, Counter(), FACTORY)
+    result = once(home.settings, Counter(), FACTORY, QUICK)
 
     assert home.published() == ["whole.jpg"]
     assert [(photo.path.name, photo.reason) for photo in result.held] == [("cut.jpg", "the file is damaged")]
@@ -92,7 +88,7 @@ def test_fault_30_a_file_of_several_pictures_is_not_supported(file_format: str) 
 def test_fault_31_a_photo_of_another_kind_is_held_in_plain_sight(home: Home, name: str) -> None:
     (home.outbox / name).write_bytes(b"\0\0\0\x14ftypheic\0\0\0\0heic" + b"x" * 100)
 
-    once(home.settings, Counter(), FACTORY)
+    once(home.settings, Counter(), FACTORY, QUICK)
 
     assert home.published() == []
     (user,) = status.read(home.settings).users
@@ -181,7 +177,7 @@ def test_fault_37_a_photo_too_large_by_itself_is_held_and_the_others_go_on(home:
     for number in range(3):
         (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
 
-    result = once(home.settings, Counter(), FACTORY)
+    result = once(home.settings, Counter(), FACTORY, QUICK)
 
     assert home.published() == ["0.jpg", "1.jpg", "2.jpg"]
     assert [photo.reason for photo in result.held] == [
@@ -204,7 +200,7 @@ def test_fault_39_an_engine_that_hangs_is_replaced_and_the_others_go_on(home: Ho
     (home.outbox / "hangs.jpg").write_bytes(make_photo(Deed.HANG))
     (home.outbox / "good.jpg").write_bytes(make_photo())
 
-    result = once(settings, Counter(), FACTORY)
+    result = once(settings, Counter(), FACTORY, QUICK)
 
     assert home.published() == ["good.jpg"]
     assert [photo.reason for photo in result.held] == [
@@ -215,7 +211,7 @@ def test_fault_39_an_engine_that_hangs_is_replaced_and_the_others_go_on(home: Ho
 def test_fault_40_a_photo_without_a_face_is_held(home: Home) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.REFUSE))
 
-    once(home.settings, Counter(), FACTORY)
+    once(home.settings, Counter(), FACTORY, QUICK)
 
     assert (home.published(), states(home), reasons(home)) == ([], ["held"], ["no face was found"])
 
@@ -223,7 +219,7 @@ def test_fault_40_a_photo_without_a_face_is_held(home: Home) -> None:
 def test_fault_41_a_cloak_that_the_encoded_file_does_not_show_is_held(home: Home) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.CLOAK_TOO_WEAKLY))
 
-    once(home.settings, Counter(), FACTORY)
+    once(home.settings, Counter(), FACTORY, QUICK)
 
     assert (home.published(), states(home)) == ([], ["held"])
     assert reasons(home) == ["the face still looks like its owner to a recogniser"]

@@ -38,17 +38,16 @@ class _Client:
     received: bytearray = field(default_factory=bytearray)
 
 
-class Control:
-    """Listens, and answers by what `handle` returns; times are monotonic seconds."""
+class ControlServer:
+    """Listens for commands and replies; times are monotonic seconds."""
 
-    def __init__(self, state_dir: Path, handle: Callable[[Command], str]) -> None:
-        """handle: carries out a command and returns what was done; a DaemonError becomes the reply.
+    def __init__(self, state_dir: Path) -> None:
+        """Listen.
 
         Without a socket (its file system has none) the service works, and commands say that it does not
         answer.
         """
         self._path = state_dir / SOCKET_NAME
-        self._handle = handle
         self._clients: list[_Client] = []
         self._listener: socket.socket | None = None
         try:
@@ -69,8 +68,11 @@ class Control:
         """When `step` has something to do even if nothing is readable."""
         return min((client.until_s for client in self._clients), default=None)
 
-    def step(self, now: float) -> None:
-        """Answer who has asked; never blocks."""
+    def step(self, now: float, handle: Callable[[Command], str]) -> None:
+        """Answer every client that has sent its command; never blocks.
+
+        handle: runs a command and returns what was done; a DaemonError becomes the reply.
+        """
         self._accept(now)
         for client in list(self._clients):
             line = _line(client)
@@ -79,7 +81,7 @@ class Control:
             self._clients.remove(client)
             with client.socket, contextlib.suppress(OSError):  # it may have gone away, as it may at any time
                 if line:
-                    client.socket.sendall(encode(self._reply(line)))
+                    client.socket.sendall(encode(_reply(line, handle)))
 
     def close(self) -> None:
         """Stop listening; the socket's name goes."""
@@ -104,14 +106,6 @@ class Control:
             else:
                 log.warning("refused a command of user id %d", uid)
                 connection.close()
-
-    def _reply(self, line: bytes) -> Reply:
-        try:
-            if len(line) > LINE_MAX_BYTES:
-                raise InputError(f"this is no command: longer than {LINE_MAX_BYTES} bytes")
-            return Reply(Exit.OK, self._handle(decode_command(line)))
-        except DaemonError as exc:
-            return Reply(code_of(exc), str(exc))
 
 
 @contextlib.contextmanager
@@ -155,3 +149,12 @@ def _peer_uid(connection: socket.socket) -> int:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(raw)
     return int(uid)
+
+
+def _reply(line: bytes, handle: Callable[[Command], str]) -> Reply:
+    try:
+        if len(line) > LINE_MAX_BYTES:
+            raise InputError(f"this is no command: longer than {LINE_MAX_BYTES} bytes")
+        return Reply(Exit.OK, handle(decode_command(line)))
+    except DaemonError as exc:
+        return Reply(code_of(exc), str(exc))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
@@ -19,6 +18,7 @@ from daemon.fs.locks import holder
 from daemon.state import facts
 from daemon.state.history import History, reading
 from daemon.text import printable
+from daemon.timing import DEFAULT_TIMING, Timing
 from daemon.workers.pool import EnginePool
 from fawkes_engine import EngineError
 from fawkes_engine.weights import catalog
@@ -27,7 +27,9 @@ _CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
 _FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program
 
 
-def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> Iterator[Finding]:
+def examine(
+    settings: Settings, config: Path, factory: str, *, deep: bool, timing: Timing = DEFAULT_TIMING
+) -> Iterator[Finding]:
     """Check everything; `deep` also reads every published file. Raises LedgerError.
 
     factory: makes the engine, as the service's.
@@ -43,11 +45,11 @@ def examine(settings: Settings, config: Path, factory: str, *, deep: bool) -> It
         for user in settings.users:
             yield from folders.sync(user, history, pid)
         if deep:
-            yield _integrity(history.database, settings.state_dir)
+            yield _integrity(history, settings.state_dir)
             for user in settings.users:
                 yield from published.compare(user, history)
-        device = history.facts().get(facts.ENGINE)
-    yield _running_engine(device) if pid else _fresh_engine(settings, factory)
+        device = history.facts.all().get(facts.ENGINE)
+    yield _running_engine(device) if pid else _fresh_engine(settings, factory, timing)
 
 
 def _links(settings: Settings, config: Path) -> Iterator[Finding]:
@@ -88,11 +90,11 @@ def _clock(history: History, now: float) -> Finding:
     return fine("clock", "is not behind the last record")
 
 
-def _integrity(database: sqlite3.Connection, state_dir: Path) -> Finding:
-    (answer,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-    if answer == "ok":
+def _integrity(history: History, state_dir: Path) -> Finding:
+    damage = history.damage()
+    if damage is None:
         return fine("ledger", "is whole")
-    return fault("ledger", f"is damaged: {answer}", f"stop the service and put back a backup of {state_dir}")
+    return fault("ledger", f"is damaged: {damage}", f"stop the service and put back a backup of {state_dir}")
 
 
 def _running_engine(device: str | None) -> Finding:
@@ -101,9 +103,9 @@ def _running_engine(device: str | None) -> Finding:
     return fine("engine", f"runs on {device}" if device else "is starting")
 
 
-def _fresh_engine(settings: Settings, factory: str) -> Finding:
+def _fresh_engine(settings: Settings, factory: str, timing: Timing) -> Finding:
     """Start an engine as the service does, which loads the models and warms them up."""
-    pool = EnginePool.of(settings, factory)
+    pool = EnginePool.of(settings, factory, timing)
     started_s = time.monotonic()
     try:
         pool.start(started_s)

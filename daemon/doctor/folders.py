@@ -102,7 +102,7 @@ def space(folder: Path) -> Finding:
 
 
 def _marker(folder: Path, history: History) -> Finding:
-    known = history.marker(folder)
+    known = history.markers.of(folder)
     with opened(folder, DIRECTORY) as root:
         found = read_marker(root)
     if known is None:

@@ -17,33 +17,41 @@ from daemon.sd.journal import Outcome, about
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
+from daemon.timing import Timing
 
 log = logging.getLogger(__name__)
-
-_REPROBE_S = 5.0
 
 
 @dataclass(slots=True)
 class Destination:
-    """One user's destination. paused: why nothing can be published now, None if it can. retry_at_s: monotonic."""
+    """Where one user's photos are published.
+
+    paused: why nothing can be published now, None if it can. retry_at_s: monotonic. need_bytes: what did not fit.
+    """
 
     user: str
     folder: SyncFolder
     publisher: Publisher
     paused: str | None = "not opened yet"
     retry_at_s: float = 0.0
+    need_bytes: int = 0
 
 
 class Destinations:
-    """Every user's destination. `now` is monotonic seconds."""
+    """The destinations of all users. `now` is monotonic seconds."""
 
     def __init__(
-        self, destinations: Sequence[Destination], ledger: Ledger, on_end: Callable[[Photo, State], None]
+        self,
+        destinations: Sequence[Destination],
+        ledger: Ledger,
+        on_end: Callable[[Photo], None],
+        timing: Timing,
     ) -> None:
-        """on_end: told of a photo that turns out to have been published before a crash."""
+        """on_end: called with a photo that turns out to have been published before a crash."""
         self._destinations = {destination.user: destination for destination in destinations}
         self._ledger = ledger
         self._on_end = on_end
+        self._timing = timing
 
     @property
     def open_users(self) -> list[str]:
@@ -81,7 +89,7 @@ class Destinations:
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""
         for destination in self._destinations.values():
-            self._ledger.forget(facts.PAUSED + destination.user)  # of an earlier run
+            self._ledger.facts.forget(facts.PAUSED + destination.user)  # of an earlier run
             self._try(destination, now)
 
     def reopen(self, now: float) -> None:
@@ -98,9 +106,9 @@ class Destinations:
         destination = self._destinations[user]
         if reason != destination.paused:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
-            self._ledger.note(facts.PAUSED + user, reason)
+            self._ledger.facts.note(facts.PAUSED + user, reason)
         destination.paused = reason
-        destination.retry_at_s = now + _REPROBE_S
+        destination.retry_at_s = now + self._timing.reprobe_s
         destination.folder.release()
 
     def has_room(self, user: str, need_bytes: int, now: float) -> bool:
@@ -112,6 +120,7 @@ class Destinations:
             with destination.folder.writable(need_bytes):
                 return True
         except PublishError as exc:
+            destination.need_bytes = need_bytes
             self.pause(user, str(exc), now)
             return False
 
@@ -122,10 +131,11 @@ class Destinations:
 
     def _try(self, destination: Destination, now: float) -> None:
         try:
-            destination.folder.activate()
+            destination.folder.activate(destination.need_bytes)
             for photo in self._ledger.in_state(State.PUBLISHING, user=destination.user):
-                if destination.publisher.settle(photo):
-                    self._on_end(photo, State.PUBLISHED)
+                settled = destination.publisher.settle(photo)
+                if settled.state is State.PUBLISHED:
+                    self._on_end(settled)
         except PublishError as exc:
             self.pause(destination.user, str(exc), now)
         else:
@@ -135,5 +145,6 @@ class Destinations:
                     destination.user,
                     extra=about(Outcome.RESUMED, user=destination.user),
                 )
-                self._ledger.forget(facts.PAUSED + destination.user)
+                self._ledger.facts.forget(facts.PAUSED + destination.user)
             destination.paused = None
+            destination.need_bytes = 0

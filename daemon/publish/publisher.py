@@ -44,8 +44,8 @@ class Publisher:
         self._folder = folder
         self._ledger = ledger
 
-    def publish(self, photo: Photo, protected: Protected) -> Output:
-        """Publish the result of a WORKING photo; returns what was published, once it is on disk.
+    def publish(self, photo: Photo, protected: Protected) -> Photo:
+        """Publish the result of a WORKING photo; returns it, PUBLISHED with its output, once that is on disk.
 
         Raises PublishError: the sync folder is then as before, or has the whole file (and trying again
         replaces it), and the photo is in any state from WORKING to PUBLISHING.
@@ -62,31 +62,28 @@ class Publisher:
                 slot = self._slot(photo, protected, directory, parent)
                 self._ledger.move(photo, State.PUBLISHING, Change(output=slot.output))
                 _put(staged, slot)
-        self._ledger.move(photo, State.PUBLISHED)
-        return slot.output
+        return self._ledger.move(photo, State.PUBLISHED)
 
-    def adopt(self, photo: Photo, made: EarlierOutput) -> bool:
-        """Whether an earlier output of a WORKING photo is what it would become, and intact: then it is PUBLISHED.
+    def adopt(self, photo: Photo, made: EarlierOutput) -> Photo | None:
+        """Take an earlier output of a WORKING photo for its own: PUBLISHED then; None if that output is not intact.
 
         Raises PublishError, and then the photo is as before.
         """
         if not self._is_intact(made.output):
-            return False
+            return None
         change = Change(report=made.report, input_sha256=photo.input_sha256)
         self._ledger.move(photo, State.STAGED, change)
         self._ledger.move(photo, State.PUBLISHING, Change(output=made.output))
-        self._ledger.move(photo, State.PUBLISHED)
-        return True
+        return self._ledger.move(photo, State.PUBLISHED)
 
-    def settle(self, photo: Photo) -> bool:
-        """Whether a photo found PUBLISHING after a crash had reached the sync folder; its state follows.
+    def settle(self, photo: Photo) -> Photo:
+        """Repair a photo found PUBLISHING after a crash: PUBLISHED if it had reached the sync folder, else READY.
 
         Raises PublishError, and then the photo stays as it is.
         """
         assert photo.output is not None, "PUBLISHING is entered with an output"
         done = self._is_intact(photo.output)
-        self._ledger.move(photo, State.PUBLISHED if done else State.READY)
-        return done
+        return self._ledger.move(photo, State.PUBLISHED if done else State.READY)
 
     def _is_intact(self, output: Output) -> bool:
         with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:

@@ -44,20 +44,19 @@ class SyncFolder:
         self._ledger = ledger
         self._lock: DirectoryLock | None = None
         self._dev: int | None = None
-        self._need_bytes = 0
 
-    def activate(self) -> None:
-        """Prove that photos can be published, and remove what an earlier run left in staging.
+    def activate(self, need_bytes: int = 0) -> None:
+        """Prove that photos of so many bytes can be published, and remove what an earlier run left in staging.
 
         Raises SyncUnavailable with the reason, and AlreadyRunning.
         """
         self.release()
         try:
             with opened(self._sync, DIRECTORY) as root:
-                self._check_marker(root, create=self._ledger.marker(self._sync) is None)
+                self._check_marker(root, create=self._ledger.markers.of(self._sync) is None)
                 self._prepare_staging()
                 self._prove_links(root)
-                self._prove_space()
+                self._prove_space(need_bytes)
                 self._dev = os.fstat(root).st_dev
         except OSError as exc:
             raise self._unavailable(exc) from exc
@@ -75,12 +74,11 @@ class SyncFolder:
 
         The descriptor stays on that drive even if it is unmounted meanwhile. Raises SyncUnavailable.
         """
-        self._need_bytes = need_bytes
         with contextlib.ExitStack() as stack:
             try:
                 root = stack.enter_context(opened(self._sync, DIRECTORY))
                 self._check_same(root)
-                self._check_space(root)
+                self._check_space(root, need_bytes)
             except OSError as exc:
                 raise self._unavailable(exc) from exc
             yield root
@@ -107,18 +105,18 @@ class SyncFolder:
             raise SyncUnavailable(f"{self._sync} is on another device than before: is its drive mounted?")
         self._check_marker(root, create=False)
 
-    def _check_space(self, root: int) -> None:
+    def _check_space(self, root: int, need_bytes: int) -> None:
         space = os.fstatvfs(root)
         if space.f_flag & os.ST_RDONLY:
             raise SyncUnavailable(f"{self._sync} is read-only")
-        if space.f_bavail * space.f_frsize < self._need_bytes:
-            raise SyncUnavailable(f"{self._sync} is full: {self._need_bytes >> 20} MiB are needed")
+        if space.f_bavail * space.f_frsize < need_bytes:
+            raise SyncUnavailable(f"{self._sync} is full: {need_bytes >> 20} MiB are needed")
 
     def _check_marker(self, root: int, *, create: bool) -> None:
         found = read_marker(root)
         if create:
-            self._ledger.remember_marker(self._sync, found or _write_marker(root))
-        elif found != self._ledger.marker(self._sync):
+            self._ledger.markers.remember(self._sync, found or _write_marker(root))
+        elif found != self._ledger.markers.of(self._sync):
             raise SyncUnavailable(
                 f"{self._sync} is not the folder used before (its file {MARKER_NAME} is "
                 f"{'missing' if found is None else 'another one'}): is its drive mounted?"
@@ -147,12 +145,12 @@ class SyncFolder:
             ) from exc
         probe.unlink()
 
-    def _prove_space(self) -> None:
+    def _prove_space(self, need_bytes: int) -> None:
         # Quotas show only when space is taken.
         probe = self.staging / secrets.token_hex(8)
         try:
             with opened(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-                os.posix_fallocate(fd, 0, max(self._need_bytes, 1))
+                os.posix_fallocate(fd, 0, max(need_bytes, 1))
         finally:
             probe.unlink(missing_ok=True)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from dataclasses import replace
 
 from daemon.config.settings import Settings
 from daemon.model import Outbox, Photo, State
 from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
+from daemon.service.admission import Admission
 from daemon.service.outcomes import Outcomes
 from daemon.state import facts
 from daemon.state.ledger import Ledger
+from daemon.timing import Timing
 from daemon.watch.outboxes import Outboxes
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died, EngineProcess
@@ -22,7 +22,6 @@ from daemon.workers.protocol import Ready
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 64 << 20
-_QUIET_LOOK_S = 60.0  # the clock on the wall may have been moved, or the machine slept
 
 
 class Dispatcher:
@@ -34,23 +33,26 @@ class Dispatcher:
         destinations: Destinations,
         ledger: Ledger,
         pool: EnginePool,
+        admission: Admission,
         outcomes: Outcomes,
         settings: Settings,
+        timing: Timing,
     ) -> None:
         self._outboxes = outboxes
         self._destinations = destinations
         self._ledger = ledger
         self._pool = pool
+        self._admission = admission
         self._outcomes = outcomes
+        self._timing = timing
         self._retry = settings.retry
         self._engine = settings.engine
         self._order = settings.watch.order
-        self._request = settings.request
 
     @property
     def waiting(self) -> int:
-        """Photos that will come to an end without anyone's help: their drives are there, nobody is paused."""
-        return self._ledger.waiting(self._open_outboxes)
+        """Photos that can finish without user action: their drives are there, nobody is paused."""
+        return self._ledger.queue.waiting(self._open_outboxes)
 
     @property
     def _open_outboxes(self) -> list[Outbox]:
@@ -75,19 +77,19 @@ class Dispatcher:
     def _begin(self, now: float) -> float | None:
         """Begin what can be begun, also a new engine; returns when there may be more."""
         if self._engine.quiet_now:
-            return now + _QUIET_LOOK_S
+            return now + self._timing.quiet_look_s
         idle = self._pool.idle
         for sharers, engine in zip(range(len(idle), 0, -1), idle, strict=True):
             at_most = -(-self.waiting // sharers) if sharers > 1 else self._engine.batch_photos
             self._feed(engine, at_most, now)
         if not (self._pool.idle or self._pool.is_away):
             return None  # an answer of an engine comes first
-        ready_at = self._ledger.next_ready_at(self._open_outboxes)
+        ready_at = self._ledger.queue.next_ready_at(self._open_outboxes)
         if ready_at is None:
             return None
         ready_s = now + max(ready_at - time.time(), 0.0)
         if self._pool.is_away and ready_s <= now:
-            self._ledger.forget(facts.ENGINE)
+            self._ledger.facts.forget(facts.ENGINE)
             self._pool.start(now)
             return None
         return ready_s
@@ -96,22 +98,17 @@ class Dispatcher:
         photos = self._next_batch(at_most, now)
         if not photos:
             return
-        self._ledger.move(photos, State.WORKING)
-        taken, requests = [], []
-        for photo in photos:
-            data = self._outcomes.read(photo, now)
-            if data is None:
-                continue
-            read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
-            if not self._outcomes.from_before(read, engine.fingerprint, now):
-                taken.append(read)
-                requests.append(self._request(photo.source.outbox.user, data))
-        if taken:
-            engine.submit(taken, requests, now)
+        assert engine.ready is not None, "only an engine that is ready is fed"
+        fingerprint = engine.ready.fingerprint
+        working = self._ledger.move_all(photos, State.WORKING)
+        begun = [self._admission.begin(photo, fingerprint, now) for photo in working]
+        work = [one for one in begun if one]
+        if work:
+            engine.submit([one.photo for one in work], [one.request for one in work], now)
 
     def _next_batch(self, at_most: int, now: float) -> list[Photo]:
         """The photos that go to an engine together. at_most: so that other idle engines have their share."""
-        photos = self._ledger.ready(
+        photos = self._ledger.queue.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
             limit=max(1, min(at_most, self._engine.batch_photos)),
@@ -142,11 +139,11 @@ class Dispatcher:
                 self._note_devices()
                 self._outcomes.died(event.photos, event.reason, alone=event.alone)
             case Unloaded():
-                self._ledger.note(facts.ENGINE, facts.UNLOADED)
+                self._ledger.facts.note(facts.ENGINE, facts.UNLOADED)
                 log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))
 
     def _note_devices(self) -> None:
         if devices := self._pool.devices:
-            self._ledger.note(facts.ENGINE, ", ".join(devices))
+            self._ledger.facts.note(facts.ENGINE, ", ".join(devices))
         else:
-            self._ledger.forget(facts.ENGINE)
+            self._ledger.facts.forget(facts.ENGINE)

@@ -25,19 +25,16 @@ from daemon.exits import Exit, code_of
 from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
+from daemon.service.parts import assembled
 from daemon.service.supervisor import Supervisor
 from daemon.service.wakeup import Wakeup, wakeup
 from daemon.status import status, status_text
 from daemon.text import printable
+from daemon.timing import DEFAULT_TIMING, Timing
 from daemon.workers.protocol import DEFAULT_FACTORY
 from fawkes_engine import EngineError
 
 log = logging.getLogger(__name__)
-
-
-_GIVE_UP_S = 600.0  # an incomplete file this long at rest is passed on, to be held
-_ONCE_GIVE_UP_S = 10.0
-_LEDGER_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,12 @@ class OnceResult:
     held: tuple[HeldPhoto, ...]
 
 
-def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAULT_FACTORY) -> int:
+def run(
+    settings: Settings,
+    reread: Callable[[], Settings],
+    factory: str = DEFAULT_FACTORY,
+    timing: Timing = DEFAULT_TIMING,
+) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
 
     reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
@@ -57,14 +59,16 @@ def run(settings: Settings, reread: Callable[[], Settings], factory: str = DEFAU
     faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
     try:
         with wakeup() as signals:
-            _run(settings, reread, factory, signals)
+            _run(settings, reread, factory, signals, timing)
     except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
     return Exit.OK
 
 
-def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup) -> None:
+def _run(
+    settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup, timing: Timing
+) -> None:
     """Serve with one configuration after the other; one that does not even start gives way to the last.
 
     When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
@@ -76,8 +80,11 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
     while following is not None and not (has_served and signals.stopping):
         settings = following
         try:
-            with Supervisor(settings, factory, signals, give_up_s=_GIVE_UP_S, reread=reread) as supervisor:
+            with assembled(
+                settings, factory, timing, give_up_s=timing.give_up_s, on_arrival=signals.set
+            ) as parts:
                 has_served, is_waiting = True, False
+                supervisor = Supervisor(settings, parts, signals, timing, reread)
                 supervisor.serve(notifier)
             following, proven = supervisor.following, settings
         except LedgerUnavailable as exc:
@@ -87,7 +94,7 @@ def _run(settings: Settings, reread: Callable[[], Settings], factory: str, signa
                 log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
             is_waiting = True
             notifier.waits(str(exc))
-            wait([signals.read_fd], _LEDGER_PAUSE_S)
+            wait([signals.read_fd], timing.ledger_pause_s)
         except (AlreadyRunning, EngineStartError) as exc:
             if proven is None:
                 raise
@@ -102,7 +109,9 @@ def _status_line(settings: Settings) -> str:
         return printable(str(exc))
 
 
-def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY) -> OnceResult:
+def once(
+    settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY, timing: Timing = DEFAULT_TIMING
+) -> OnceResult:
     """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
 
     Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
@@ -110,23 +119,24 @@ def once(settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY)
     """
     published = 0
 
-    def on_end(_photo: Photo, state: State) -> None:
+    def on_end(photo: Photo) -> None:
         nonlocal published
-        published += state is State.PUBLISHED
+        published += photo.state is State.PUBLISHED
         progress.advance()
 
     with (
         wakeup() as signals,
-        Supervisor(settings, factory, signals, give_up_s=_ONCE_GIVE_UP_S, on_end=on_end) as supervisor,
+        assembled(settings, factory, timing, give_up_s=timing.once_give_up_s, on_end=on_end) as parts,
     ):
+        supervisor = Supervisor(settings, parts, signals, timing)
         progress.total(supervisor.scan())
         while not supervisor.is_done and supervisor.has_work:
             due_s = supervisor.step()
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
         supervisor.finish()
-        supervisor.hooks.drain()
-        paused = supervisor.destinations.paused
+        parts.hooks.drain()
+        paused = parts.destinations.paused
         held = supervisor.held()
     if paused:
         raise SyncUnavailable(paused)

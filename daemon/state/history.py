@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,10 @@ from typing import Any
 
 from daemon.errors import LedgerError
 from daemon.model import Outbox, Photo, Source, State
-from daemon.state.ledger import LEDGER_NAME, photo_of
+from daemon.state.facts import Facts
+from daemon.state.ledger import LEDGER_NAME
+from daemon.state.markers import Markers
+from daemon.state.rows import THIS_SOURCE, key_of, marks, photo_of
 from daemon.state.schema import MIGRATIONS, migrate
 
 
@@ -31,21 +36,39 @@ class Record:
     report: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class PausedFolder:
+    """A folder that nothing is done for now.
+
+    until: seconds since 1970; None if it ends by `fawkesd resume`, or by itself once the reason is gone.
+    waiting: photos that wait for it.
+    """
+
+    path: Path
+    reason: str
+    until: float | None
+    waiting: int
+
+
 class History:
-    """Questions to the ledger; every answer has the newest row first."""
+    """What a person asks; every answer has the newest row first.
+
+    facts, markers: the same file's other tables.
+    """
 
     def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
+        self._db = database
+        self.facts = Facts(database)
+        self.markers = Markers(database)
 
     def outboxes(self) -> list[Outbox]:
         """Every outbox a photo ever came from, also those that are no longer configured."""
-        rows = self.database.execute("SELECT DISTINCT user, root FROM photos ORDER BY user, root")
+        rows = self._db.execute("SELECT DISTINCT user, root FROM photos ORDER BY user, root")
         return [Outbox(row["user"], Path(os.fsdecode(row["root"]))) for row in rows]
 
     def of_source(self, source: Source) -> list[Record]:
         """Every generation of one photo."""
-        key = (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
-        return self._records("user = ? AND root = ? AND path = ? ORDER BY generation DESC", key)
+        return self._records(f"{THIS_SOURCE} ORDER BY generation DESC", key_of(source))
 
     def of_output(self, user: str, relative: Path) -> list[Record]:
         """Every row that was published, or was about to be, under a path below the user's sync folder."""
@@ -58,20 +81,48 @@ class History:
 
     def newest(self) -> Iterator[Record]:
         """Every row, one at a time, the one that changed last first."""
-        return map(_record, self.database.execute("SELECT * FROM photos ORDER BY updated DESC, id DESC"))
+        return map(_record, self._db.execute("SELECT * FROM photos ORDER BY updated DESC, id DESC"))
 
-    def marker(self, sync: Path) -> str | None:
-        """The marker this sync folder had when it was first used."""
-        query = "SELECT marker FROM sync_roots WHERE path = ?"
-        row = self.database.execute(query, (os.fsencode(sync),)).fetchone()
-        return row["marker"] if row else None
+    def count(self, user: str, states: Sequence[State], since: float = 0.0) -> int:
+        """How many of a user's photos are in one of these states, and came to it since then."""
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks(states)}) AND user = ? AND updated >= ?"  # noqa: S608
+        values = (*(state.value for state in states), user, since)
+        return int(self._db.execute(query, values).fetchone()[0])
 
-    def facts(self) -> dict[str, str]:
-        """What the service noted, by the keys in `facts`; of a stopped one it may be out of date."""
-        return {row["key"]: row["value"] for row in self.database.execute("SELECT key, value FROM facts")}
+    def paused(self, user: str) -> tuple[PausedFolder, ...]:
+        """A user's paused outboxes, with how many photos wait in each."""
+        rows = self._db.execute(
+            "SELECT root, reason, until, (SELECT count(*) FROM photos WHERE photos.user = pauses.user"
+            " AND photos.root = pauses.root AND state = 'ready') AS waiting"
+            " FROM pauses WHERE user = ? AND until > ? ORDER BY root",
+            (user, time.time()),
+        )
+        return tuple(
+            PausedFolder(
+                path=Path(os.fsdecode(row["root"])),
+                reason=row["reason"],
+                until=None if row["until"] == math.inf else row["until"],
+                waiting=row["waiting"],
+            )
+            for row in rows
+        )
+
+    def engine_seconds(self, user: str, limit: int) -> list[float]:
+        """How long the engine took for each of the user's photos that were published last, seconds."""
+        rows = self._db.execute(
+            "SELECT json_extract(report, '$.seconds') FROM photos"
+            " WHERE state = 'published' AND user = ? AND report IS NOT NULL ORDER BY updated DESC LIMIT ?",
+            (user, limit),
+        )
+        return [seconds for (seconds,) in rows]
+
+    def damage(self) -> str | None:
+        """What sqlite finds wrong with the file; None if nothing."""
+        (answer,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        return None if answer == "ok" else str(answer)
 
     def _records(self, condition: str, values: Sequence[object]) -> list[Record]:
-        rows = self.database.execute(f"SELECT * FROM photos WHERE {condition}", values)  # noqa: S608 - constant
+        rows = self._db.execute(f"SELECT * FROM photos WHERE {condition}", values)  # noqa: S608 - constant
         return [_record(row) for row in rows]
 
 

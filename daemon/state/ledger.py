@@ -8,50 +8,40 @@ Times are seconds since 1970, since they outlive the process.
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from daemon.errors import IllegalTransition
-from daemon.model import (
-    TRANSITIONS,
-    WAITING,
-    Change,
-    EarlierOutput,
-    Outbox,
-    Output,
-    Photo,
-    QueueOrder,
-    Settled,
-    Snapshot,
-    Source,
-    State,
-)
+from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
+from daemon.state.facts import Facts
+from daemon.state.markers import Markers
 from daemon.state.pauses import Pauses
+from daemon.state.photos import Photos, is_known
+from daemon.state.queue import Queue
+from daemon.state.rows import THIS_SOURCE, columns_of, key_of, marks, photo_of
 from daemon.state.schema import open_ledger
 
 LEDGER_NAME = "ledger.sqlite3"
 
 _NO_CHANGE = Change()
-_KEY = "user = ? AND root = ? AND path = ?"
-_PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
-_FIRST = {
-    QueueOrder.NEWEST: "mtime_ns DESC, id",
-    QueueOrder.OLDEST: "mtime_ns, id DESC",
-}  # an index is read either way
+_FROM = {to: tuple(state.value for state, targets in TRANSITIONS.items() if to in targets) for to in State}
 
 
-class Ledger:
-    """The ledger's only writer; not for use by several threads."""
+class Ledger(Photos):
+    """The ledger's only writer; not for use by several threads.
+
+    queue, pauses, facts, markers: the same file's other questions and tables.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Open or create; repair what a crash left. Raises LedgerError; every method LedgerUnavailable."""
         self._clock = clock
-        self._db = open_ledger(path)
+        super().__init__(open_ledger(path))
+        self.queue = Queue(self._db, clock)
         self.pauses = Pauses(self._db, clock)
+        self.facts = Facts(self._db)
+        self.markers = Markers(self._db)
         self._repair()
 
     def close(self) -> None:
@@ -68,109 +58,39 @@ class Ledger:
         with self._transaction():
             for settled in arrivals:
                 latest = self.latest(settled.source)
-                if latest is None or not _is_known(latest.state, latest.snapshot, settled.snapshot):
-                    self._supersede(settled.source)
+                if latest is None or not is_known(latest.state, latest.snapshot, settled.snapshot):
+                    if latest is not None:
+                        self._supersede(settled.source)
                     self._insert(settled, generation=latest.generation + 1 if latest else 1)
                     made += 1
         return made
 
-    def latest(self, source: Source) -> Photo | None:
-        """The newest generation of a source path."""
-        row = self._db.execute(
-            f"SELECT * FROM photos WHERE {_KEY} ORDER BY generation DESC LIMIT 1",  # noqa: S608 - constant
-            _key(source),
-        ).fetchone()
-        return photo_of(row) if row else None
-
-    def knows(self, source: Source, snapshot: Snapshot) -> bool:
-        """Whether a scan that finds this content can pass over it."""
-        row = self._db.execute(
-            f"SELECT state, dev, ino, size, mtime_ns, ctime_ns FROM photos WHERE {_KEY}"  # noqa: S608 - constant
-            " ORDER BY generation DESC LIMIT 1",
-            _key(source),
-        ).fetchone()
-        return row is not None and _is_known(State(row["state"]), _snapshot(row), snapshot)
-
-    def get(self, photo_id: int) -> Photo:
-        """The row as it is now."""
-        return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
-
-    def ready(
-        self,
-        outboxes: Sequence[Outbox],
-        *,
-        longest_s: float,
-        limit: int,
-        order: QueueOrder = QueueOrder.NEWEST,
-    ) -> list[Photo]:
-        """READY rows of these outboxes, unless paused, whose waiting time is over.
-
-        longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
-        """
-        now = self._clock()
-        rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
-            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
-            (*_roots_of(outboxes), now, now + longest_s, now, limit),
-        )
-        return [photo_of(row) for row in rows]
-
-    def next_ready_at(self, outboxes: Sequence[Outbox]) -> float | None:
-        """When the first READY row of these outboxes may be tried; None if none may before a command."""
-        query = (
-            "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
-            f" WHERE state = 'ready' AND {_from_any(outboxes)}"
-        )
-        (when,) = self._db.execute(query, _roots_of(outboxes)).fetchone()
-        return float(when) if when is not None and when < math.inf else None
-
-    def waiting(self, outboxes: Sequence[Outbox]) -> int:
-        """How many rows of these outboxes will come to an end without a command."""
-        states = ",".join(f"'{state.value}'" for state in WAITING)
-        query = (
-            f"SELECT count(*) FROM photos WHERE state IN ({states}) AND {_from_any(outboxes)}"  # noqa: S608
-            f" AND NOT (state = 'ready' AND {_PAUSED})"
-        )
-        return int(self._db.execute(query, (*_roots_of(outboxes), self._clock())).fetchone()[0])
-
-    def last_device(self, outbox: Outbox) -> int | None:
-        """The device number that the outbox had when its last photo was admitted; None before the first."""
-        row = self._db.execute(
-            "SELECT dev FROM photos WHERE user = ? AND root = ? ORDER BY id DESC LIMIT 1",
-            (outbox.user, os.fsencode(outbox.root)),
-        ).fetchone()
-        return row["dev"] if row else None
-
-    def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
-        """Every row in one of these states, oldest row first."""
-        marks = ",".join("?" * len(states))
-        rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state IN ({marks}) AND (? IS NULL OR user = ?) ORDER BY id",  # noqa: S608
-            (*(state.value for state in states), user, user),
-        )
-        return [photo_of(row) for row in rows]
-
-    def count(self, *states: State) -> int:
-        """How many rows are in one of these states."""
-        marks = ",".join("?" * len(states))
-        query = f"SELECT count(*) FROM photos WHERE state IN ({marks})"  # noqa: S608 - marks only
-        return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
-
-    def move(self, photos: Photo | Sequence[Photo], to: State, change: Change = _NO_CHANGE) -> None:
-        """Change the state of one row, or of several at once, and the columns `change` names.
+    def move(self, photo: Photo, to: State, change: Change = _NO_CHANGE) -> Photo:
+        """Change the state of a row, and the columns `change` names; returns the photo as it now is.
 
         The reason is always written: without one it is cleared. Raises IllegalTransition, and then nothing
         has changed.
         """
-        columns = _columns(change)
-        assignments = "".join(f", {name} = :{name}" for name in columns)
-        set_clause = "state = :to, updated = :now, reason = :reason" + assignments
-        statement = f"UPDATE photos SET {set_clause} WHERE id = :id"  # noqa: S608 - our own column names
-        values = {"to": to.value, "now": self._clock(), "reason": change.reason, **columns}
+        columns = columns_of(change)
+        assignments = "".join(f", {name} = ?" for name in columns)
+        query = (
+            f"UPDATE photos SET state = ?, updated = ?, reason = ?{assignments}"  # noqa: S608 - our own names
+            f" WHERE id = ? AND state IN ({marks(_FROM[to])}) RETURNING *"
+        )
+        values = (to.value, self._clock(), change.reason, *columns.values(), photo.id, *_FROM[to])
+        moved = self._db.rows(query, values)
+        if not moved:
+            raise IllegalTransition(
+                f"a photo that is {self.get(photo.id).state.value} cannot become {to.value}"
+            )
+        return photo_of(moved[0])
+
+    def move_all(self, photos: Sequence[Photo], to: State) -> list[Photo]:
+        """Change the state of several rows, or of none, and clear their reasons. Raises as `move` does."""
+        if not photos:
+            return []
         with self._transaction():
-            for photo in [photos] if isinstance(photos, Photo) else photos:
-                check_transition(self.get(photo.id).state, to)
-                self._db.execute(statement, {**values, "id": photo.id})
+            return [self.move(photo, to) for photo in photos]
 
     def retry(self, source: Source | None) -> int:
         """Try held photos, and those that wait after a failure, again at once; returns how many.
@@ -178,7 +98,7 @@ class Ledger:
         source: one photo; None for all.
         """
         assert State.READY in TRANSITIONS[State.HELD]
-        which, key = (_KEY, _key(source)) if source else ("1", ())
+        which, key = (THIS_SOURCE, key_of(source)) if source else ("1", ())
         with self._transaction():
             cursor = self._db.execute(
                 "UPDATE photos SET state = 'ready', reason = NULL, attempts = 0, engine_deaths = 0,"  # noqa: S608
@@ -188,69 +108,21 @@ class Ledger:
             )
             return cursor.rowcount
 
-    def own_outputs(self, source: Source) -> list[Output]:
-        """Every file that was, or was about to be, published for any generation of this source."""
-        rows = self._db.execute(
-            f"SELECT output_path, output_sha256 FROM photos WHERE {_KEY} AND output_path IS NOT NULL",  # noqa: S608
-            _key(source),
-        )
-        return [_output(row) for row in rows]
-
-    def origin(self, sha256: str) -> Source | None:
-        """The original that a file with these bytes was made of, whoever's; None if it is none of our outputs."""
-        row = self._db.execute(
-            "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
-        ).fetchone()
-        return _source(row) if row else None
-
-    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> EarlierOutput | None:
-        """The output of the generation before, if it had the same bytes and came from the same engine.
-
-        Not if somebody asked for the photo to be made again: then that row has a reason.
-        """
-        row = self._db.execute(
-            f"SELECT output_path, output_sha256, report FROM photos WHERE {_KEY} AND generation = ?"  # noqa: S608
-            " AND input_sha256 = ? AND output_path IS NOT NULL AND reason IS NULL"
-            " AND json_extract(report, '$.fingerprint') = ?",
-            (*_key(photo.source), photo.generation - 1, input_sha256, fingerprint),
-        ).fetchone()
-        return EarlierOutput(_output(row), row["report"]) if row else None
-
-    def marker(self, sync: Path) -> str | None:
-        """The marker this sync folder had when it was first used."""
-        row = self._db.execute(
-            "SELECT marker FROM sync_roots WHERE path = ?", (os.fsencode(sync),)
-        ).fetchone()
-        return row["marker"] if row else None
-
-    def remember_marker(self, sync: Path, marker: str) -> None:
-        """Keep the marker of a sync folder seen for the first time."""
-        self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))
-
-    def note(self, key: str, value: str) -> None:
-        """Keep a fact, such as the engine's device."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
-
-    def forget(self, key: str) -> None:
-        """Remove a fact that no longer holds."""
-        self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
-
     def _repair(self) -> None:
         # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the
-        # photo may be what killed them, it goes alone. PUBLISHING rows need the sync folder (`dispatch`).
+        # photo may be what killed them, it goes alone. PUBLISHING rows need the sync folder (`destinations`).
         with self._transaction():
             for state in (State.WORKING, State.STAGED):
-                check_transition(state, State.READY)
+                assert State.READY in TRANSITIONS[state]
                 self._db.execute(
                     "UPDATE photos SET state = 'ready', alone = 1 WHERE state = ?", (state.value,)
                 )
 
     def _supersede(self, source: Source) -> None:
-        movable = [state.value for state, targets in TRANSITIONS.items() if State.SUPERSEDED in targets]
-        marks = ",".join("?" * len(movable))
+        movable = _FROM[State.SUPERSEDED]
         self._db.execute(
-            f"UPDATE photos SET state = 'superseded', updated = ? WHERE {_KEY} AND state IN ({marks})",  # noqa: S608
-            (self._clock(), *_key(source), *movable),
+            f"UPDATE photos SET state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND state IN ({marks(movable)})",  # noqa: S608
+            (self._clock(), *key_of(source), *movable),
         )
 
     def _insert(self, settled: Settled, *, generation: int) -> None:
@@ -261,7 +133,7 @@ class Ledger:
             " (user, root, path, generation, state, dev, ino, size, mtime_ns, ctime_ns, created, updated)"
             " VALUES (?, ?, ?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?)",
             (
-                *_key(settled.source),
+                *key_of(settled.source),
                 generation,
                 *(snapshot.dev, snapshot.ino, snapshot.size, snapshot.mtime_ns, snapshot.ctime_ns),
                 now,
@@ -278,72 +150,3 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def check_transition(old: State, new: State) -> None:
-    """Raise IllegalTransition unless a photo may go from one state to the other."""
-    if new not in TRANSITIONS[old]:
-        raise IllegalTransition(f"a photo that is {old.value} cannot become {new.value}")
-
-
-def _is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
-    # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
-    if state in {State.GONE, State.SUPERSEDED} or not known.same_content(found):
-        return False
-    # Held for its owner or mode, perhaps, and those are other ones now: try again.
-    return state is not State.HELD or known.ctime_ns == found.ctime_ns
-
-
-def _columns(change: Change) -> dict[str, object]:
-    columns = {
-        "input_sha256": change.input_sha256,
-        "output_path": os.fsencode(change.output.relative) if change.output else None,
-        "output_sha256": change.output.sha256 if change.output else None,
-        "attempts": change.attempts,
-        "alone": change.alone,
-        "engine_deaths": change.engine_deaths,
-        "not_before": change.not_before,
-        "report": change.report,
-    }
-    return {name: value for name, value in columns.items() if value is not None}
-
-
-def _key(source: Source) -> tuple[str, bytes, bytes]:
-    return (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
-
-
-def _from_any(outboxes: Sequence[Outbox]) -> str:
-    return "(user, root) IN (VALUES (NULL, NULL)" + ", (?, ?)" * len(outboxes) + ")"
-
-
-def _roots_of(outboxes: Sequence[Outbox]) -> list[str | bytes]:
-    return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]
-
-
-def _source(row: sqlite3.Row) -> Source:
-    return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
-
-
-def _output(row: sqlite3.Row) -> Output:
-    return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
-
-
-def _snapshot(row: sqlite3.Row) -> Snapshot:
-    return Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"], row["ctime_ns"])
-
-
-def photo_of(row: sqlite3.Row) -> Photo:
-    """The photo in a whole row of the table `photos`."""
-    return Photo(
-        id=row["id"],
-        source=_source(row),
-        generation=row["generation"],
-        state=State(row["state"]),
-        snapshot=_snapshot(row),
-        attempts=row["attempts"],
-        alone=bool(row["alone"]),
-        engine_deaths=row["engine_deaths"],
-        input_sha256=row["input_sha256"],
-        output=_output(row) if row["output_path"] is not None else None,
-        reason=row["reason"],
-    )

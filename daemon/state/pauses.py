@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from daemon.model import Outbox, PauseReason
+from daemon.state.schema import LedgerConnection
 
 
 class Pauses:
     """Pauses outlast a restart. clock: seconds since 1970."""
 
-    def __init__(self, database: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, database: LedgerConnection, clock: Callable[[], float]) -> None:
         self._db = database
         self._clock = clock
 
@@ -24,11 +24,11 @@ class Pauses:
 
     def remove(self, outbox: Outbox) -> bool:
         """Take up work on an outbox again; returns whether it was paused by hand until now."""
-        cursor = self._db.execute(
+        removed = self._db.rows(
             "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
             (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
         )
-        return any(was_paused for (was_paused,) in cursor.fetchall())
+        return any(was_paused for (was_paused,) in removed)
 
     def configure(self, outboxes: Iterable[Outbox]) -> None:
         """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""

@@ -70,7 +70,21 @@ class LedgerConnection(sqlite3.Connection):
         try:
             return super().execute(sql, parameters)
         except sqlite3.OperationalError as exc:
-            raise LedgerUnavailable(f"the ledger cannot be used: {exc}") from exc
+            raise _unavailable(exc) from exc
+
+    def rows(self, sql: str, parameters: Any = (), /) -> list[sqlite3.Row]:  # noqa: ANN401
+        """Run one statement and return all its rows; raises as `execute` does.
+
+        One that changes rows and returns them (RETURNING) is committed when the last row is fetched, not before.
+        """
+        try:
+            return self.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as exc:
+            raise _unavailable(exc) from exc
+
+
+def _unavailable(exc: sqlite3.OperationalError) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the ledger cannot be used: {exc}")
 
 
 def open_ledger(path: Path) -> LedgerConnection:

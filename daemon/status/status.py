@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import math
-import os
-import sqlite3
 import statistics
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
 from daemon.model import WAITING, HeldPhoto, State
 from daemon.state import facts
-from daemon.state.history import History, reading
+from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
 
 _RECENT_PHOTOS = 50
 _NOT_RUNNING = "not running"
-
-
-@dataclass(frozen=True, slots=True)
-class PausedFolder:
-    """A folder that nothing is done for now.
-
-    until: seconds since 1970; None if it ends by `fawkesd resume`, or by itself once the reason is gone.
-    waiting: photos that wait for it.
-    """
-
-    path: Path
-    reason: str
-    until: float | None
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +57,7 @@ def read(settings: Settings) -> Status:
     running = pid is not None
     quiet = settings.engine.quiet_now
     with reading(settings.state_dir) as history:
-        noted = history.facts() if running else {}
+        noted = history.facts.all() if running else {}
         return Status(
             running=running,
             pid=pid,
@@ -89,19 +69,20 @@ def read(settings: Settings) -> Status:
 
 
 def _user(history: History, settings: Settings, user: UserSettings, noted: dict[str, str]) -> UserStatus:
-    database, name = history.database, user.name
+    name = user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = _count(database, name, WAITING)
-    seconds = _seconds_per_photo(database, name)
+    waiting = history.count(name, WAITING)
+    engine_seconds = history.engine_seconds(name, _RECENT_PHOTOS)
+    seconds = statistics.median(engine_seconds) if engine_seconds else None
     target = FileTargetStore(settings.targets_dir).get(name)
-    paused = _paused(database, name)
+    paused = history.paused(name)
     if facts.PAUSED + name in noted:
         reason = noted[facts.PAUSED + name]
         paused = (PausedFolder(user.sync, reason, None, waiting),)
     return UserStatus(
         name=name,
-        published=_count(database, name, [State.PUBLISHED]),
-        published_today=_count(database, name, [State.PUBLISHED], since=midnight.timestamp()),
+        published=history.count(name, [State.PUBLISHED]),
+        published_today=history.count(name, [State.PUBLISHED], since=midnight.timestamp()),
         waiting=waiting,
         held=tuple(
             HeldPhoto(name, record.photo.source.path, record.photo.reason or "")
@@ -113,39 +94,6 @@ def _user(history: History, settings: Settings, user: UserSettings, noted: dict[
         eta_s=None if seconds is None else (waiting - sum(folder.waiting for folder in paused)) * seconds,
         target=target.identity if target else None,
     )
-
-
-def _count(database: sqlite3.Connection, user: str, states: Sequence[State], since: float = 0.0) -> int:
-    marks = ",".join("?" * len(states))
-    query = f"SELECT count(*) FROM photos WHERE state IN ({marks}) AND user = ? AND updated >= ?"  # noqa: S608
-    return int(database.execute(query, (*(state.value for state in states), user, since)).fetchone()[0])
-
-
-def _paused(database: sqlite3.Connection, user: str) -> tuple[PausedFolder, ...]:
-    rows = database.execute(
-        "SELECT root, reason, until, (SELECT count(*) FROM photos WHERE photos.user = pauses.user"
-        " AND photos.root = pauses.root AND state = 'ready') AS waiting"
-        " FROM pauses WHERE user = ? AND until > ? ORDER BY root",
-        (user, time.time()),
-    )
-    return tuple(
-        PausedFolder(
-            path=Path(os.fsdecode(row["root"])),
-            reason=row["reason"],
-            until=None if row["until"] == math.inf else row["until"],
-            waiting=row["waiting"],
-        )
-        for row in rows
-    )
-
-
-def _seconds_per_photo(database: sqlite3.Connection, user: str) -> float | None:
-    rows = database.execute(
-        "SELECT json_extract(report, '$.seconds') FROM photos"
-        " WHERE state = 'published' AND user = ? AND report IS NOT NULL ORDER BY updated DESC LIMIT ?",
-        (user, _RECENT_PHOTOS),
-    ).fetchall()
-    return statistics.median(seconds for (seconds,) in rows) if rows else None
 
 
 def _engine(noted: dict[str, str], settings: Settings) -> str:

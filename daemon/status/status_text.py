@@ -11,7 +11,8 @@ from daemon.text import duration, moment, printable
 
 if TYPE_CHECKING:
     from daemon.model import HeldPhoto
-    from daemon.status.status import PausedFolder, Status, UserStatus
+    from daemon.state.history import PausedFolder
+    from daemon.status.status import Status, UserStatus
 
 
 def status_lines(status: Status) -> Iterator[str]:

@@ -20,15 +20,15 @@ from daemon.model import Change, Outbox, Source, State
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
+from daemon.timing import Timing
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
-from daemon.watch.watcher import Arrival, Watcher
+from daemon.watch.watcher import Arrival, NoWatcher, Watcher
 
 log = logging.getLogger(__name__)
 
 # Files looked at in one step, so that a backlog of 50,000 does not keep results waiting.
 _LOOKS_PER_STEP = 500
-_CHECK_OUTBOXES_S = 5.0
 _AFTER_LOSS_S = 1.0  # a burst that overflows the queue once does so again
 _MOST_OF_THE_TIME = 20.0  # looks take at most one part in so many
 
@@ -37,22 +37,27 @@ class Intake:
     """Collects arrivals, looks at the outboxes, and admits what has settled. Times are monotonic seconds."""
 
     def __init__(
-        self, outboxes: Outboxes, ledger: Ledger, readiness: Readiness, watch: WatchSettings
+        self,
+        outboxes: Outboxes,
+        ledger: Ledger,
+        readiness: Readiness,
+        watcher: Watcher | NoWatcher,
+        arrivals: deque[Arrival],
+        watch: WatchSettings,
+        timing: Timing,
     ) -> None:
+        """arrivals: where the watcher's threads append what has come."""
         self._outboxes = outboxes
         self._ledger = ledger
         self._readiness = readiness
+        self._watcher = watcher
+        self._arrivals = arrivals
         self._watch = watch
+        self._timing = timing
         self._next_check_s = 0.0
         self._next_look_s: dict[Outbox, float] = {}
-        self._arrivals: deque[Arrival] = deque()
         self._watching = ""
         self._told_of_clips: set[Outbox] = set()
-        self.watcher: Watcher | None = None
-
-    def arrive(self, arrival: Arrival) -> None:
-        """Note an arrival; may be called from another thread."""
-        self._arrivals.append(arrival)
 
     def settle_again(self, source: Source, now: float) -> None:
         """Treat a source as just changed."""
@@ -83,12 +88,11 @@ class Intake:
             self._ledger.admit(settled)
 
     def _check_outboxes(self, now: float) -> None:
-        self._next_check_s = now + _CHECK_OUTBOXES_S
+        self._next_check_s = now + self._timing.check_outboxes_s
         for outbox in self._outboxes.check():
             self._next_look_s.pop(outbox, None)
             if outbox in self._outboxes.online:
-                if self.watcher is not None:
-                    self.watcher.rearm(outbox)  # before the look: what comes in between is heard of
+                self._watcher.rearm(outbox)  # before the look: what comes in between is heard of
                 self._next_look_s[outbox] = now
 
     def _look_at(self, outbox: Outbox, now: float) -> None:
@@ -97,22 +101,18 @@ class Intake:
             self._notice(outbox, path, now)
         self._forget_removed(outbox)
         took_s = time.perf_counter() - started_s
-        why_polled = self.watcher.why_polled(outbox) if self.watcher is not None else None
-        interval_s = self._watch.rescan_s if why_polled is None else self._watch.poll_s
+        is_polled = self._watcher.why_polled(outbox) is not None
+        interval_s = self._watch.poll_s if is_polled else self._watch.rescan_s
         # Jitter, so that several outboxes on one network drive, or several daemons, drift apart.
         pause_s = max(interval_s, _MOST_OF_THE_TIME * took_s) * random.uniform(0.75, 1.25)
         self._next_look_s[outbox] = now + pause_s
         self._note_watching()
 
     def _note_watching(self) -> None:
-        if self.watcher is None:
-            return
-        polled = {outbox: self.watcher.why_polled(outbox) for outbox in self._outboxes.online}
-        words = [f"polling {printable(outbox.root)} ({why})" for outbox, why in polled.items() if why]
-        watching = "; ".join(words) or "natively"
-        if watching != self._watching:
+        watching = self._watcher.how(self._outboxes.online)
+        if watching is not None and watching != self._watching:
             self._watching = watching
-            self._ledger.note(facts.WATCHING, watching)
+            self._ledger.facts.note(facts.WATCHING, watching)
             log.info("watching: %s", watching)
 
     def _drain(self, now: float) -> None:

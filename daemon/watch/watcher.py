@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from watchdog.observers.api import ObservedWatch
 from daemon.fs.files import explain
 from daemon.fs.kernel import remote_kind, watches_used_up
 from daemon.model import Outbox
+from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,27 @@ class Watcher:
             return self._refused[outbox]
         # Folders beyond the limit are left out in silence, and later ones will be.
         return "the limit of watched folders is reached" if watches_used_up(outbox.root) else None
+
+    def how(self, outboxes: Sequence[Outbox]) -> str | None:
+        """How these are watched, for `status`: natively, or which of them are polled and why."""
+        polled = {outbox: self.why_polled(outbox) for outbox in outboxes}
+        words = [f"polling {printable(outbox.root)} ({why})" for outbox, why in polled.items() if why]
+        return "; ".join(words) or "natively"
+
+
+class NoWatcher:
+    """Watches nothing: `fawkesd once` looks at the outboxes, and ends."""
+
+    is_alive = False
+
+    def rearm(self, outbox: Outbox) -> None:
+        """Nothing to do."""
+
+    def why_polled(self, outbox: Outbox) -> None:
+        """Nothing is polled."""
+
+    def how(self, outboxes: Sequence[Outbox]) -> None:
+        """Nothing for `status` to say."""
 
 
 class _Losses(logging.Handler):

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from daemon.config.settings import Settings
 from daemon.model import Photo
+from daemon.timing import Timing
 from daemon.workers.process import EngineProcess, ProcessEvent
 from daemon.workers.protocol import EngineSpec
 
@@ -28,22 +29,32 @@ class EnginePool:
     """The engine processes, from a `start` on always there or about to be, until they have nothing to do for long."""
 
     def __init__(
-        self, specs: Sequence[EngineSpec], *, photo_timeout_s: float, idle_unload_s: float | None = None
+        self,
+        specs: Sequence[EngineSpec],
+        *,
+        photo_timeout_s: float,
+        idle_unload_s: float | None = None,
+        timing: Timing,
     ) -> None:
         """specs: of an engine each. photo_timeout_s: as of `EngineProcess`.
 
         idle_unload_s: without a photo for so long, idle engines are ended; None: never.
         """
-        self._engines = [EngineProcess(spec, photo_timeout_s) for spec in specs]
+        self._engines = [EngineProcess(spec, photo_timeout_s, timing) for spec in specs]
         self._idle_unload_s = idle_unload_s
 
     @classmethod
-    def of(cls, settings: Settings, factory: str) -> EnginePool:
+    def of(cls, settings: Settings, factory: str, timing: Timing) -> EnginePool:
         """The engines of a configuration. factory: as in `EngineSpec`."""
         engine = settings.engine
         engines = engine.to_engines()
         specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, len(engines)) for one in engines]
-        return cls(specs, photo_timeout_s=engine.photo_timeout_s, idle_unload_s=engine.idle_unload_s)
+        return cls(
+            specs,
+            photo_timeout_s=engine.photo_timeout_s,
+            idle_unload_s=engine.idle_unload_s,
+            timing=timing,
+        )
 
     @property
     def connections(self) -> list[Connection]:

@@ -15,6 +15,7 @@ from daemon.errors import EngineStartError
 from daemon.model import Photo
 from daemon.sd.journal import Outcome, about
 from daemon.text import printable
+from daemon.timing import Timing
 from daemon.workers.child import Child
 from daemon.workers.protocol import EngineSpec, Failed, Heartbeat, Message, Ready, Refused, Result
 from fawkes_engine import Protected, Request, WeightsError
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _START_LIMIT_S = 300.0  # models from a slow disk, and CUDA's first start
 _STARTS_BEFORE_GIVING_UP = 3
-_RESPAWN_FIRST_S, _RESPAWN_LONGEST_S = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,18 @@ ProcessEvent = Ready | Answer | Died
 class EngineProcess:
     """An engine process, from a `start` on always there or about to be, until a `stop`."""
 
-    def __init__(self, spec: EngineSpec, photo_timeout_s: float) -> None:
+    def __init__(self, spec: EngineSpec, photo_timeout_s: float, timing: Timing) -> None:
         """photo_timeout_s: without a sign of progress for so long, a working engine is killed."""
         self._spec = spec
         self._photo_timeout_s = photo_timeout_s
+        self._timing = timing
         self._child: Child | None = None
-        self._ready: Ready | None = None
         self._batch: dict[int, Photo] = {}
         self._batch_size = 0
         self._start_at_s: float | None = None
         self._failures = 0
         self._was_ever_ready = False
+        self.ready: Ready | None = None  # what it said once its models were loaded
         self.sign_of_life_s = 0.0  # monotonic: when it has said anything last, or was given something
         self.signs_of_life = 0  # how often it has said anything; grows while it gets on with a batch
 
@@ -76,23 +77,12 @@ class EngineProcess:
     @property
     def is_idle(self) -> bool:
         """Whether a batch can be submitted."""
-        return self._ready is not None and not self._batch
-
-    @property
-    def ready(self) -> Ready | None:
-        """What it said once its models were loaded; None until then."""
-        return self._ready
+        return self.ready is not None and not self._batch
 
     @property
     def is_away(self) -> bool:
         """Whether there is no engine and none is about to be: not started yet, or stopped."""
         return self._child is None and self._start_at_s is None
-
-    @property
-    def fingerprint(self) -> str:
-        """The engine's fingerprint; only while it is idle or at work."""
-        assert self._ready is not None, "asked only of an engine that is ready"
-        return self._ready.fingerprint
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
@@ -148,7 +138,7 @@ class EngineProcess:
         left = self.in_work
         if self._child is not None:
             self._child.end()
-        self._child, self._ready, self._batch, self._start_at_s = None, None, {}, None
+        self._child, self.ready, self._batch, self._start_at_s = None, None, {}, None
         return left
 
     def _spawn_if_due(self, now: float) -> None:
@@ -158,14 +148,14 @@ class EngineProcess:
             self._child = Child(self._spec)
 
     def _deadline_s(self) -> float | None:
-        if self._ready is None:
+        if self.ready is None:
             return self.sign_of_life_s + _START_LIMIT_S
         return self.sign_of_life_s + self._photo_timeout_s if self._batch else None
 
     def _events(self, message: Message) -> list[ProcessEvent]:
         match message:
             case Ready():
-                self._ready = message
+                self.ready = message
                 self._was_ever_ready = True
                 return [message]
             case Result():
@@ -178,13 +168,15 @@ class EngineProcess:
         ended = child.end()
         reason = failed.reason if failed else ended
         died = Died(reason, self.in_work, alone=self._batch_size == 1)
-        self._child, self._ready, self._batch = None, None, {}
+        self._child, self.ready, self._batch = None, None, {}
         self._failures += 1
         if failed and failed.kind == WeightsError.__name__:
             raise WeightsError(failed.reason)
         if not self._was_ever_ready and self._failures >= _STARTS_BEFORE_GIVING_UP:
             raise EngineStartError(f"the engine cannot be started: {reason}")
-        delay_s = min(_RESPAWN_FIRST_S * 2 ** (self._failures - 1), _RESPAWN_LONGEST_S)
+        delay_s = min(
+            self._timing.respawn_first_s * 2 ** (self._failures - 1), self._timing.respawn_longest_s
+        )
         self._start_at_s = now + delay_s
         log.warning(
             "engine stopped: %s; next start in %.0f s",

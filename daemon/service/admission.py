@@ -1,0 +1,107 @@
+"""How the work on a photo begins: what need not go to the engine ends here, by the policy in `outcomes`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from daemon.errors import PublishError, SourceChanged, SourceFault, SourceGone
+from daemon.fs.filenames import objection
+from daemon.fs.files import read_source
+from daemon.model import EarlierOutput, Photo, Settled
+from daemon.publish.destinations import Destinations
+from daemon.service.outcomes import Outcomes
+from daemon.state.ledger import Ledger
+from daemon.state.result_cache import ResultCache
+from daemon.text import printable
+from fawkes_engine import Request
+
+log = logging.getLogger(__name__)
+
+_PHOTO_BYTES = 512 << 20  # larger files are no photos that the engine could hold in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Work for the engine. photo: with its input_sha256."""
+
+    photo: Photo
+    request: Request
+
+
+class Admission:
+    """Reads WORKING photos, and passes on those that need the engine. `now` is monotonic seconds."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        ledger: Ledger,
+        results: ResultCache,
+        outcomes: Outcomes,
+        request: Callable[[str, bytes], Request],
+    ) -> None:
+        """request: makes the engine's request from a user's name and a photo's bytes."""
+        self._destinations = destinations
+        self._ledger = ledger
+        self._results = results
+        self._outcomes = outcomes
+        self._request = request
+
+    def begin(self, photo: Photo, fingerprint: str, now: float) -> Begin | None:
+        """What the engine is to do for a photo; None if nothing, and then its row has moved.
+
+        fingerprint: of the engine that would work on it.
+        """
+        data = self._read(photo, now)
+        if data is None:
+            return None
+        read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
+        if self._is_done(read, fingerprint, now):
+            return None
+        return Begin(read, self._request(photo.source.outbox.user, data))
+
+    def _read(self, photo: Photo, now: float) -> bytes | None:
+        reason = objection(photo.source.relative)
+        if photo.snapshot.size > _PHOTO_BYTES:
+            reason = f"the file is larger than {_PHOTO_BYTES >> 20} MiB"
+        if reason:
+            self._outcomes.hold(photo, reason)
+            return None
+        try:
+            return read_source(Settled(photo.source, photo.snapshot))
+        except SourceGone:
+            self._outcomes.source_gone(photo)
+        except SourceChanged:
+            self._outcomes.source_changed(photo, now)
+        except SourceFault as exc:
+            self._outcomes.later(photo, str(exc))
+        return None
+
+    def _is_done(self, photo: Photo, fingerprint: str, now: float) -> bool:
+        """Whether the photo is cloaked already, or what it would become was made before."""
+        assert photo.input_sha256 is not None, "the photo has been read"
+        origin = self._ledger.origin(photo.input_sha256)
+        if origin is not None:
+            reason = f"cloaked already: it is the published copy of {printable(origin.path)}"
+            self._outcomes.hold(photo, reason)
+            return True
+        made = self._ledger.made_before(photo, photo.input_sha256, fingerprint)
+        if made is not None and self._is_adopted(photo, made):
+            return True
+        cached = self._results.find(photo.source.outbox.user, photo.input_sha256, fingerprint)
+        if cached is not None:
+            self._outcomes.answered(photo, cached, now)
+        return cached is not None
+
+    def _is_adopted(self, photo: Photo, made: EarlierOutput) -> bool:
+        try:
+            adopted = self._destinations.publisher(photo.source.outbox.user).adopt(photo, made)
+        except PublishError:
+            return False  # publishing the engine's result will show what is wrong
+        if adopted is None:
+            return False
+        log.info("unchanged: %s", printable(photo.source.path))
+        self._outcomes.finished(adopted)
+        return True

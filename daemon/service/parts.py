@@ -1,0 +1,155 @@
+"""The parts of a run, put together in the order in which they start; they stop in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.control.server import ControlServer
+from daemon.errors import LedgerUnavailable
+from daemon.fs.files import explain, snapshot_of
+from daemon.fs.locks import DirectoryLock, make_private
+from daemon.model import Outbox, Photo, State
+from daemon.publish.destinations import Destination, Destinations
+from daemon.publish.publisher import Publisher
+from daemon.publish.sync_folder import SyncFolder
+from daemon.service.admission import Admission
+from daemon.service.dispatcher import Dispatcher
+from daemon.service.hooks import Hooks
+from daemon.service.outcomes import Outcomes
+from daemon.state import facts
+from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.result_cache import ResultCache
+from daemon.timing import Timing
+from daemon.watch.completeness import file_is_finished
+from daemon.watch.intake import Intake
+from daemon.watch.outboxes import Outboxes
+from daemon.watch.readiness import Readiness
+from daemon.watch.watcher import Arrival, NoWatcher, Watcher
+from daemon.workers.pool import EnginePool
+
+_COMMAND_S = 2.0  # a command to a stopped service has the state directory until it has written to the ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the supervisor's loop drives."""
+
+    ledger: Ledger
+    hooks: Hooks
+    destinations: Destinations
+    watcher: Watcher | NoWatcher
+    intake: Intake
+    pool: EnginePool
+    dispatcher: Dispatcher
+    control: ControlServer
+
+
+@contextlib.contextmanager
+def assembled(
+    settings: Settings,
+    factory: str,
+    timing: Timing,
+    *,
+    give_up_s: float,
+    on_arrival: Callable[[], None] | None = None,
+    on_end: Callable[[Photo], None] = lambda _photo: None,
+) -> Iterator[Parts]:
+    """The parts of a run, for the time of a with block.
+
+    factory: makes the engine, as in `EngineSpec`. give_up_s: until an incomplete file at rest is passed on.
+    on_arrival: called from the watcher's threads; None if the outboxes are not watched. on_end: called once per
+    finished photo.
+
+    Raises AlreadyRunning and LedgerError.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(_own(settings.state_dir).release)
+        roots = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
+        ledger = Ledger(settings.state_dir / LEDGER_NAME)
+        stack.callback(ledger.close)
+        ledger.facts.forget(facts.ENGINE)  # the engine of an earlier run is gone
+        ledger.pauses.configure(roots)
+        hooks = Hooks(settings)
+        hooks.start()
+        stack.callback(hooks.stop)
+
+        def ended(photo: Photo) -> None:
+            hooks.on_end(photo)
+            on_end(photo)
+
+        destinations = _destinations(settings, ledger, ended, timing)
+        stack.callback(destinations.close)
+        destinations.open(time.monotonic())
+        outboxes = Outboxes(roots, ledger)
+        arrivals: deque[Arrival] = deque()
+        watcher = _watcher(arrivals, on_arrival)
+        readiness = Readiness(
+            settle_s=settings.watch.settle_s,
+            give_up_s=give_up_s,
+            look=snapshot_of,
+            is_finished=file_is_finished,
+        )
+        intake = Intake(outboxes, ledger, readiness, watcher, arrivals, settings.watch, timing)
+        pool = EnginePool.of(settings, factory, timing)
+        results = ResultCache(settings.state_dir / "results")
+        results.sweep(ledger.in_state(State.READY))
+        outcomes = Outcomes(
+            outboxes,
+            destinations,
+            ledger,
+            results,
+            settings.retry,
+            settle_again=intake.settle_again,
+            on_end=ended,
+        )
+        admission = Admission(destinations, ledger, results, outcomes, settings.request)
+        dispatcher = Dispatcher(outboxes, destinations, ledger, pool, admission, outcomes, settings, timing)
+        # The engine ends before the folders and the ledger close: what it had goes back first.
+        stack.callback(_put_back, pool, outcomes)
+        control = ControlServer(settings.state_dir)
+        stack.callback(control.close)
+        if isinstance(watcher, Watcher):
+            watcher.start()
+            stack.callback(watcher.stop)
+        yield Parts(ledger, hooks, destinations, watcher, intake, pool, dispatcher, control)
+
+
+def _own(state_dir: Path) -> DirectoryLock:
+    try:
+        make_private(state_dir)
+        return DirectoryLock(state_dir, _COMMAND_S)
+    except OSError as exc:
+        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
+
+
+def _destinations(
+    settings: Settings, ledger: Ledger, on_end: Callable[[Photo], None], timing: Timing
+) -> Destinations:
+    destinations = []
+    for user in settings.users:
+        folder = SyncFolder(user.sync, user.staging_dir, ledger)
+        destinations.append(Destination(user.name, folder, Publisher(folder, ledger)))
+    return Destinations(destinations, ledger, on_end, timing)
+
+
+def _watcher(arrivals: deque[Arrival], on_arrival: Callable[[], None] | None) -> Watcher | NoWatcher:
+    if on_arrival is None:
+        return NoWatcher()
+
+    def arrive(arrival: Arrival) -> None:
+        arrivals.append(arrival)
+        on_arrival()
+
+    return Watcher(arrive)
+
+
+def _put_back(pool: EnginePool, outcomes: Outcomes) -> None:
+    left = pool.stop()
+    with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
+        outcomes.put_back(left)

@@ -1,0 +1,95 @@
+"""What the service asks about single photos; the answers are rows of the table `photos` as values."""
+
+from __future__ import annotations
+
+import os
+
+from daemon.model import EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
+from daemon.state.rows import THIS_SOURCE, key_of, marks, output_of, photo_of, snapshot_of, source_of
+from daemon.state.schema import LedgerConnection
+
+
+class Photos:
+    """The reading side of the ledger; `Ledger` adds what changes it."""
+
+    def __init__(self, database: LedgerConnection) -> None:
+        self._db = database
+
+    def get(self, photo_id: int) -> Photo:
+        """The row as it is now."""
+        return photo_of(self._db.execute("SELECT * FROM photos WHERE id = ?", (photo_id,)).fetchone())
+
+    def latest(self, source: Source) -> Photo | None:
+        """The newest generation of a source path."""
+        row = self._db.execute(
+            f"SELECT * FROM photos WHERE {THIS_SOURCE} ORDER BY generation DESC LIMIT 1",  # noqa: S608 - constant
+            key_of(source),
+        ).fetchone()
+        return photo_of(row) if row else None
+
+    def knows(self, source: Source, snapshot: Snapshot) -> bool:
+        """Whether a scan that finds this content can pass over it."""
+        row = self._db.execute(
+            f"SELECT state, dev, ino, size, mtime_ns, ctime_ns FROM photos WHERE {THIS_SOURCE}"  # noqa: S608 - constant
+            " ORDER BY generation DESC LIMIT 1",
+            key_of(source),
+        ).fetchone()
+        return row is not None and is_known(State(row["state"]), snapshot_of(row), snapshot)
+
+    def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
+        """Every row in one of these states, oldest row first."""
+        rows = self._db.execute(
+            f"SELECT * FROM photos WHERE state IN ({marks(states)}) AND (? IS NULL OR user = ?) ORDER BY id",  # noqa: S608
+            (*(state.value for state in states), user, user),
+        )
+        return [photo_of(row) for row in rows]
+
+    def count(self, *states: State) -> int:
+        """How many rows are in one of these states."""
+        query = f"SELECT count(*) FROM photos WHERE state IN ({marks(states)})"  # noqa: S608 - marks only
+        return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
+
+    def last_device(self, outbox: Outbox) -> int | None:
+        """The device number that the outbox had when its last photo was admitted; None before the first."""
+        row = self._db.execute(
+            "SELECT dev FROM photos WHERE user = ? AND root = ? ORDER BY id DESC LIMIT 1",
+            (outbox.user, os.fsencode(outbox.root)),
+        ).fetchone()
+        return row["dev"] if row else None
+
+    def own_outputs(self, source: Source) -> list[Output]:
+        """Every file that was, or was about to be, published for any generation of this source."""
+        rows = self._db.execute(
+            f"SELECT output_path, output_sha256 FROM photos WHERE {THIS_SOURCE} AND output_path IS NOT NULL",  # noqa: S608
+            key_of(source),
+        )
+        return [output_of(row) for row in rows]
+
+    def origin(self, sha256: str) -> Source | None:
+        """The original that a file with these bytes was made of, whoever's; None if it is none of our outputs."""
+        row = self._db.execute(
+            "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
+        ).fetchone()
+        return source_of(row) if row else None
+
+    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> EarlierOutput | None:
+        """The output of the generation before, if it had the same bytes and came from the same engine.
+
+        Not if somebody asked for the photo to be made again: then that row has a reason.
+        """
+        row = self._db.execute(
+            f"SELECT output_path, output_sha256, report FROM photos WHERE {THIS_SOURCE} AND generation = ?"  # noqa: S608
+            " AND input_sha256 = ? AND output_path IS NOT NULL AND reason IS NULL"
+            " AND json_extract(report, '$.fingerprint') = ?",
+            (*key_of(photo.source), photo.generation - 1, input_sha256, fingerprint),
+        ).fetchone()
+        return EarlierOutput(output_of(row), row["report"]) if row else None
+
+
+def is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
+    """Whether a file that is found needs no new row, since the newest row of its source stands for its content."""
+    # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
+    if state in {State.GONE, State.SUPERSEDED} or not known.same_content(found):
+        return False
+    # Held for its owner or mode, perhaps, and those are other ones now: try again.
+    return state is not State.HELD or known.ctime_ns == found.ctime_ns

@@ -1,0 +1,65 @@
+"""The photos that wait, in the order in which they are worked on."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from daemon.model import WAITING, Outbox, Photo, QueueOrder
+from daemon.state.rows import from_any, marks, photo_of, roots_of
+
+_PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
+_FIRST = {
+    QueueOrder.NEWEST: "mtime_ns DESC, id",
+    QueueOrder.OLDEST: "mtime_ns, id DESC",
+}  # an index is read either way
+
+
+class Queue:
+    """What is READY, and when. clock: seconds since 1970."""
+
+    def __init__(self, database: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self._db = database
+        self._clock = clock
+
+    def ready(
+        self,
+        outboxes: Sequence[Outbox],
+        *,
+        longest_s: float,
+        limit: int,
+        order: QueueOrder = QueueOrder.NEWEST,
+    ) -> list[Photo]:
+        """READY rows of these outboxes, unless paused, whose waiting time is over.
+
+        longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
+        """
+        now = self._clock()
+        rows = self._db.execute(
+            f"SELECT * FROM photos WHERE state = 'ready' AND {from_any(outboxes)}"  # noqa: S608 - marks only
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
+            (*roots_of(outboxes), now, now + longest_s, now, limit),
+        )
+        return [photo_of(row) for row in rows]
+
+    def next_ready_at(self, outboxes: Sequence[Outbox]) -> float | None:
+        """When the first READY row of these outboxes may be tried; None if none may before a command."""
+        query = (
+            "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
+            f" WHERE state = 'ready' AND {from_any(outboxes)}"
+        )
+        (when,) = self._db.execute(query, roots_of(outboxes)).fetchone()
+        return float(when) if when is not None and when < math.inf else None
+
+    def waiting(self, outboxes: Sequence[Outbox]) -> int:
+        """How many rows of these outboxes will come to an end without a command."""
+        query = (
+            f"SELECT count(*) FROM photos WHERE state IN ({marks(WAITING)}) AND {from_any(outboxes)}"  # noqa: S608
+            f" AND NOT (state = 'ready' AND {_PAUSED})"
+        )
+        return int(
+            self._db.execute(
+                query, (*(state.value for state in WAITING), *roots_of(outboxes), self._clock())
+            ).fetchone()[0]
+        )

@@ -1,0 +1,30 @@
+"""How long the running service waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Waits of a run, in seconds; tests use shorter ones.
+
+    check_outboxes_s: between looks whether every outbox is there. reprobe_s: until an unusable sync folder is tried
+    again. ledger_pause_s: until the next start after the ledger's disk failed. respawn_first_s, respawn_longest_s: from
+    the end of an engine to the start of the next, doubling with each failure. finish_s: for the batch in work at a
+    signal to stop. quiet_look_s: between looks at the wall clock in quiet hours; it may have been moved, or the machine
+    slept. give_up_s, once_give_up_s: until an incomplete file at rest is passed on, to be held; of `run` and of `once`.
+    """
+
+    check_outboxes_s: float = 5.0
+    reprobe_s: float = 5.0
+    ledger_pause_s: float = 5.0
+    respawn_first_s: float = 1.0
+    respawn_longest_s: float = 60.0
+    finish_s: float = 20.0
+    quiet_look_s: float = 60.0
+    give_up_s: float = 600.0
+    once_give_up_s: float = 10.0
+
+
+DEFAULT_TIMING = Timing()
