@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
-
-# sqlite integers are signed; some network file systems use the whole unsigned range for inodes.
-_SIGNED_63 = (1 << 63) - 1
 
 
 class State(Enum):
@@ -49,12 +45,6 @@ class Snapshot:
     size: int
     mtime_ns: int
     ctime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Snapshot:
-        """The snapshot of a file from its stat."""
-        dev, ino = status.st_dev & _SIGNED_63, status.st_ino & _SIGNED_63
-        return cls(dev, ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def same_content(self, other: Snapshot) -> bool:
         """Whether a scan takes both for one content.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conftest import Home
 
-from daemon.model import Change, Outbox, Output, Settled, Snapshot, Source, State
+from daemon.fs.files import snapshot_of
+from daemon.model import Change, Outbox, Output, Settled, Source, State
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
 
@@ -21,7 +22,9 @@ def publish(
     home.settings.state_dir.mkdir(exist_ok=True)
     ledger = Ledger(home.settings.state_dir / LEDGER_NAME)
     source = Source(Outbox("ada", home.outbox), Path(name))
-    ledger.admit([Settled(source, Snapshot.of(photo.stat()))])
+    snapshot = snapshot_of(photo)
+    assert snapshot is not None
+    ledger.admit([Settled(source, snapshot)])
     report = json.dumps({"faces": [{"person": person} for person in people]})
     for state in (State.WORKING, State.STAGED, State.PUBLISHING, State.PUBLISHED):
         row = ledger.latest(source)

@@ -6,7 +6,7 @@ Pure functions on names; no file is touched.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -120,6 +120,11 @@ def candidates(name: str) -> Iterator[str]:
     while True:
         yield f"{path.stem}~{number}{path.suffix}"
         number += 1
+
+
+def twin_keys(names: Iterable[str]) -> set[str]:
+    """The `twin_key` of each name."""
+    return set(map(twin_key, names))
 
 
 def twin_key(name: str) -> str:

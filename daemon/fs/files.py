@@ -16,6 +16,8 @@ from daemon.model import Settled, Snapshot
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 # O_NONBLOCK: opening a pipe that carries a photo's name must not wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+# sqlite integers are signed; some network file systems use the whole unsigned range for inodes.
+_SIGNED_63 = (1 << 63) - 1
 
 
 def snapshot_of(path: Path) -> Snapshot | None:
@@ -24,7 +26,7 @@ def snapshot_of(path: Path) -> Snapshot | None:
         status = os.lstat(path)
     except OSError:
         return None
-    return Snapshot.of(status) if stat.S_ISREG(status.st_mode) else None
+    return _snapshot(status) if stat.S_ISREG(status.st_mode) else None
 
 
 @contextlib.contextmanager
@@ -116,6 +118,11 @@ def _rights(path: Path, exc: OSError) -> str:
     return f" (its mode is {mode}, its owner {owner}:{group}; fawkesd runs as {os.geteuid()}:{os.getegid()})"
 
 
+def _snapshot(status: os.stat_result) -> Snapshot:
+    dev, ino = status.st_dev & _SIGNED_63, status.st_ino & _SIGNED_63
+    return Snapshot(dev, ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def _expect(snapshot: Snapshot, fd: int) -> None:
-    if Snapshot.of(os.fstat(fd)) != snapshot:
+    if _snapshot(os.fstat(fd)) != snapshot:
         raise SourceChanged("the file changed while it was being read")

@@ -82,9 +82,10 @@ class Destinations:
             default=None,
         )
 
-    def publisher(self, user: str) -> Publisher:
-        """The user's publisher."""
-        return self._destinations[user].publisher
+    def publisher(self, user: str) -> Publisher | None:
+        """The user's publisher; None while the user is paused."""
+        destination = self._destinations[user]
+        return None if destination.paused else destination.publisher
 
     def open(self, now: float) -> None:
         """Use every sync folder for the first time; raises AlreadyRunning."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import PublishFault
-from daemon.fs.filenames import candidates, output_name, twin_key
-from daemon.fs.files import DIRECTORY, descend, opened, sha256_at
+from daemon.fs.filenames import candidates, output_name, twin_key, twin_keys
+from daemon.fs.files import DIRECTORY, descend, sha256_at
 from daemon.model import Change, EarlierOutput, Output, Photo, State
 from daemon.publish.sync_folder import SyncFolder, publish_errors
 from daemon.state.ledger import Ledger
@@ -50,11 +51,7 @@ class Publisher:
         Raises PublishError: the sync folder is then as before, or has the whole file (and trying again
         replaces it), and the photo is in any state from WORKING to PUBLISHING.
         """
-        with (
-            publish_errors("the photo cannot be published"),
-            self._folder.writable(2 * len(protected.data)) as root,
-            self._folder.staged(protected.data, photo.snapshot.mtime_ns) as staged,
-        ):
+        with self._folder.publishing(protected.data, photo.snapshot.mtime_ns) as (root, staged):
             _expect_hash(staged, protected.sha256)
             report = json.dumps(dataclasses.asdict(protected.report))
             self._ledger.move(photo, State.STAGED, Change(report=report, input_sha256=photo.input_sha256))
@@ -92,7 +89,7 @@ class Publisher:
     def _slot(self, photo: Photo, protected: Protected, directory: int, parent: Path) -> _Slot:
         own = set(self._ledger.own_outputs(photo.source))
         taken = set(os.listdir(directory))
-        twins = {twin_key(name) for name in taken}
+        twins = twin_keys(taken)
         for name in candidates(output_name(photo.source.relative.name, protected.suffix)):
             output = Output(parent / name, protected.sha256)
             if name in taken:
@@ -105,8 +102,8 @@ class Publisher:
 
 
 def _expect_hash(staged: Path, sha256: str) -> None:
-    with opened(staged.parent, DIRECTORY) as staging:
-        if sha256_at(staged.name, staging) != sha256:
+    with staged.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise PublishFault("the staged file is not the one that was verified")
 
 
@@ -141,7 +138,7 @@ def _subdirectory(parent: int, wanted: str) -> tuple[str, int]:
             return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         except FileNotFoundError:
             if twins is None:
-                twins = {twin_key(other) for other in os.listdir(parent)}
+                twins = twin_keys(os.listdir(parent))
             if twin_key(name) not in twins:
                 os.mkdir(name, dir_fd=parent)
                 os.fsync(parent)

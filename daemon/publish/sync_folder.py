@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.errors import NameRefused, PublishError, PublishFault, SyncUnavailable
-from daemon.fs.files import DIRECTORY, explain, opened, read_all
+from daemon.fs.files import DIRECTORY, explain, opened
 from daemon.fs.locks import DirectoryLock
 from daemon.state.ledger import Ledger
 
@@ -44,6 +44,7 @@ class SyncFolder:
         self._ledger = ledger
         self._lock: DirectoryLock | None = None
         self._dev: int | None = None
+        self._marker: str | None = None  # what the ledger says since `activate`
 
     def activate(self, need_bytes: int = 0) -> None:
         """Prove that photos of so many bytes can be published, and remove what an earlier run left in staging.
@@ -53,7 +54,11 @@ class SyncFolder:
         self.release()
         try:
             with opened(self._sync, DIRECTORY) as root:
-                self._check_marker(root, create=self._ledger.markers.of(self._sync) is None)
+                self._marker = self._ledger.markers.of(self._sync)
+                if self._marker is None:
+                    self._marker = read_marker(root) or _write_marker(root)
+                    self._ledger.markers.remember(self._sync, self._marker)
+                self._check_marker(root)
                 self._prepare_staging()
                 self._prove_links(root)
                 self._prove_space(need_bytes)
@@ -84,15 +89,28 @@ class SyncFolder:
             yield root
 
     @contextlib.contextmanager
-    def staged(self, data: bytes, mtime_ns: int) -> Iterator[Path]:
+    def publishing(self, data: bytes, mtime_ns: int) -> Iterator[tuple[int, Path]]:
+        """A descriptor of the sync folder as of `writable`, and a staged file of these bytes.
+
+        Raises PublishError, also for an OSError in the with block.
+        """
+        with (
+            publish_errors("the photo cannot be published"),
+            self.writable(2 * len(data)) as root,
+            self._staged(data, mtime_ns) as staged,
+        ):
+            yield root, staged
+
+    @contextlib.contextmanager
+    def _staged(self, data: bytes, mtime_ns: int) -> Iterator[Path]:
         """A file of these bytes in staging, on disk, for the time of a with block; then the name is gone."""
         path = self.staging / secrets.token_hex(8)
         try:
             # 0666: what the umask leaves of it is the published file's mode; the directory is private.
-            with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-                _write_all(fd, data)
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
-                os.fsync(fd)
+            with path.open("xb", buffering=0) as file:
+                _write_all(file.fileno(), data)
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+                os.fsync(file.fileno())
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -103,7 +121,7 @@ class SyncFolder:
     def _check_same(self, root: int) -> None:
         if os.fstat(root).st_dev != self._dev:
             raise SyncUnavailable(f"{self._sync} is on another device than before: is its drive mounted?")
-        self._check_marker(root, create=False)
+        self._check_marker(root)
 
     def _check_space(self, root: int, need_bytes: int) -> None:
         space = os.fstatvfs(root)
@@ -112,11 +130,9 @@ class SyncFolder:
         if space.f_bavail * space.f_frsize < need_bytes:
             raise SyncUnavailable(f"{self._sync} is full: {need_bytes >> 20} MiB are needed")
 
-    def _check_marker(self, root: int, *, create: bool) -> None:
+    def _check_marker(self, root: int) -> None:
         found = read_marker(root)
-        if create:
-            self._ledger.markers.remember(self._sync, found or _write_marker(root))
-        elif found != self._ledger.markers.of(self._sync):
+        if found != self._marker:
             raise SyncUnavailable(
                 f"{self._sync} is not the folder used before (its file {MARKER_NAME} is "
                 f"{'missing' if found is None else 'another one'}): is its drive mounted?"
@@ -176,8 +192,8 @@ def _publish_error(what: str, exc: OSError) -> PublishError:
 def read_marker(root: int) -> str | None:
     """The marker of an open sync folder; None if it has none. Raises OSError."""
     try:
-        with opened(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root) as fd:
-            lines = read_all(fd, _MARKER_MAX_BYTES).decode(errors="replace").splitlines()
+        with open(os.open(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root), "rb") as file:  # noqa: PTH123 - a descriptor
+            lines = file.read(_MARKER_MAX_BYTES).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return None
     return lines[0] if lines else None

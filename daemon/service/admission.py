@@ -87,7 +87,7 @@ class Admission:
             reason = f"cloaked already: it is the published copy of {printable(origin.path)}"
             self._outcomes.hold(photo, reason)
             return True
-        made = self._ledger.made_before(photo, photo.input_sha256, fingerprint)
+        made = self._ledger.made_before(photo, fingerprint)
         if made is not None and self._is_adopted(photo, made):
             return True
         cached = self._results.find(photo.source.outbox.user, photo.input_sha256, fingerprint)
@@ -96,8 +96,11 @@ class Admission:
         return cached is not None
 
     def _is_adopted(self, photo: Photo, made: EarlierOutput) -> bool:
+        publisher = self._destinations.publisher(photo.source.outbox.user)
+        if publisher is None:
+            return False  # the result is cached until the user can publish again
         try:
-            adopted = self._destinations.publisher(photo.source.outbox.user).adopt(photo, made)
+            adopted = publisher.adopt(photo, made)
         except PublishError:
             return False  # publishing the engine's result will show what is wrong
         if adopted is None:

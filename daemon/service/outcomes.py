@@ -93,12 +93,13 @@ class Outcomes:
 
     def _publish(self, photo: Photo, protected: Protected, now: float) -> None:
         user = photo.source.outbox.user
-        if user not in self._destinations.open_users:
+        publisher = self._destinations.publisher(user)
+        if publisher is None:
             self._keep(photo, protected)
             self._ledger.move(photo, State.READY, Change(input_sha256=photo.input_sha256))
             return
         try:
-            published = self._destinations.publisher(user).publish(photo, protected)
+            published = publisher.publish(photo, protected)
         except SyncUnavailable as exc:
             self._keep(photo, protected)
             self.later(photo, str(exc), may_hold=False)

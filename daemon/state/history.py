@@ -18,7 +18,7 @@ from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
-from daemon.state.rows import THIS_SOURCE, key_of, marks, photo_of
+from daemon.state.photos import THIS_SOURCE, key_of, marks, photo_of
 from daemon.state.schema import MIGRATIONS, migrate
 
 

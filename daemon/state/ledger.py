@@ -8,6 +8,7 @@ Times are seconds since 1970, since they outlive the process.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,15 +18,16 @@ from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
 from daemon.state.facts import Facts
 from daemon.state.markers import Markers
 from daemon.state.pauses import Pauses
-from daemon.state.photos import Photos, is_known
+from daemon.state.photos import THIS_SOURCE, Photos, is_known, key_of, marks, photo_of
 from daemon.state.queue import Queue
-from daemon.state.rows import THIS_SOURCE, columns_of, key_of, marks, photo_of
 from daemon.state.schema import open_ledger
 
 LEDGER_NAME = "ledger.sqlite3"
 
 _NO_CHANGE = Change()
+# state -> the states from which a photo may come to it
 _FROM = {to: tuple(state.value for state, targets in TRANSITIONS.items() if to in targets) for to in State}
+_IS_FROM = {to: f"state IN ({marks(states)})" for to, states in _FROM.items()}
 
 
 class Ledger(Photos):
@@ -71,11 +73,11 @@ class Ledger(Photos):
         The reason is always written: without one it is cleared. Raises IllegalTransition, and then nothing
         has changed.
         """
-        columns = columns_of(change)
+        columns = _columns(change)
         assignments = "".join(f", {name} = ?" for name in columns)
         query = (
             f"UPDATE photos SET state = ?, updated = ?, reason = ?{assignments}"  # noqa: S608 - our own names
-            f" WHERE id = ? AND state IN ({marks(_FROM[to])}) RETURNING *"
+            f" WHERE id = ? AND {_IS_FROM[to]} RETURNING *"
         )
         values = (to.value, self._clock(), change.reason, *columns.values(), photo.id, *_FROM[to])
         moved = self._db.rows(query, values)
@@ -119,10 +121,9 @@ class Ledger(Photos):
                 )
 
     def _supersede(self, source: Source) -> None:
-        movable = _FROM[State.SUPERSEDED]
         self._db.execute(
-            f"UPDATE photos SET state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND state IN ({marks(movable)})",  # noqa: S608
-            (self._clock(), *key_of(source), *movable),
+            f"UPDATE photos SET state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND {_IS_FROM[State.SUPERSEDED]}",  # noqa: S608
+            (self._clock(), *key_of(source), *_FROM[State.SUPERSEDED]),
         )
 
     def _insert(self, settled: Settled, *, generation: int) -> None:
@@ -150,3 +151,17 @@ class Ledger(Photos):
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _columns(change: Change) -> dict[str, object]:
+    columns = {
+        "input_sha256": change.input_sha256,
+        "output_path": os.fsencode(change.output.relative) if change.output else None,
+        "output_sha256": change.output.sha256 if change.output else None,
+        "attempts": change.attempts,
+        "alone": change.alone,
+        "engine_deaths": change.engine_deaths,
+        "not_before": change.not_before,
+        "report": change.report,
+    }
+    return {name: value for name, value in columns.items() if value is not None}

@@ -1,12 +1,16 @@
-"""What the service asks about single photos; the answers are rows of the table `photos` as values."""
+"""The table `photos`: its rows as values, and what the service asks about single ones."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
 
 from daemon.model import EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
-from daemon.state.rows import THIS_SOURCE, key_of, marks, output_of, photo_of, snapshot_of, source_of
 from daemon.state.schema import LedgerConnection
+
+THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
 
 
 class Photos:
@@ -34,7 +38,7 @@ class Photos:
             " ORDER BY generation DESC LIMIT 1",
             key_of(source),
         ).fetchone()
-        return row is not None and is_known(State(row["state"]), snapshot_of(row), snapshot)
+        return row is not None and is_known(State(row["state"]), _snapshot(row), snapshot)
 
     def in_state(self, *states: State, user: str | None = None) -> list[Photo]:
         """Every row in one of these states, oldest row first."""
@@ -63,27 +67,29 @@ class Photos:
             f"SELECT output_path, output_sha256 FROM photos WHERE {THIS_SOURCE} AND output_path IS NOT NULL",  # noqa: S608
             key_of(source),
         )
-        return [output_of(row) for row in rows]
+        return [_output(row) for row in rows]
 
     def origin(self, sha256: str) -> Source | None:
         """The original that a file with these bytes was made of, whoever's; None if it is none of our outputs."""
         row = self._db.execute(
             "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
         ).fetchone()
-        return source_of(row) if row else None
+        return _source(row) if row else None
 
-    def made_before(self, photo: Photo, input_sha256: str, fingerprint: str) -> EarlierOutput | None:
+    def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
         """The output of the generation before, if it had the same bytes and came from the same engine.
 
         Not if somebody asked for the photo to be made again: then that row has a reason.
         """
+        if photo.generation == 1:
+            return None
         row = self._db.execute(
             f"SELECT output_path, output_sha256, report FROM photos WHERE {THIS_SOURCE} AND generation = ?"  # noqa: S608
             " AND input_sha256 = ? AND output_path IS NOT NULL AND reason IS NULL"
             " AND json_extract(report, '$.fingerprint') = ?",
-            (*key_of(photo.source), photo.generation - 1, input_sha256, fingerprint),
+            (*key_of(photo.source), photo.generation - 1, photo.input_sha256, fingerprint),
         ).fetchone()
-        return EarlierOutput(output_of(row), row["report"]) if row else None
+        return EarlierOutput(_output(row), row["report"]) if row else None
 
 
 def is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
@@ -93,3 +99,42 @@ def is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
         return False
     # Held for its owner or mode, perhaps, and those are other ones now: try again.
     return state is not State.HELD or known.ctime_ns == found.ctime_ns
+
+
+def photo_of(row: sqlite3.Row) -> Photo:
+    """The photo in a whole row of the table `photos`."""
+    return Photo(
+        id=row["id"],
+        source=_source(row),
+        generation=row["generation"],
+        state=State(row["state"]),
+        snapshot=_snapshot(row),
+        attempts=row["attempts"],
+        alone=bool(row["alone"]),
+        engine_deaths=row["engine_deaths"],
+        input_sha256=row["input_sha256"],
+        output=_output(row) if row["output_path"] is not None else None,
+        reason=row["reason"],
+    )
+
+
+def key_of(source: Source) -> tuple[str, bytes, bytes]:
+    """What `THIS_SOURCE` takes."""
+    return (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
+
+
+def marks(values: Sequence[object]) -> str:
+    """A question mark for each value."""
+    return ",".join("?" * len(values))
+
+
+def _source(row: sqlite3.Row) -> Source:
+    return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
+
+
+def _output(row: sqlite3.Row) -> Output:
+    return Output(Path(os.fsdecode(row["output_path"])), row["output_sha256"])
+
+
+def _snapshot(row: sqlite3.Row) -> Snapshot:
+    return Snapshot(row["dev"], row["ino"], row["size"], row["mtime_ns"], row["ctime_ns"])

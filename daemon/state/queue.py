@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 
 from daemon.model import WAITING, Outbox, Photo, QueueOrder
-from daemon.state.rows import from_any, marks, photo_of, roots_of
+from daemon.state.photos import marks, photo_of
 
 _PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
 _FIRST = {
@@ -37,9 +38,9 @@ class Queue:
         """
         now = self._clock()
         rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state = 'ready' AND {from_any(outboxes)}"  # noqa: S608 - marks only
+            f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
             f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
-            (*roots_of(outboxes), now, now + longest_s, now, limit),
+            (*_roots_of(outboxes), now, now + longest_s, now, limit),
         )
         return [photo_of(row) for row in rows]
 
@@ -47,19 +48,29 @@ class Queue:
         """When the first READY row of these outboxes may be tried; None if none may before a command."""
         query = (
             "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
-            f" WHERE state = 'ready' AND {from_any(outboxes)}"
+            f" WHERE state = 'ready' AND {_from_any(outboxes)}"
         )
-        (when,) = self._db.execute(query, roots_of(outboxes)).fetchone()
+        (when,) = self._db.execute(query, _roots_of(outboxes)).fetchone()
         return float(when) if when is not None and when < math.inf else None
 
     def waiting(self, outboxes: Sequence[Outbox]) -> int:
         """How many rows of these outboxes will come to an end without a command."""
         query = (
-            f"SELECT count(*) FROM photos WHERE state IN ({marks(WAITING)}) AND {from_any(outboxes)}"  # noqa: S608
+            f"SELECT count(*) FROM photos WHERE state IN ({marks(WAITING)}) AND {_from_any(outboxes)}"  # noqa: S608
             f" AND NOT (state = 'ready' AND {_PAUSED})"
         )
         return int(
             self._db.execute(
-                query, (*(state.value for state in WAITING), *roots_of(outboxes), self._clock())
+                query, (*(state.value for state in WAITING), *_roots_of(outboxes), self._clock())
             ).fetchone()[0]
         )
+
+
+def _from_any(outboxes: Sequence[Outbox]) -> str:
+    """The condition that a row is of one of these outboxes; takes `_roots_of` them."""
+    return "(user, root) IN (VALUES (NULL, NULL)" + ", (?, ?)" * len(outboxes) + ")"
+
+
+def _roots_of(outboxes: Sequence[Outbox]) -> list[str | bytes]:
+    """What `_from_any` takes."""
+    return [value for outbox in outboxes for value in (outbox.user, os.fsencode(outbox.root))]

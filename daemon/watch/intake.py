@@ -133,7 +133,7 @@ class Intake:
             return
         snapshot = snapshot_of(path)
         if snapshot is not None and not self._ledger.knows(source, snapshot):
-            self._readiness.event(source, now)
+            self._readiness.found(source, snapshot, now)
 
     def _photo_at(self, outbox: Outbox, path: Path) -> Source | None:
         relative = path.relative_to(outbox.root)

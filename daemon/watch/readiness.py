@@ -49,8 +49,12 @@ class Readiness:
 
     def event(self, source: Source, now: float) -> None:
         """Start the quiet time of a path anew; what is no regular file is forgotten."""
+        self.found(source, self._look(source.path), now)
+
+    def found(self, source: Source, snapshot: Snapshot | None, now: float) -> None:
+        """The same for a path that was just looked at."""
         self._pending.pop(source, None)
-        self._watch(source, self._look(source.path), now, quiet_since_s=now)
+        self._watch(source, snapshot, now, quiet_since_s=now)
 
     def ready(self, now: float, limit: int) -> list[Settled]:
         """The files that are ready, which are forgotten; looks at no more than `limit` that are due."""
