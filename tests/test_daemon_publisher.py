@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import signal
@@ -287,6 +289,7 @@ def _arm(at_call: int) -> None:
 
     for name in CALLS:
         setattr(os, name, killing(getattr(os, name)))
+    io.open = builtins.open = killing(builtins.open)
     Ledger.move = killing(Ledger.move)  # type: ignore[method-assign]
 
 
