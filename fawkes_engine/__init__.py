@@ -8,7 +8,7 @@
     colour space; stopwatch.py tells where the time goes; decoys.py is the same loop with another aim;
     evaluation/ measures with trackers what the cloaks are worth
 
-models.py and download.py bring weights that no package holds. The library knows no other folder than theirs, no
+weights/ brings the weights that no dependency has. The library knows no other folder than theirs, no
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
 """
 

@@ -24,7 +24,7 @@ class WeightsError(EngineError):
 
 
 class FetchError(EngineError):
-    """A model's weights could not be downloaded or stored, for want of a network or of room; later they may."""
+    """A model's weights could not be downloaded or stored, for want of a network, of pip or of room; later they may."""
 
 
 class EvaluationError(EngineError):

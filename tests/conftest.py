@@ -100,6 +100,20 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 @pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, the only place where pip finds wheels; the machine's own configuration of pip is left out."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    variables = {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(folder)}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return folder
+
+
+@pytest.fixture
 def eventually() -> Callable[..., None]:
     """Wait until a condition holds; fail after half a minute, or after within_s."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,6 +165,19 @@ def test_the_supervisor_never_imports_torch() -> None:
     ).stdout.split()
 
     assert not TORCH & set(loaded)
+
+
+def test_no_host_of_a_package_registry_is_named() -> None:
+    """A package is named as its client names it, so that the user's own mirrors and proxies are asked."""
+    names = ("pypi org", "pythonhosted org", "download pytorch org", "npmjs org", "npmjs com", "anaconda org")
+    hosts = "|".join(name.replace(" ", r"\.") for name in names)  # in pieces: this file is searched, too
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    texts = {file: file.read_bytes() for file in files if file.is_file()}
+
+    assert not [file for file, data in texts.items() if re.search(hosts.encode(), data, re.IGNORECASE)]
 
 
 def test_only_the_engine_makes_a_protected_photo() -> None:

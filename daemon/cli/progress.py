@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskID,
@@ -21,7 +20,7 @@ from rich.progress import (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar that counts photos or bytes; it is the `Progress` that `service.once` takes."""
+    """One bar that counts photos; it is the `Progress` that `service.once` takes."""
 
     _progress: Progress
     _task: TaskID
@@ -34,16 +33,11 @@ class Bar:
         """So many more have come to their end."""
         self._progress.advance(self._task, n)
 
-    def reach(self, n: int) -> None:
-        """So many have come to their end in all."""
-        self._progress.update(self._task, completed=n)
-
 
 @contextmanager
-def bar(label: str, *, of_bytes: bool = False) -> Iterator[Bar]:
+def bar(label: str) -> Iterator[Bar]:
     """Show a bar for the time of a with block; lines printed meanwhile appear above it."""
-    count = DownloadColumn() if of_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # a stdout that goes elsewhere must not be drawn into the terminal of stderr
     progress = Progress(
         *columns,

