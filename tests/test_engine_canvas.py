@@ -15,6 +15,7 @@ from fawkes_engine.cloak.state import region_side
 from fawkes_engine.face.canvas import Canvas, blocks_around, to_tensor
 from fawkes_engine.face.detect import Face, Pixels, Similarity
 
+pytestmark = pytest.mark.numeric
 HEIGHT, WIDTH = 240, 320
 
 
