@@ -1,9 +1,13 @@
-# `make demo` shows the main job, `make test` passes the tests, `make all` is what CI runs.
+# `make demo` shows the main job, `make test` passes the tests, `make all` and `make numeric` are most of what CI runs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo install lint types test slow all clean
+# What makes PyTorch and its libraries compute as on a CPU that has AVX2 alone
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+HAS_MORE := import sys, torch; sys.exit(not torch.cpu.get_capabilities().get("avx512_f"))
+
+.PHONY: demo install lint types test numeric slow all clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +29,17 @@ types: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The tests of arithmetic as other machines run them: on one thread and on two, as this CPU is and as one with AVX2
+numeric: numeric-native-1 numeric-native-2 numeric-avx2-1 numeric-avx2-2
+
+numeric-native-%: install
+	OMP_NUM_THREADS=$* MKL_NUM_THREADS=$* $(BIN)/python -m pytest -m "numeric and not slow"
+
+numeric-avx2-%: install
+	@if $(BIN)/python -c '$(HAS_MORE)'; \
+	then $(AVX2) $(MAKE) numeric-native-$*; \
+	else echo "This CPU has no AVX-512: numeric-native-$* is the same."; fi
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -31,6 +31,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _threads_as_before() -> Iterator[None]:
+    """Engines set the number of arithmetic threads of the whole process: no module sets it for the next."""
+    torch = sys.modules.get("torch")  # most commands start without it, and so do their tests
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def fetched_models() -> Path:
     """The folder of the user who runs the tests, with the default ensemble in it."""

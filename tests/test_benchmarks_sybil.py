@@ -14,6 +14,7 @@ from fawkes_engine import EvaluationError
 from fawkes_engine.evaluation import Split, Tracker, draw, load_trackers
 from fawkes_engine.evaluation.data.splits import unused_people
 
+pytestmark = pytest.mark.numeric
 OTHER = {"ada": "ben", "ben": "ada"}
 
 

@@ -18,6 +18,7 @@ from own_photos import publish
 from daemon.cli.main import run_command
 from daemon.exits import Exit
 
+pytestmark = pytest.mark.numeric
 PUBLISHED, CLEAN = "what was published", "the clean photos"
 
 

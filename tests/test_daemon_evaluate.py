@@ -12,6 +12,8 @@ from evaluation_pictures import make_data
 from daemon.cli.main import run_command
 from daemon.exits import Exit
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,7 @@ from daemon.exits import Exit
 from daemon.state.targets import FileTargetStore
 from fawkes_engine import Target
 
+pytestmark = pytest.mark.numeric
 TARGET = Target(
     "nobody-01", "1", {"dlib": (1.0, 0.0)}, {"dlib": ((0.0, 1.0),)}, "2026-01-02T03:04:05+00:00", ()
 )

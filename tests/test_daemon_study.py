@@ -15,6 +15,7 @@ from fawkes_engine import evaluation
 from fawkes_engine.evaluation import Publication
 from fawkes_engine.evaluation.data.publication import Published, key
 
+pytestmark = pytest.mark.numeric
 OTHER = {"ada": "ben", "ben": "ada"}
 SIZES = ("--cloaked", "2", "--tested", "2")
 

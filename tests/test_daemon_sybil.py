@@ -163,6 +163,7 @@ def test_of_what_is_shared_the_newest_is_first_and_group_photos_are_left_out(hom
     assert [photo.path.name for photo in own_photos.shared_by(home.settings, user, 1)] == ["foreign.jpg"]
 
 
+@pytest.mark.numeric
 def test_the_real_engine_makes_a_decoy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, pixels in {"images": somebody_else(), "own": portrait()}.items():
         (tmp_path / folder).mkdir()

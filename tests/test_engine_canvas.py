@@ -15,6 +15,7 @@ from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.canvas import Canvas, blocks_around, region_side, to_tensor
 from fawkes_engine.face.detect import Face, Pixels
 
+pytestmark = pytest.mark.numeric
 HEIGHT, WIDTH = 240, 320
 
 

@@ -18,6 +18,7 @@ from fawkes_engine.photo.colour import colour_space
 from fawkes_engine.photo.decode import decode
 from fawkes_engine.photo.encode import encode
 
+pytestmark = pytest.mark.numeric
 FACE = Face(box=(180.0, 59.0, 268.0, 175.0), landmarks=np.zeros((5, 2)), confidence=1.0)
 DISPLAY_P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
 ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rich_photos
+from batches import ENGINE_THREADS
 from engine_pictures import Shelf, dssim, encoded, opened, portrait, somebody_else
 from PIL import Image
 
@@ -14,13 +15,14 @@ from fawkes_engine import MODES, Decoy, EngineSettings, NoDecoy, NoFace, Refusal
 from fawkes_engine.decoys import DecoyEngine, Likeness
 from fawkes_engine.face.detect import Pixels
 
+pytestmark = pytest.mark.numeric
 BUDGET = MODES["strong"].budget
 ADA, BEN = encoded(portrait(), "PNG"), encoded(somebody_else(), "PNG")
 
 
 @pytest.fixture(scope="module")
 def engine() -> DecoyEngine:
-    return DecoyEngine(EngineSettings(budget=BUDGET, steps=20, device="cpu", threads=1), Shelf())
+    return DecoyEngine(EngineSettings(budget=BUDGET, steps=20, device="cpu", threads=ENGINE_THREADS), Shelf())
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_the_user_is_the_face_that_most_photos_show(engine: DecoyEngine, ada: Li
 
 def test_a_known_user_is_found_among_photos_that_mostly_show_others() -> None:
     shelf = Shelf()
-    engine = DecoyEngine(EngineSettings(device="cpu", threads=1), shelf)
+    engine = DecoyEngine(EngineSettings(device="cpu", threads=ENGINE_THREADS), shelf)
     engine.enroll("ada", [ADA])
     found = engine.likeness("ada", [BEN, lit(somebody_else(), 0.8), lit(portrait(), 0.8)])
     assert found.photos == 1
@@ -103,6 +105,6 @@ def test_a_known_user_is_found_among_photos_that_mostly_show_others() -> None:
 
 def test_making_decoys_gives_nobody_a_target(ada: Likeness) -> None:
     shelf = Shelf()
-    engine = DecoyEngine(EngineSettings(budget=BUDGET, steps=8, device="cpu", threads=1), shelf)
+    engine = DecoyEngine(EngineSettings(budget=BUDGET, steps=8, device="cpu", threads=ENGINE_THREADS), shelf)
     assert isinstance(only(engine.decoys([BEN], ada)), Decoy)
     assert not shelf.targets

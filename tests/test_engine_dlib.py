@@ -14,6 +14,8 @@ from fawkes_engine import WeightsError
 from fawkes_engine.extractors import dlib as dlibnet
 from fawkes_engine.extractors.dlib import DlibNet, weights_path
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def net() -> DlibNet:

@@ -16,6 +16,7 @@ from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.photo.decode import Photo, decode
 from fawkes_engine.photo.encode import as_written, encode
 
+pytestmark = pytest.mark.numeric
 FACE = Face(box=(180.0, 59.0, 268.0, 175.0), landmarks=np.zeros((5, 2)), confidence=1.0)
 LOSSLESS = ("PNG", "WEBP", "TIFF")
 

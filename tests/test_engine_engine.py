@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from batches import two_threads
+from batches import ENGINE_THREADS, two_threads
 from engine_pictures import (
     ORACLE,
     Colours,
@@ -54,8 +54,8 @@ from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import OWN_COSINE_LIMIT
 from fawkes_engine.types import STRANGER
 
-# One thread: the tests share their cores with others, and threads that wait for each other waste them.
-QUICK = EngineSettings(steps=20, device="cpu", threads=1)
+pytestmark = pytest.mark.numeric
+QUICK = EngineSettings(steps=20, device="cpu", threads=ENGINE_THREADS)
 BUDGET = Budget()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batches import ENGINE_THREADS
 from engine_pictures import Shelf, encoded, opened, portrait
 from small_onnx import Graph, mobile_net
 
@@ -20,7 +21,8 @@ from fawkes_engine.identity.people import People
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.weights import catalog
 
-SETTINGS = EngineSettings(steps=20, device="cpu", threads=1)
+pytestmark = pytest.mark.numeric
+SETTINGS = EngineSettings(steps=20, device="cpu", threads=ENGINE_THREADS)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Face, FaceDetector
 
+pytestmark = pytest.mark.numeric
 BOX = (180, 60, 268, 175)  # of the astronaut's face
 EYES = (204, 101), (247, 104)
 

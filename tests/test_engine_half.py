@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from batches import two_threads
+from batches import said_with_avx2, two_threads
 from small_onnx import Graph, mobile_net
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
 from fawkes_engine.identity.targets import Pool
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 
 
@@ -92,6 +93,24 @@ def test_a_strided_depthwise_convolution_works_in_float32_as_if_on_all_images_at
     assert torch.equal(ours, plain)
     gradients = [torch.autograd.grad(y, x, torch.ones_like(y))[0] for y in (ours, plain)]
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(("able", "allowed"), [(True, True), (True, False), (False, True)])
+def test_a_cpu_must_have_bfloat16_and_onednn_be_allowed_it(
+    able: bool, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: allowed, raising=False)
+    assert is_faster(CPU) is (able and allowed)
+
+
+def test_a_cpu_that_is_kept_to_avx2_is_not_taken_for_one_with_bfloat16() -> None:
+    """Whatever the CPU has: in a process of its own, as oneDNN asks its environment once."""
+    assert said_with_avx2(
+        "import torch; torch.cpu.get_capabilities = lambda: {'avx512_bf16': True}\n"
+        "from fawkes_engine.extractors.bfloat16 import is_faster\n"
+        "print(is_faster(torch.device('cpu')))"
+    ) == ["False"]
 
 
 def test_a_gpu_is_not_asked() -> None:

@@ -11,9 +11,21 @@ from torch import Tensor, fx, nn
 from fawkes_engine.extractors.graph_rewrite import Trace, simplify
 from fawkes_engine.extractors.layers import Affine, PReLU, as_convolution, larger_half
 
+pytestmark = pytest.mark.numeric
+
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    """In float64, so that rounding decides on no kink."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def distinct(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Numbers of both signs of which no two are equal or near, in any dtype exactly."""
+    count = torch.Size(shape).numel()
+    assert count <= 256  # bfloat16 has 8 bits
+    return (
+        (torch.randperm(count, generator=torch.Generator().manual_seed(0)) - count // 2).to(dtype).view(shape)
+    )
 
 
 def trained(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.BatchNorm1d | nn.BatchNorm2d:
@@ -32,15 +44,31 @@ def assert_same_both_ways(ours: nn.Module, theirs: nn.Module, x: Tensor) -> None
         y = module(chips)
         (gradient,) = torch.autograd.grad((y * random(*y.shape, seed=9)).sum(), chips)
         outcomes.append((y.detach(), gradient))
-    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=1e-4, atol=1e-5)
+    # sums of at most 4 x 36 products, a dozen layers deep: 10^-12 of them at the very worst
+    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("slope", [torch.tensor([0.3]), torch.tensor([0.3, -0.2, 0.0, 1.5]).view(4, 1, 1)])
+SLOPES = torch.tensor([0.3, -0.2, 0.0, 1.5], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("slope", [SLOPES[:1], SLOPES.view(4, 1, 1)])
 @pytest.mark.parametrize("shape", [(2, 4, 5, 3), (2, 4)])
 def test_prelu_is_pytorchs(slope: Tensor, shape: tuple[int, ...]) -> None:
-    theirs = nn.PReLU(slope.numel())
+    theirs = nn.PReLU(slope.numel()).double()
     theirs.weight.data = slope.flatten()
     assert_same_both_ways(PReLU(slope), theirs, random(*shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prelu_is_exact_in_every_type_the_optimiser_works_in(dtype: torch.dtype) -> None:
+    x = distinct(2, 4, 5, 5, dtype=dtype).requires_grad_()
+    slope = torch.tensor([0.5, -0.25, 0.0, 2.0])  # products with powers of two are not rounded
+    y = PReLU(slope)(x)
+    (gradient,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    slopes = torch.where(x < 0, slope.view(4, 1, 1).to(dtype), 1).detach()
+    assert y.dtype == gradient.dtype == dtype
+    assert torch.equal(y, x * slopes)
+    assert torch.equal(gradient, slopes)
 
 
 @pytest.mark.parametrize("kink", [0.0, -0.0])
@@ -68,7 +96,7 @@ def test_an_affine_layer_is_its_batchnorm(
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_layer_is_a_convolution_over_the_whole_map(bias: bool) -> None:
-    linear = nn.Linear(4 * 3 * 5, 7, bias=bias)
+    linear = nn.Linear(4 * 3 * 5, 7, bias=bias).double()
     conv = nn.Sequential(as_convolution(linear, 3, 5), nn.Flatten())
     assert_same_both_ways(conv, nn.Sequential(nn.Flatten(), linear), random(2, 4, 3, 5))
 
@@ -99,7 +127,7 @@ class Branches(nn.Module):
 
 def test_a_simplified_network_computes_the_same() -> None:
     torch.manual_seed(0)
-    network = Branches().eval().requires_grad_(False)
+    network = Branches().double().eval().requires_grad_(False)
     simplified = fx.symbolic_trace(copy.deepcopy(network))
     Trace(simplified).run(random(1, 3, 6, 6))
     simplify(simplified)
@@ -110,9 +138,11 @@ def test_a_simplified_network_computes_the_same() -> None:
     assert not {nn.BatchNorm1d, nn.BatchNorm2d, nn.Linear, nn.Dropout} & set(kinds)
 
 
-def test_the_larger_half_and_its_gradient_are_those_of_a_maximum() -> None:
-    x = torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    weight = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_larger_half_and_its_gradient_are_those_of_a_maximum(dtype: torch.dtype) -> None:
+    """Exactly: both copy numbers, and no two of these are equal."""
+    x = distinct(2, 8, 4, 4, dtype=dtype).requires_grad_()
+    weight = random(2, 4, 4, 4, seed=1).to(dtype)
     ours, theirs = larger_half(x), torch.maximum(*x.chunk(2, dim=1))
     assert torch.equal(ours, theirs)
     gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs)]

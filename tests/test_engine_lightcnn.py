@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from batches import assert_independent_of_the_batch
+from batches import assert_equal_but_for_rounding, assert_independent_of_the_batch
 from torch import Tensor
 
 from fawkes_engine import WeightsError, extractors
 from fawkes_engine.extractors import lightcnn
 from fawkes_engine.weights import catalog
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 NO_MEAN = torch.zeros(())
 # layer -> channels in and passed; a stage's blocks have two layers each
@@ -51,6 +52,10 @@ def chips(count: int = 2) -> Tensor:
     return torch.rand(count, 3, 128, 128, generator=torch.Generator().manual_seed(1))
 
 
+def in_float64(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.double() for name, value in state.items()}
+
+
 def expected(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """The network as its authors' code computes it, layer by layer."""
 
@@ -77,18 +82,19 @@ def test_the_embeddings_are_those_of_the_published_network(
     state: dict[str, Tensor], checkpoint: Path
 ) -> None:
     extractor = lightcnn.load("lightcnn", checkpoint, NO_MEAN, CPU)
-    x = chips()
-    torch.testing.assert_close(extractor.network(x), expected(state, x), rtol=1e-3, atol=1e-3)
+    x = chips().double()
+    assert_equal_but_for_rounding(extractor.network.double()(x), expected(in_float64(state), x))
     assert extractor.name == "lightcnn"
     assert not any(p.requires_grad for p in extractor.network.parameters())
 
 
 def test_the_gradient_is_that_of_the_published_network(state: dict[str, Tensor], checkpoint: Path) -> None:
-    network = lightcnn.load("lightcnn", checkpoint, NO_MEAN, CPU).network
-    x = chips().requires_grad_()
+    """In float64: in float32 rounding decides for some of 10^7 maxima who is the larger, and moves it by 1 %."""
+    network = lightcnn.load("lightcnn", checkpoint, NO_MEAN, CPU).network.double()
+    x = chips().double().requires_grad_()
     (ours,) = torch.autograd.grad(network(x)[:, :9].sum(), x)
-    (theirs,) = torch.autograd.grad(expected(state, x)[:, :9].sum(), x)
-    assert (ours - theirs).norm() < 1e-2 * theirs.norm()
+    (theirs,) = torch.autograd.grad(expected(in_float64(state), x)[:, :9].sum(), x)
+    assert_equal_but_for_rounding(ours, theirs)
 
 
 def test_an_embedding_with_a_gradient_does_not_depend_on_the_others_in_the_batch(checkpoint: Path) -> None:

@@ -17,6 +17,8 @@ from fawkes_engine import EngineError, WeightsError
 from fawkes_engine.extractors import onnx
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 
+pytestmark = pytest.mark.numeric
+
 
 def normalising(graph: Graph, offset: float, scale: float) -> Graph:
     return graph.add("Sub", np.array([offset], np.float32)).add("Mul", np.array([scale], np.float32))

@@ -59,8 +59,11 @@ def test_the_target_is_the_farthest_of_the_identities_that_look_alike(seed: int,
     looks = pool.looks_of(own)
     distances = np.array([each.distance(looks) for each in pool.looks])
     alike = np.argsort(distances, kind="stable")[:MATCHING_CANDIDATES]
-    nearest = [min(1 - float(e @ pool.vectors["dlib"][i]) for e in own["dlib"]) for i in alike]
-    assert target.identity == pool.identities[alike[int(np.argmax(nearest))]]
+    farness = {
+        pool.identities[i]: min(1 - float(e @ pool.vectors["dlib"][i]) for e in own["dlib"]) for i in alike
+    }
+    # of two that are equally far but for rounding, either may be chosen; a cosine is a sum of 128 products in float32
+    assert farness[target.identity] >= max(farness.values()) - 128 * 2**-24
 
 
 def test_the_target_says_where_it_comes_from(pool: Pool) -> None:

@@ -18,6 +18,7 @@ from fawkes_engine.face.canvas import Canvas, to_tensor
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.targets import Pool
 
+pytestmark = pytest.mark.numeric
 IDENTITY = Similarity(1 + 0j, 0j)
 
 

@@ -15,6 +15,8 @@ from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.image.filters import gaussian_blur
 from fawkes_engine.image.visibility import Visibility, ciede2000, colour_metric, dssim_map, lab, measure
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def face() -> Tensor:

@@ -17,6 +17,7 @@ from fawkes_engine.evaluation.metrics.rates import rate_of_one
 from fawkes_engine.evaluation.trackers import tracker
 from fawkes_engine.identity.targets import Pool
 
+pytestmark = pytest.mark.numeric
 NOBODY = encoded(np.full((200, 200, 3), 127, np.uint8), "PNG")
 
 

@@ -33,6 +33,7 @@ from fawkes_engine.image.filters import gaussian_blur
 from fawkes_engine.image.visibility import mean_dssim
 from fawkes_engine.photo.decode import decode
 
+pytestmark = pytest.mark.numeric
 BOX = (100.0, 59.0, 188.0, 175.0)  # the face of `portrait`
 
 

@@ -26,6 +26,7 @@ from fawkes_engine.evaluation.trackers.sightings import find_faces
 from fawkes_engine.evaluation.trackers.tracker import load_trackers
 from fawkes_engine.face.detect import FaceDetector
 
+pytestmark = pytest.mark.numeric
 RUN = Run("2026-11-22T10:00:00+00:00", "fawkesd evaluate --data faces")
 OTHER = {"ada": "ben", "ben": "ada"}
 

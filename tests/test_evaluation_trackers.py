@@ -18,6 +18,7 @@ from fawkes_engine.evaluation.trackers.tracker import load, load_trackers
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
 from fawkes_engine.face.detect import FaceDetector
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 
 

@@ -136,5 +136,5 @@ def _negative(x: Tensor) -> Tensor:
 
     Masks of integers, since those of booleans take up to 40 times as long where they meet bfloat16 on a CPU.
     """
-    integers = {2: torch.int16, 4: torch.int32}[x.itemsize]
+    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.itemsize]
     return x.view(integers) >> 8 * x.itemsize - 1
