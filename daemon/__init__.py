@@ -1,29 +1,36 @@
 """fawkesd: watches folders of exported photos and publishes cloaked copies to sync-ready folders.
 
-     outbox/*.jpg                                                        sync/*.jpg
-         | events, rescans                                                   ^ link or rename (atomic)
-         v                                                                   |
-      watcher -> intake ----------> ledger ------> dispatch --> outcomes --> publisher
-                 readiness,         (the truth)    |          (all policy)  syncfolder
-                 containers            |           v ^
-                                     status      pool, child == pipe ==> worker -> fawkes_engine.engine
+     outbox/*.jpg                                                                   sync/*.jpg
+         | events, rescans                                                              ^ link or rename (atomic)
+         v                                                                              |
+      watch/ ------------> state/ledger -----> service/dispatcher ----> outcomes ---> publish/
+      watcher -> intake    one row per photo,   |  admission               ^          verify, stage, link
+      readiness,           the truth            v                          |
+      completeness            |              workers/ == pipe ==> fawkes_engine.engine, in a process of its own
+                              v
+                           status/  what a person asks, with or without a running service
 
-    service, supervisor   a run, and its parts: the loop, and the order of starting and stopping
-    destinations     which users can publish now; a full disk or a missing drive pauses one user
-    roots     which outboxes are there; an unplugged drive is no deletion
-    results   what could not be published yet, so that the engine need not repeat it
-    kernel    writers, kinds of file systems, limits
-    wakeup, control, orders, caller   signals, the control socket, what it carries, a command's side of it
-    system, notify, journal         what systemd hears; hooks, notices: what the user's programs and desktop hear
-    unit, fit, installer            the systemd units: their text, whether they would work, where they go
-    cli*, init, cloak, settings     what a person types and writes
-    quiet     the hours of the day in which nothing is begun
-    bench, benchengine, benchphotos what cloaks cost on this machine
-    audit*, sybil, ownphotos, shelf what a user asks of published photos, decoys, and where results go
-    evaluate, study                 what cloaks are worth, on folders of photos
-    history, status, why, places, show*, doctor*   what a person asks, read beside the running service
-    model, facts, errors, names, files, locks, targets, schema   values and leaves
+A room imports only from rooms on lower lines; rooms on one line do not know each other. `tests/test_architecture.py`
+holds that.
 
-One process (the supervisor) runs everything except `worker`, which runs in the engine process. The supervisor
+    __main__
+    cli/        what a person types, and the only room that prints
+    measure/    bench, evaluate, study, audit: what cloaks cost and are worth
+    service/    the run: its parts, its loop, how work on a photo begins (admission) and ends (outcomes), hooks
+    doctor/     checks of the machine, the folders, the published files
+    batch/      named files through the engine, without the service
+    watch/      what arrives: events, rescans, settled and complete files; ends at a READY row of the ledger
+    workers/    engine processes: the pool, one process, its pipe, what runs in it
+    publish/    one user's way into the sync folder, and its pause when a disk is full or a drive is missing
+    status/     status, history, and why a photo is held
+    control/    the control socket: commands, server, client
+    install/    the systemd units (templates in service/ beside this package), preflight, where they go
+    state/      what outlives a run: ledger, history, targets, cached results
+    config/     one YAML file -> Settings
+    sd/ fs/     systemd's notify socket and journal; files, names and locks, safe below a folder
+    exits       exit codes
+    model, timing, text, errors   values that every room may use
+
+One process (the supervisor) runs everything except `workers.worker`, which runs in the engine process. The supervisor
 never imports torch and is the only one that touches the staging and sync folders.
 """

@@ -2,7 +2,7 @@
 
 The docstring below each key is the key's documentation: it becomes the comment in the reference
 configuration and the description in the JSON schema (see reference.py), so it is written for the photo's
-owner.
+owner. This module is long because that documentation is all here.
 """
 
 from __future__ import annotations
