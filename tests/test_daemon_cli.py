@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import WITHIN_S
 
 from daemon import exits
 from daemon.batch import cloak
@@ -39,7 +40,7 @@ def fawkesd(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN_S,
         check=False,
     )
 
@@ -55,7 +56,9 @@ def test_the_installed_command_reports_a_config_error_in_one_line_with_78(tmp_pa
 
 def test_the_command_line_starts_without_torch_and_watchdog() -> None:
     code = "import sys, daemon.cli.main; sys.exit(bool({'torch', 'numpy', 'watchdog', 'PIL'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=WITHIN_S, check=False).returncode == 0
+    )
 
 
 def test_a_foreign_package_of_our_name_is_told(tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_init_asks_on_a_terminal_and_offers_to_make_the_folders(tmp_path: Path) 
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):  # Linux's way to say the terminal was closed
         _read_all(ours)
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=WITHIN_S) == 0
     assert loader.load(path).users[0].sync == tmp_path / "s"
 
 

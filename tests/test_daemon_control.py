@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
+from conftest import WITHIN_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ class Desk:
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(10)
+        client.settimeout(WITHIN_S)
         with socket_address(self.directory) as address:
             client.connect(address)
         return client
@@ -69,7 +70,7 @@ class Desk:
                 return decode_reply(stream.readline())
 
     def step(self) -> None:
-        wait(self.control.waitables, 10)
+        wait(self.control.waitables, WITHIN_S)
         self.control.step(self.now, self.run)
 
 
@@ -169,7 +170,7 @@ def test_a_line_without_an_end_is_refused_at_its_longest(desk: Desk) -> None:
         while sent <= LINE_MAX_BYTES:
             sent += client.send(b"x" * 4096)
             desk.step()
-        client.settimeout(10)
+        client.settimeout(WITHIN_S)
         reply = decode_reply(client.recv(4096))
 
     assert "longer than" in reply.message

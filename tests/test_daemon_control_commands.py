@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import FACTORY, Counter, states
 from twins import Deed, is_cloaked, make_photo
 
@@ -336,10 +336,10 @@ def test_a_command_that_a_reloading_service_did_not_take_is_taken_by_what_follow
         return "taken"
 
     def reload() -> None:
-        assert wait(first.waitables, 30)
+        assert wait(first.waitables, WITHIN_S)
         first.close()
         with contextlib.closing(ControlServer(home.state_dir)) as following:
-            while not taken and wait(following.waitables, 30):
+            while not taken and wait(following.waitables, WITHIN_S):
                 following.step(time.monotonic(), take)
 
     in_background(reload)

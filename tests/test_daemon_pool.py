@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import WITHIN_S, DaemonProcess, Home
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.errors import EngineStartError
@@ -47,7 +47,7 @@ class Driver:
 
     def run_until(self, kind: type[Event]) -> Event:
         """Poll until the next event of a kind."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WITHIN_S
         while True:
             now = time.monotonic()
             assert now < deadline, "the event never came"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import FACTORY, Counter, states
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,11 +173,11 @@ def test_the_end_of_quiet_hours_is_noticed_without_an_event(
     from daemon.service.wakeup import wakeup
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    timing = Timing(quiet_look_s=0.1, check_outboxes_s=60.0)
+    timing = Timing(quiet_look_s=0.1, check_outboxes_s=600.0)
     settings = with_quiet(home, "23:00-07:00")
     shown = iter([datetime.time(23, 30)] * 5)
     monkeypatch.setattr("daemon.config.settings.time_of_day", lambda: next(shown, datetime.time(12)))
-    deadline_s = time.monotonic() + 50  # the next look at the folders would come after 60 s
+    deadline_s = time.monotonic() + WITHIN_S  # the next look at the folders would come after 600 s
     with (
         wakeup() as signals,
         assembled(settings, FACTORY, timing, give_up_s=10.0) as parts,

@@ -35,7 +35,9 @@ def test_an_idle_engine_is_unloaded_and_the_next_photo_loads_it_again(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     manager = Manager(str(tmp_path / "notify"))
-    settings = having(home, idle_unload_s=0.3)
+    settings = having(
+        home, idle_unload_s=2.0
+    )  # longer than a busy machine takes from ready to the first photo
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
     daemon = start(settings)
     eventually(lambda: states(home) == ["working"])
@@ -65,7 +67,7 @@ def test_an_engine_at_work_is_not_unloaded_however_long_it_takes(
 ) -> None:
     for number in range(3):
         (home.outbox / f"{number}.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND, seed=number))
-    daemon = start(having(home, idle_unload_s=0.2))
+    daemon = start(having(home, idle_unload_s=0.9))  # less than a photo takes
 
     eventually(lambda: states(home) == ["published"] * 3)
     assert daemon.log.count("engine ready") == 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import FACTORY, Counter, fact, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
@@ -237,7 +237,7 @@ def test_a_second_daemon_says_who_runs(home: Home, start: Start, eventually: Wai
 
     second = start(home.settings)
 
-    assert second.process.wait(30) == 75
+    assert second.process.wait(WITHIN_S) == 75
     assert f"process {first.process.pid}" in second.log
     with pytest.raises(AlreadyRunning):
         once(home.settings, Counter(), FACTORY)
@@ -251,7 +251,7 @@ def test_two_configurations_cannot_share_a_sync_folder(
 
     second = start(home.settings.model_copy(update={"state_dir": tmp_path / "other"}))
 
-    assert second.process.wait(30) == 75
+    assert second.process.wait(WITHIN_S) == 75
     assert f"process {first.process.pid}" in second.log
 
 
@@ -357,9 +357,12 @@ def test_an_idle_daemon_uses_no_processor_time(home: Home, start: Start, eventua
         fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    before = ticks()
-    time.sleep(2.0)  # the subject of the test is what happens while nothing does
-    assert ticks() - before <= 2
+    def is_idle() -> bool:
+        before = ticks()
+        time.sleep(2.0)  # the subject of the test is what happens while nothing does
+        return ticks() - before <= 2
+
+    eventually(is_idle)  # what was begun before may take its time on a busy machine
 
 
 def test_the_state_directory_is_private(home: Home) -> None:

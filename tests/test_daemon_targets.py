@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import WITHIN_S
 
 from daemon.errors import TargetError
 from daemon.state.targets import FileTargetStore
@@ -60,7 +61,7 @@ def test_processes_are_alone_one_after_the_other(tmp_path: Path) -> None:
         thread.start()
         thread.join(0.1)
         inside.append("first")
-    thread.join(30)
+    thread.join(WITHIN_S)
 
     assert inside == ["first", "second"]
     assert stores[0].people() == []

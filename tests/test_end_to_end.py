@@ -25,7 +25,7 @@ from skimage import data
 from daemon.state.ledger import LEDGER_NAME
 
 Wait = Callable[..., None]
-LONG_S = 240.0  # models load and a face is optimised, perhaps on a busy machine
+LONG_S = 600.0  # models load and a face is optimised, perhaps on a busy machine
 
 
 def portrait() -> bytes:
@@ -83,7 +83,7 @@ def running(installed: Installed) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(LONG_S) == 0
     finally:
         process.kill()
         process.wait()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import WITHIN_S
 from small_weights import MEMBER, WEIGHTS, packed_model, sha256, web_model, write_wheel
 from web import Web
 
@@ -232,7 +233,7 @@ def test_what_a_killed_process_leaves_is_cleared_by_the_next(
             pip, _ = index.accept()
             with pip:  # which waits for an answer until this ends
                 process.kill()
-                process.wait(30)
+                process.wait(WITHIN_S)
     (left,) = names(models)
     assert left.startswith(".fetch-")
 
@@ -249,16 +250,16 @@ def test_of_two_fetches_at_once_the_second_waits_and_downloads_nothing(
 
     def hold() -> None:
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(WITHIN_S)
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(fetch, model, models, hold)
-        assert begun.wait(30)
+        assert begun.wait(WITHIN_S)
         second = threads.submit(fetch, model, models, forbidden)
         eventually(lambda: waits_for(models / ".lock"))
         go_on.set()
-        first.result(30)
-        second.result(30)
+        first.result(WITHIN_S)
+        second.result(WITHIN_S)
 
     assert names(models) == [model.file]
     assert (models / model.file).read_bytes() == WEIGHTS

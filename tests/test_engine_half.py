@@ -46,6 +46,7 @@ def gradient(extractor: Extractor, x: Tensor) -> Tensor:
 def test_it_sees_what_float32_sees(dlib: Extractor, half: Extractor) -> None:
     x = chips(4, dlib.chip_px)
     assert half.embed(x).dtype == torch.float32
+    # 8 bits leave 0.9997 of an embedding and 0.95 of its gradient (measured, with and without fused multiply-add)
     assert (half.embed(x) * dlib.embed(x)).sum(dim=1).min() > 0.99
     cosine = F.cosine_similarity(gradient(half, x).flatten(1), gradient(dlib, x).flatten(1))
     assert cosine.min() > 0.9

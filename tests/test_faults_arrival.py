@@ -216,7 +216,7 @@ def test_fault_06_a_photo_removed_at_any_stage_is_gone_without_noise(
     daemon = start(having(home, settle_s=5.0 if stage == "settling" else 0.1))
     eventually(lambda: "engine ready" in daemon.log)
     if stage == "ready":  # the engine is busy with another one
-        (home.outbox / "first.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND, seed=1))
+        (home.outbox / "first.jpg").write_bytes(make_photo(Deed.HANG, seed=1))
         eventually(lambda: states(home) == ["working"])
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
     if stage != "settling":
@@ -263,7 +263,7 @@ def change_in_place(path: Path, data: bytes) -> None:
 def test_fault_07_metadata_written_after_the_export_costs_no_second_photo(
     home: Home, start: Start, eventually: Wait, export: Callable[[Path, bytes], None]
 ) -> None:
-    daemon = start(having(home, settle_s=0.5))
+    daemon = start(having(home, settle_s=3.0))  # longer than a busy machine takes from one step to the next
     eventually(lambda: "engine ready" in daemon.log)
 
     export(home.outbox / "a.jpg", make_photo())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import FACTORY, Counter, Start, Wait, column, having, needs_strace, states
 from twins import is_cloaked, make_photo
 
@@ -62,7 +62,7 @@ def prepare(home: Home) -> dict[str, bytes]:
     return contents
 
 
-def run_until(daemon: DaemonProcess, home: Home, published: int, within_s: float = 60.0) -> None:
+def run_until(daemon: DaemonProcess, home: Home, published: int, within_s: float = 2 * WITHIN_S) -> None:
     """Wait until so many photos are published, or the daemon is dead."""
     deadline_s = time.monotonic() + within_s
     while daemon.process.poll() is None and states(home).count("published") < published:
@@ -212,6 +212,6 @@ def test_fault_34_a_second_daemon_says_who_runs(
     same_state = start(home.settings)
     same_sync = start(home.settings.model_copy(update={"state_dir": tmp_path / "other"}))
 
-    assert (same_state.process.wait(30), same_sync.process.wait(30)) == (75, 75)
+    assert (same_state.process.wait(WITHIN_S), same_sync.process.wait(WITHIN_S)) == (75, 75)
     assert f"process {first.process.pid}" in same_state.log
     assert f"process {first.process.pid}" in same_sync.log
