@@ -5,8 +5,8 @@
     python -m tests.benchmarks.build_pool --data DIR/faces/others
 
 Every second person (in the order of names) is used, less those who appear in other test sets; the others are left for
-the tracker in evaluations (fawkes_engine/evaluation/data/splits.py). Only averages leave the folder: each identity of the
-pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
+the tracker in evaluations (fawkes_engine/evaluation/data/splits.py). Only averages leave the folder: each identity of
+the pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
 """
 
 from __future__ import annotations
