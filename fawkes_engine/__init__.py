@@ -12,13 +12,6 @@ models.py and download.py bring weights that no package holds. The library knows
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
 """
 
-import os
-
-# An arithmetic thread that waits for another spins a little, then sleeps; it must be said before torch loads. Per face
-# of the network, 2 cores: on a quiet machine 6 ms (8 if it never spins), beside three busy programs 17 ms (42 if it
-# spins as long as GNU OpenMP does by default).
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 from fawkes_engine.errors import (
     EngineError,
     EvaluationError,
