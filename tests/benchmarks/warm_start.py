@@ -91,7 +91,7 @@ class Session:
         requests = [Request(p.read_bytes(), p.parent.name, only_mine=True) for p in photos]
         with (
             _started_from(start),
-            mock.patch("fawkes_engine.engine.optimise", self._optimise),
+            mock.patch("fawkes_engine.pipeline.photos.optimise", self._optimise),
             mock.patch("fawkes_engine.pipeline.verify.OWN_COSINE_LIMIT", 1.0),
         ):
             results = self._engines[steps].protect(requests)
