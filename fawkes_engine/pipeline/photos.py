@@ -12,7 +12,7 @@ import torch
 
 from fawkes_engine import device as devices
 from fawkes_engine.cloak.optimise import Aim, Cloak, optimise
-from fawkes_engine.cloak.state import Subject
+from fawkes_engine.cloak.subjects import Subject
 from fawkes_engine.errors import NoFace
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.ensemble import Ensemble
