@@ -120,7 +120,8 @@ class Subjects:
 
     def colour_shift(self, smooth: Tensor) -> Tensor:
         """Roughly CIEDE2000, (N, 1, R, R), of a change (N, 3, R, R) that is as smooth as colours are compared."""
-        return torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
+        shift: Tensor = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
+        return shift
 
 
 def centre(x: Tensor) -> Tensor:
