@@ -16,14 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.cloak.optimise import Aim
-from fawkes_engine.engine import Engine
 from fawkes_engine.errors import NoDecoy, NoFace, Refusal
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.identity.people import SAME_PERSON_COSINE, most_frequent
-from fawkes_engine.pipeline import verify
-from fawkes_engine.pipeline.batching import every_face, groups, no_sign, or_refusal
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together
+from fawkes_engine.pipeline.draft import Draft
+from fawkes_engine.pipeline.photos import Course, Pipeline
 from fawkes_engine.pipeline.work import Goal, Work
-from fawkes_engine.types import Decoy, MetadataPolicy, Request
+from fawkes_engine.pipeline.write import write
+from fawkes_engine.types import Decoy, EngineSettings, MetadataPolicy, Request, TargetStore
 
 DECOY = Aim(target_weight=2.0, own_weight=0.0, near_target=0.95, away_from_own=1.0)
 # whatever a photo tells besides its picture could tie the second account to the first
@@ -47,8 +49,15 @@ class Likeness:
         return Goal(self.user, {name: F.normalize(v.mean(dim=0), dim=0) for name, v in self.vectors.items()})
 
 
-class DecoyEngine(Engine):
-    """Makes decoys; settings and targets as of `Engine`. It adds nobody to the targets."""
+class DecoyEngine:
+    """Makes decoys. It adds nobody to the targets; keep one per device and process, as of `Engine`.
+
+    Raises on construction:
+        EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
+    """
+
+    def __init__(self, settings: EngineSettings, targets: TargetStore) -> None:
+        self._pipeline = Pipeline.load(settings, targets, Pool.load())
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
         """Learn a user's clean face from photos, of which some may show others or nobody, or be of no use.
@@ -58,14 +67,15 @@ class DecoyEngine(Engine):
         Raises:
             NoFace: none shows the user.
         """
+        identifier = self._pipeline.identifier
         seen: list[dict[str, Tensor]] = []
         for data in photos:
-            work = or_refusal(self._open, Request(data, user))
+            work = or_refusal(self._pipeline.open, Request(data, user))
             if isinstance(work, Refusal):
                 continue
             faces = list(range(len(work.faces)))
-            if self._identifier.people.target(user):
-                faces = [i for i in faces if self._identifier.known(work, i) == user]
+            if identifier.people.target(user):
+                faces = [i for i in faces if identifier.known(work, i) == user]
             seen += [{name: rows[i] for name, rows in work.clean_embeddings.items()} for i in faces[:1]]
         if not seen:
             raise NoFace(f"none of the photos shows {user}; give others, or fewer that show somebody else")
@@ -78,37 +88,38 @@ class DecoyEngine(Engine):
 
         A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.
         """
-        decoy = partial(self._decoy, goal=like.mean())
+        pipeline = self._pipeline
+        course = Course(pipeline.ensemble.turns, DECOY, pipeline.settings.steps)
+        cloak = partial(pipeline.cloak, course=course, on_step=no_sign)
+        draft = partial(self._draft, goal=like.mean())
         requests = [Request(photo, like.user, metadata=_NO_METADATA) for photo in photos]
         results: list[Decoy | Refusal] = []
         for group in groups(requests):
             started = time.perf_counter()
-            opened = [or_refusal(decoy, request) for request in group]
-            works = [work for work in opened if isinstance(work, Work)]
-            self._cloak(every_face(works), self._ensemble.turns, DECOY, self._settings.steps, no_sign)
-            seconds = (time.perf_counter() - started) / max(1, len(works))
-            finish = partial(self._finished_decoy, seconds=seconds)
-            results += [or_refusal(finish, work) if isinstance(work, Work) else work for work in opened]
+            drafts = together(cloak, each(draft, group))
+            opened = sum(isinstance(draft, Draft) for draft in drafts)
+            seconds = (time.perf_counter() - started) / max(1, opened)
+            results += each(partial(self._finish, seconds=seconds), drafts)
         return results
 
-    def _decoy(self, request: Request, goal: Goal) -> Work:
-        work = self._open(request)
+    def _draft(self, request: Request, goal: Goal) -> Draft:
+        work = self._pipeline.open(request)
         if len(work.faces) != 1:
             raise NoDecoy(f"it shows {len(work.faces)} faces; a decoy shows one person")
         if float(work.clean_embeddings[KNOWN_BY][0] @ goal.vectors[KNOWN_BY]) >= SAME_PERSON_COSINE:
             raise NoDecoy(f"it shows {goal.identity}; a decoy shows somebody else")
-        return replace(work, people=[goal.identity], goals=[goal])
+        return self._pipeline.draft(replace(work, people=[goal.identity], goals=[goal]))
 
-    def _finished_decoy(self, work: Work, *, seconds: float) -> Decoy:
+    def _finish(self, draft: Draft, *, seconds: float) -> Decoy:
+        """Encode and verify. Raises NotProtected or NoDecoy."""
         started = time.perf_counter()
-        written = work.write()
-        embed = partial(self._ensemble.embed, colour=work.photo.colour)
-        embedded = verify.measure(work, written, self._detector.detect(written.pixels), embed, _nearer)
+        written = write(draft)
+        (face,) = self._pipeline.verifier.measure(draft, written, _nearer)
         return Decoy(
             data=written.data,
-            suffix=work.photo.suffix,
-            face=self._report(work, written, embedded, 0),
-            cosine_before=_likenesses(work, work.clean_embeddings),
+            suffix=draft.work.photo.suffix,
+            face=face,
+            cosine_before=_likenesses(draft.work, draft.work.clean_embeddings),
             seconds=seconds + time.perf_counter() - started,
         )
 

@@ -162,12 +162,13 @@ def test_an_engine_that_never_starts_is_given_up_with_its_reason(tmp_path: Path)
         driver.run_until(Ready)
 
 
-def test_the_engine_gets_glibc_settings_that_the_supervisor_does_not_keep(driver: Driver) -> None:
+def test_the_engine_gets_an_environment_that_the_supervisor_does_not_keep(driver: Driver) -> None:
     driver.started()
 
     environment = Path(f"/proc/{driver.pid}/environ").read_bytes()
-    assert b"MALLOC_TRIM_THRESHOLD_=" in environment
-    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    for name in ("MALLOC_TRIM_THRESHOLD_", "GOMP_SPINCOUNT"):
+        assert f"{name}=".encode() in environment
+        assert name not in os.environ
 
 
 @pytest.mark.parametrize("engines", [1, 2])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fawkes_engine import MODES, Decoy, EngineSettings, NoDecoy, NoFace, Refusal, decoys
 from fawkes_engine.decoys import DecoyEngine, Likeness
+from fawkes_engine.engine import Engine
 from fawkes_engine.face.detect import Pixels
 
 pytestmark = pytest.mark.numeric
@@ -94,8 +95,9 @@ def test_the_user_is_the_face_that_most_photos_show(engine: DecoyEngine, ada: Li
 
 def test_a_known_user_is_found_among_photos_that_mostly_show_others() -> None:
     shelf = Shelf()
-    engine = DecoyEngine(EngineSettings(device="cpu", threads=ENGINE_THREADS), shelf)
-    engine.enroll("ada", [ADA])
+    settings = EngineSettings(device="cpu", threads=ENGINE_THREADS)
+    Engine(settings, shelf).enroll("ada", [ADA])
+    engine = DecoyEngine(settings, shelf)
     found = engine.likeness("ada", [BEN, lit(somebody_else(), 0.8), lit(portrait(), 0.8)])
     assert found.photos == 1
     with pytest.raises(NoFace, match="none of the photos shows ada"):

@@ -20,7 +20,8 @@ from fawkes_engine import Budget
 from fawkes_engine.cloak import state as descent
 from fawkes_engine.cloak import views
 from fawkes_engine.cloak.optimise import CLOAK, _loss
-from fawkes_engine.cloak.state import CloakState, Subject
+from fawkes_engine.cloak.state import CloakState
+from fawkes_engine.cloak.subjects import Subject, Subjects
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.face import align
@@ -79,7 +80,7 @@ def on_card(x: Any) -> Any:
             copy = object.__new__(type(x))
             copy.__dict__ |= on_card(vars(x))
             return copy
-        case CloakState() | Subject():
+        case CloakState() | Subjects() | Subject():
             return replace(x, **{field.name: on_card(getattr(x, field.name)) for field in fields(x)})
         case _:
             return x
@@ -161,6 +162,6 @@ def test_a_copy_that_is_waited_for_is_noticed(
 def test_a_value_that_is_asked_for_is_noticed(
     step: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CloakState, "cloaked", lambda self: self.canvas * float(self.delta.abs().max()))
+    monkeypatch.setattr(CloakState, "cloaked", lambda self: self.faces.canvas * float(self.delta.abs().max()))
     with pytest.raises(RuntimeError, match="meta tensor"):
         step()

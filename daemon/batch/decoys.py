@@ -15,6 +15,7 @@ from daemon.config.settings import Settings
 from daemon.errors import InputError
 from daemon.state.targets import FileTargetStore
 from daemon.text import printable
+from daemon.workers.environment import load_torch
 from fawkes_engine import Decoy, EngineSettings, Refusal
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
     """Return the real engine; imports torch, so this waits until the job is known to be sound."""
+    load_torch()
     from fawkes_engine.decoys import DecoyEngine
 
     return DecoyEngine(settings, FileTargetStore(targets_dir))

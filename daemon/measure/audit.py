@@ -12,6 +12,7 @@ from daemon.batch.own_photos import Shared, photos_in, shared_by
 from daemon.config.settings import EngineConfig, Settings
 from daemon.errors import InputError, OutputExists
 from daemon.text import printable
+from daemon.workers.environment import load_torch
 
 if TYPE_CHECKING:
     from fawkes_engine.evaluation.audit import Audit, OwnPhoto
@@ -69,6 +70,7 @@ def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
     published, clean = job.photos
     if job.html and job.html.exists():
         raise OutputExists(f"{printable(job.html)} exists already; move it away or choose another name")
+    load_torch()
     import torch
 
     from fawkes_engine.evaluation import audit

@@ -21,7 +21,7 @@ from daemon.config.settings import EngineConfig
 from daemon.errors import EngineStartError
 from daemon.measure.bench_photos import Sample
 from daemon.measure.bench_worker import Measured, Task, cloak
-from daemon.workers.child import allocator_settings
+from daemon.workers.environment import engine_environment
 from fawkes_engine import ModeName
 
 
@@ -79,7 +79,7 @@ def _measure(order: BenchJob, mode: ModeName, until_s: float) -> Measured:
     engines = order.engine.model_copy(update={"mode": mode}).to_engines()
     with (
         tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,
-        allocator_settings(),
+        engine_environment(),
         ProcessPoolExecutor(len(engines), mp_context=get_context("spawn")) as processes,
     ):
         tasks = [

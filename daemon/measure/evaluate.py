@@ -13,6 +13,7 @@ from daemon.errors import OutputExists
 from daemon.fs import atomic
 from daemon.measure.report import write_report
 from daemon.model import Progress
+from daemon.workers.environment import load_torch
 from fawkes_engine import EngineSettings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run(job: EvaluateJob, *, bar: Bar, on_step: Callable[[str], None]) -> str:
     """
     if (job.out / f"{RESULT}.json").exists():
         raise OutputExists(f"{job.out} holds an evaluation already; choose another --out")
+    load_torch()
     from fawkes_engine import device, evaluation
 
     split = evaluation.draw(

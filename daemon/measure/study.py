@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from daemon.errors import OutputExists
 from daemon.fs import atomic
 from daemon.measure.report import write_report
+from daemon.workers.environment import load_torch
 
 if TYPE_CHECKING:
     from fawkes_engine.evaluation.studies import Material
@@ -40,6 +41,7 @@ def run(job: StudyJob, on_step: Callable[[str], None]) -> Iterator[str]:
 
     Raises EvaluationError for what cannot be studied, OutputExists if a study is there already, OutputError.
     """
+    load_torch()
     from fawkes_engine import evaluation
     from fawkes_engine.evaluation import studies
 

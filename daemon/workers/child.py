@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from daemon.workers.environment import engine_environment
 from daemon.workers.protocol import EngineSpec, Message
 from daemon.workers.worker import serve
 from fawkes_engine import Request
 
 _PIPE_LIMIT_S = 30
 _EXIT_LIMIT_S = 2.0
-
-# With glibc's defaults every large tensor is mapped, zeroed by the kernel and unmapped again, which took up
-# to half of a batch's time. 32 MiB is the largest threshold that glibc accepts.
-_MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
 
 
 class Child:
@@ -38,7 +30,7 @@ class Child:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self.connection = Connection(ours.detach())
         self._is_open = True
-        with Connection(theirs.detach()) as end, allocator_settings():
+        with Connection(theirs.detach()) as end, engine_environment():
             context = multiprocessing.get_context("spawn")
             self._process = context.Process(
                 target=serve, args=(end, spec, os.getpid()), name="fawkesd-engine", daemon=True
@@ -87,18 +79,3 @@ def _how_it_ended(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"the engine process ended by {signal.Signals(-exit_code).name}"
     return f"the engine process ended with status {exit_code}"
-
-
-@contextlib.contextmanager
-def allocator_settings() -> Iterator[None]:
-    """Give processes that are started in a with block the allocator settings of an engine."""
-    before = {name: os.environ.get(name) for name in _MALLOC}
-    os.environ.update(_MALLOC)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

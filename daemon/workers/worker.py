@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.state.targets import FileTargetStore
+from daemon.workers.environment import load_torch
 from daemon.workers.limits import settle_in
 from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
 from fawkes_engine import EngineSettings, Protected, Refusal, Request
@@ -30,6 +31,7 @@ _BEAT_EVERY_S = 1.0
 
 def make_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
     """The real engine with everyone's targets; only now torch is imported."""
+    load_torch()
     from fawkes_engine.engine import Engine as RealEngine
 
     return RealEngine(settings, FileTargetStore(targets_dir))

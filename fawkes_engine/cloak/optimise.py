@@ -13,7 +13,7 @@ step gain 0.05 in cosine for three times the time).
 
 The pull to the target alone is weak on trackers never seen; pushing away from the own embedding more than
 doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. After every step d is projected
-into the budget, see `descent`.
+into the budget, see `state`.
 
 Axes: N faces, S side of the square canvas, P of a chip.
 """
@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fawkes_engine.cloak.state import CloakState, Subject
+from fawkes_engine.cloak.state import CloakState
+from fawkes_engine.cloak.subjects import Subject
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.types import Budget
 
@@ -81,6 +82,23 @@ def optimise(
     for i, subject in enumerate(subjects):
         by_side[subject.canvas.shape[2]].append(i)
     states = [CloakState.start([subjects[i] for i in places], budget) for places in by_side.values()]
+    _descend(states, turns, budget, aim=aim, steps=steps, on_step=on_step)
+    cloaks: dict[int, Cloak] = {}
+    for state, places in zip(states, by_side.values(), strict=True):
+        cloaks |= zip(places, map(Cloak, state.faces.whole(state.best), state.best_step), strict=True)
+    return [cloaks[i] for i in range(len(subjects))]
+
+
+def _descend(
+    states: Sequence[CloakState],
+    turns: Sequence[Extractor],
+    budget: Budget,
+    *,
+    aim: Aim,
+    steps: int,
+    on_step: Callable[[], None],
+) -> None:
+    """Take steps until all faces are done; meanwhile correct the limits, and compare the cloaks now and then."""
     surrogates = list({extractor.name: extractor for extractor in turns}.values())
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
@@ -96,11 +114,7 @@ def optimise(
         elif step + 1 > calibrations[-1] and ((step + 1) % _CHECK_EVERY == 0 or step + 1 == steps):
             _keep_best(states, aim, surrogates, steps=step + 1)
             if all(bool(state.done.all()) for state in states):
-                break
-    cloaks: dict[int, Cloak] = {}
-    for state, places in zip(states, by_side.values(), strict=True):
-        cloaks |= zip(places, map(Cloak, state.whole(state.best), state.best_step), strict=True)
-    return [cloaks[i] for i in range(len(subjects))]
+                return
 
 
 def _cosines(
@@ -108,11 +122,11 @@ def _cosines(
 ) -> tuple[Tensor, Tensor | None]:
     """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
     embedding = extractor.embed(torch.cat(tuple(chips)))
-    own = torch.cat([state.clean_embedding[extractor.name] for state in states])
+    own = torch.cat([state.faces.clean_embedding[extractor.name] for state in states])
     to_own = (embedding * own).sum(dim=1)
-    if extractor.name not in states[0].target:
+    if extractor.name not in states[0].faces.target:
         return to_own, None
-    target = torch.cat([state.target[extractor.name] for state in states])
+    target = torch.cat([state.faces.target[extractor.name] for state in states])
     return to_own, (embedding * target).sum(dim=1)
 
 
@@ -131,12 +145,12 @@ def _keep_best(
     states: Sequence[CloakState], aim: Aim, extractors: Sequence[Extractor], *, steps: int
 ) -> None:
     """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
-    count = sum(len(state.subjects) for state in states)
+    count = sum(len(state.faces.each) for state in states)
     score = torch.zeros(count, device=states[0].delta.device)
     done = torch.ones_like(score, dtype=torch.bool)
     rounded = [(state.cloaked() * 255).round() / 255 for state in states]  # to 8 bits
     for extractor in extractors:
-        chips = [state.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
+        chips = [state.faces.chips(extractor, canvas) for state, canvas in zip(states, rounded, strict=True)]
         own, target = _cosines(states, extractor, chips)
         score -= aim.own_weight * own
         done &= own <= aim.away_from_own
@@ -145,5 +159,5 @@ def _keep_best(
             done &= target >= aim.near_target
     start = 0
     for state in states:
-        here = slice(start, start := start + len(state.subjects))
+        here = slice(start, start := start + len(state.faces.each))
         state.keep_best(score[here], done[here], steps=steps)

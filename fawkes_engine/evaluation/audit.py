@@ -90,13 +90,9 @@ def audit(
         EvaluationError: no face in what was published, or in fewer than two clean photos; a tracker without gallery.
     """
     assert KNOWN_BY in {tracker.name for tracker in trackers}
-    strangers = None if gallery else Pool.load().vectors
-    for tracker in trackers:
-        if strangers is not None and tracker.name not in strangers:
-            raise EvaluationError(
-                f"{tracker.name} needs other people to choose from, and none are bundled for it: name a folder "
-                "of photos of others, a folder for each person, with --gallery"
-            )
+    pool = None if gallery else Pool.load()
+    if pool:
+        _check_bundled(trackers, pool)
     detector = FaceDetector(trackers[0].device)
     on_step("finding the faces")
     seen = {name: _seen(photos, detector) for name, photos in (("published", published), ("clean", clean))}
@@ -110,7 +106,7 @@ def audit(
     described = {}
     for tracker in trackers:
         on_step(f"recognising: {tracker.name}")
-        known = Labelled(_pool_names(), strangers[tracker.name]) if strangers else tracker.describe(others)
+        known = Labelled(pool.identities, pool.vectors[tracker.name]) if pool else tracker.describe(others)
         described[tracker.name] = _Described(known, tracker.describe(shown), tracker.describe(asked), made_of)
     leaked = described[KNOWN_BY].leaked()
     rows, named = _judged(described, leaked)
@@ -123,6 +119,15 @@ def audit(
         other_people={name: len(set(one.others.names)) for name, one in described.items()},
         rows=rows,
     )
+
+
+def _check_bundled(trackers: Sequence[Tracker], pool: Pool) -> None:
+    for tracker in trackers:
+        if tracker.name not in pool.vectors:
+            raise EvaluationError(
+                f"{tracker.name} needs other people to choose from, and none are bundled for it: name a folder "
+                "of photos of others, a folder for each person, with --gallery"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +181,6 @@ def _judged(described: Mapping[str, _Described], leaked: list[str]) -> tuple[lis
 def _seen(photos: Sequence[OwnPhoto], detector: FaceDetector) -> list[Sighting]:
     """Find the faces; a sighting's person is the photo's name."""
     return find_faces([(photo.name, photo.data) for photo in photos], detector)
-
-
-def _pool_names() -> tuple[str, ...]:
-    return Pool.load().identities
 
 
 def _without(faces: Labelled, names: Sequence[str]) -> Labelled:

@@ -104,20 +104,11 @@ def evaluate(
         EvaluationError: no tracker, or an unknown head; the publication is not of these photos; no face to test on.
     """
     check_heads(heads)
-    if not trackers:
-        raise EvaluationError("nobody is there to judge: name at least one tracker")
-    if fine_tune_epochs and not any(tracker.network for tracker in trackers):
-        raise EvaluationError("only PyTorch trackers can be fine-tuned: add one, such as dlib")
+    _check_trackers(trackers, fine_tune=fine_tune_epochs > 0)
     publication = publication.of(split.cloaked)
     galleries = _galleries(publication, split, disturb=disturb)
     piles = galleries | {OTHERS: read_photos(split.others), TESTED: read_photos(split.tested)}
-    detector = FaceDetector(trackers[0].device)
-    seen = {}
-    for name, files in piles.items():
-        on_step(f"finding the faces: {name}")
-        seen[name] = find_faces(files, detector)
-    if not any(sighting.landmarks is not None for sighting in seen[TESTED]):
-        raise EvaluationError("no face is found in any of the test photos; check --data")
+    seen = _seen(piles, FaceDetector(trackers[0].device), on_step)
     recognition = []
     for tracker in trackers:
         on_step(f"recognising: {tracker.name}")
@@ -140,6 +131,26 @@ def evaluate(
         costs=costs(publication),
         portraits=costs(portraits) if portraits else None,
     )
+
+
+def _check_trackers(trackers: Sequence[Tracker], *, fine_tune: bool) -> None:
+    if not trackers:
+        raise EvaluationError("nobody is there to judge: name at least one tracker")
+    if fine_tune and not any(tracker.network for tracker in trackers):
+        raise EvaluationError("only PyTorch trackers can be fine-tuned: add one, such as dlib")
+
+
+def _seen(
+    piles: Mapping[str, Files], detector: FaceDetector, on_step: Callable[[str], None]
+) -> dict[str, list[Sighting]]:
+    """Find the faces of every pile. Raises EvaluationError if the test photos have none."""
+    seen = {}
+    for name, files in piles.items():
+        on_step(f"finding the faces: {name}")
+        seen[name] = find_faces(files, detector)
+    if not any(sighting.landmarks is not None for sighting in seen[TESTED]):
+        raise EvaluationError("no face is found in any of the test photos; check --data")
+    return seen
 
 
 def _galleries(publication: Publication, split: Split, *, disturb: bool) -> dict[str, Files]:

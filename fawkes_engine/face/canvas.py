@@ -19,7 +19,7 @@ from torch import Tensor
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.image.filters import Banded, product
-from fawkes_engine.image.visibility import PAPER_FACE_PX
+from fawkes_engine.image.visibility import PAPER_FACE_PX, Visibility, measure
 from fawkes_engine.photo.colour import ColourSpace
 
 REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
@@ -123,6 +123,17 @@ class Canvas:
             band = pixels[y0:y1, x0:x1][start : start + _BAND]
             own = self.colour.change(band, part) if self.colour else part
             band[:] = np.clip(np.rint(band + own), 0, 255).astype(np.uint8)
+
+    def compare(
+        self, before: Pixels, after: Pixels, face_height_px: float, device: torch.device
+    ) -> Visibility:
+        """Return what a person can see in the region of a change of the photo (H, W, 3); compared on a device."""
+        x0, y0, x1, y1 = self.region
+        clean, cloaked = (
+            to_tensor(in_srgb(pixels[y0:y1, x0:x1], self.colour))[None].to(device)
+            for pixels in (before, after)
+        )
+        return measure(clean, cloaked, face_height_px)
 
     def _reduced(self, channel: Pixels) -> Tensor:
         """(N, N, 1) uint8 of the photo -> (1, S, S) float32 in [0, 1]."""

@@ -1,9 +1,11 @@
-"""From a photo's bytes to its upright pixels, and what of the rest will be written again (see encoder.py)."""
+"""From a photo's bytes to its upright pixels, and what of the rest will be written again (see encode.py)."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -65,13 +67,30 @@ def decode(
     Raises:
         Unreadable: damaged, cut short, or no picture. Unsupported: a kind that cannot be written back faithfully.
     """
+    with _opened(data) as file:
+        formats.check(file, data)
+        file.load()
+        return _as_photo(file, policy, heic)
+
+
+def decode_pixels(data: bytes) -> Pixels:
+    """Return the pixels (H, W, 3) of a file that `encode` wrote, which lie upright.
+
+    Raises:
+        Unreadable: damaged.
+    """
+    with _opened(data) as file:
+        return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
+    """Open a photo for a with block; what goes wrong in it is a Refusal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata warns; it is left out
         try:
             with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
-                formats.check(file, data)
-                file.load()
-                return _as_photo(file, policy, heic)
+                yield file
         except (Unsupported, Unreadable, MemoryError):
             raise
         except Image.DecompressionBombError as error:

@@ -21,7 +21,6 @@ from fawkes_engine.photo.decode import Photo
 from fawkes_engine.photo.metadata import Metadata
 
 _HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
-_PLATFORM_SIDE_PX = 2048
 _LOSSLESS = {"PNG", "TIFF", "WEBP"}  # WebP's other mode halves the colour resolution, and with it a cloak
 
 
@@ -61,15 +60,6 @@ def as_written(photo: Photo, piece: Pixels, quality: int) -> Pixels:
     image = Image.fromarray(piece).convert("L" if photo.grey else "RGB")
     out = io.BytesIO()
     image.save(out, photo.format, **_encoder(photo.format, quality))
-    return np.asarray(Image.open(out).convert("RGB"))
-
-
-def as_shared(pixels: Pixels) -> Pixels:
-    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=75, subsampling=2)
     return np.asarray(Image.open(out).convert("RGB"))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from fawkes_engine.errors import Refusal
 from fawkes_engine.photo.decode import pixel_count
-from fawkes_engine.pipeline.work import Work
 from fawkes_engine.types import Request
 
 _PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
@@ -46,17 +45,25 @@ def evenly(items: Sequence[Item], at_most: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-def every_face(works: Sequence[Work]) -> list[tuple[Work, int]]:
-    """Return photos and numbers of their faces, for all faces."""
-    return [(work, i) for work in works for i in range(len(work.faces))]
-
-
 def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
     """Return what a step makes of an item, or the Refusal it raises."""
     try:
         return step(item)
     except Refusal as refusal:
         return refusal
+
+
+def each(step: Callable[[Item], Result], items: Iterable[Item | Refusal]) -> list[Result | Refusal]:
+    """Return what a step makes of each item, or the Refusal it raises; refusals among the items stay."""
+    return [item if isinstance(item, Refusal) else or_refusal(step, item) for item in items]
+
+
+def together(
+    step: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item | Refusal]
+) -> list[Result | Refusal]:
+    """Return what a step makes of all items at once; refusals among the items stay, and it does not see them."""
+    results = iter(step([item for item in items if not isinstance(item, Refusal)]))
+    return [item if isinstance(item, Refusal) else next(results) for item in items]
 
 
 def no_sign() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fawkes_engine.errors import NoFace
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.identity.people import People, most_frequent
 from fawkes_engine.identity.targets import Vectors
@@ -19,12 +21,12 @@ from fawkes_engine.pipeline.work import Goal, Work
 class Identifier:
     """Names faces by what is known of people, and gets to know the people by their faces.
 
-    people: everyone who is known. names: of the extractors. device: where embeddings are compared.
+    people: everyone who is known. extractors: their names. device: where embeddings are compared.
     """
 
-    def __init__(self, people: People, names: Sequence[str], device: torch.device) -> None:
+    def __init__(self, people: People, extractors: Sequence[str], device: torch.device) -> None:
         self.people = people
-        self._names = names
+        self._extractors = extractors
         self._device = device
 
     def meet_users(self, works: Sequence[Work]) -> None:
@@ -55,7 +57,22 @@ class Identifier:
         """Return whose a face is, if it is known."""
         return self.people.know(_known_by(work, index))
 
-    def names(self, work: Work) -> list[str]:
+    def identified(self, work: Work) -> Work:
+        """Name every face, strangers too, and give each a goal; with only_mine, leave theirs as they are.
+
+        Raises:
+            NoFace: only the user's face is wanted, and none is known as that.
+        """
+        people = self._names(work)
+        work = replace(work, people=people, goals=list(map(self._goal, people)))
+        if not work.request.only_mine:
+            return work
+        mine = [i for i, person in enumerate(people) if person == work.request.user]
+        if not mine and not work.request.publish_faceless:
+            raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
+        return work.only(mine)
+
+    def _names(self, work: Work) -> list[str]:
         """Name every face, strangers too, who are met by it, and remember what each looks like."""
         people = []
         for i in range(len(work.faces)):
@@ -65,9 +82,9 @@ class Identifier:
             people.append(person)
         return people
 
-    def goal(self, person: str) -> Goal:
+    def _goal(self, person: str) -> Goal:
         """Return a person's target, for the extractors that have one."""
-        found = {name: self.people.vector(person, name) for name in self._names}
+        found = {name: self.people.vector(person, name) for name in self._extractors}
         vectors = {n: torch.from_numpy(v).to(self._device) for n, v in found.items() if v is not None}
         return Goal(self.people.identity(person), vectors)
 

@@ -1,54 +1,72 @@
-"""The last gate: the file that would be published is decoded, searched and measured as a tracker would see it.
+"""The last gate: the file that would be published is searched and measured as a tracker would see it.
 
 Twice: as it is, and after what a photo platform does to it (shrunk, recompressed).
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from fawkes_engine.errors import NotProtected
 from fawkes_engine.extractors import KNOWN_BY
+from fawkes_engine.extractors.ensemble import Ensemble
 from fawkes_engine.face.align import Similarity
-from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
-from fawkes_engine.photo.encode import as_shared
-from fawkes_engine.pipeline.work import Work, Written
+from fawkes_engine.pipeline.draft import Draft
+from fawkes_engine.pipeline.work import Work
+from fawkes_engine.pipeline.write import Written
+from fawkes_engine.types import FaceReport
 
 # A face is protected when, newly found, its cosine to its own clean embedding is at most this on the extractor that
 # people are known by; on the others it is reported, as no budget that is hard to see gets below theirs in every photo.
 # Below it that extractor would not take the face for its owner's.
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
+_PLATFORM_SIDE_PX = 2048
 
-Embed = Callable[[Pixels, Sequence[Face], Sequence[str]], Mapping[str, Tensor]]
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
 
-def measure(
-    work: Work, written: Written, found: Sequence[Face], embed: Embed, check: Check
-) -> Mapping[str, Tensor]:
-    """Measure every cloaked face in the decoded file; found: what a detector finds in it.
+class Verifier:
+    """Searches and measures written files."""
 
-    embed: pixels, faces, names of extractors -> extractor -> (faces, D).
-    check: raises a Refusal if one of the embeddings, the second of which KNOWN_BY alone makes, may not be published.
+    def __init__(self, detector: FaceDetector, ensemble: Ensemble) -> None:
+        self._detector = detector
+        self._ensemble = ensemble
 
-    Returns the cloaked faces as published, by every extractor that embedded the clean ones. Raises:
-        NotProtected: there is a face that was not cloaked, or a cloak is too visible.
-    """
-    missed = work.not_known(found)
-    if missed:
-        raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
-    again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
-    as_published = embed(written.pixels, again, list(work.clean_embeddings))
-    shared = as_shared(written.pixels)
-    scale = Similarity(complex(shared.shape[1] / written.pixels.shape[1]), 0j)
-    check(work, [as_published, embed(shared, [face.moved(scale) for face in again], [KNOWN_BY])])
-    for face, figures in zip(work.faces, written.seen, strict=True):
-        if not figures.share_of(work.budget) <= 1:
-            raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
-    return as_published
+    def missed(self, work: Work, written: Written) -> list[Face]:
+        """Return the faces in a written file that are neither cloaked nor to be left as they are."""
+        return _not_known(work, self._detector.detect(written.pixels))
+
+    def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
+        """Measure every cloaked face in the decoded file.
+
+        check: raises a Refusal if one of the embeddings (extractor -> (faces, D)), the second of which KNOWN_BY alone
+        makes, may not be published.
+
+        Returns a report of each cloaked face, by every extractor that embedded the clean ones. Raises:
+            NotProtected: there is a face that was not cloaked, or a cloak is too visible.
+        """
+        work, pixels = draft.work, written.pixels
+        found = self._detector.detect(pixels)
+        missed = _not_known(work, found)
+        if missed:
+            raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
+        again = [next((f for f in found if f.overlaps(face)), face) for face in work.faces]
+        as_published = self._ensemble.embed(pixels, again, list(work.clean_embeddings), work.photo.colour)
+        shared = _as_shared(pixels)
+        scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
+        there = [face.moved(scale) for face in again]
+        check(work, [as_published, self._ensemble.embed(shared, there, [KNOWN_BY], work.photo.colour)])
+        for face, figures in zip(work.faces, written.seen, strict=True):
+            if not figures.share_of(draft.preview.budget) <= 1:
+                raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
+        return tuple(_report(draft, written, as_published, i) for i in range(len(work.faces)))
 
 
 def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
@@ -64,6 +82,40 @@ def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> Non
     if known:
         where = _where(work.faces[known[0]])
         raise NotProtected(f"the face {where} still looks like its owner to a recogniser", tuple(known))
+
+
+def _not_known(work: Work, found: Sequence[Face]) -> list[Face]:
+    known = [*work.faces, *work.left]
+    return [face for face in found if not any(face.overlaps(other) for other in known)]
+
+
+def _as_shared(pixels: Pixels) -> Pixels:
+    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=75, subsampling=2)
+    return np.asarray(Image.open(out).convert("RGB"))
+
+
+def _report(draft: Draft, written: Written, embedded: Mapping[str, Tensor], index: int) -> FaceReport:
+    work = draft.work
+    face, goal, seen = work.faces[index], work.goals[index], written.seen[index]
+    return FaceReport(
+        box=face.box,
+        height_px=face.height_px,
+        person=work.people[index],
+        target=goal.identity,
+        dssim=seen.dssim,
+        dssim_224=seen.dssim_224,
+        colour_mean=seen.colour_mean,
+        colour_p99=seen.colour_p99,
+        cosine_own={n: float(e[index] @ work.clean_embeddings[n][index]) for n, e in embedded.items()},
+        cosine_target={
+            n: float(e[index] @ goal.vectors[n]) for n, e in embedded.items() if n in goal.vectors
+        },
+        steps=draft.cloaks[index].steps,
+    )
 
 
 def _where(face: Face) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from unittest import mock
 
 import torch
 
@@ -23,6 +24,7 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
 from fawkes_engine.evaluation.trackers.sightings import find_faces, read_photos
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.identity.targets import Pool
+from fawkes_engine.pipeline.identify import Identifier
 from fawkes_engine.pipeline.work import Goal, Work
 
 from .curve import parser
@@ -30,19 +32,21 @@ from .curve import parser
 CPU = torch.device("cpu")
 
 
-class Spread(Engine):
+class Spread(Identifier):
     """Gives each photo an identity of its own."""
 
-    def _identified(self, work: Work) -> Work:
+    def identified(self, work: Work) -> Work:
+        """Name the faces, and draw a target for them."""
         pool, draw = Pool.load(), random.Random(work.request.data)
-        return replace(super()._identified(work), goals=[_any_of(pool, draw) for _ in work.faces])
+        return replace(super().identified(work), goals=[_any_of(pool, draw) for _ in work.faces])
 
 
-class Targetless(Engine):
+class Targetless(Identifier):
     """Only pushes away from the own face."""
 
-    def _identified(self, work: Work) -> Work:
-        return replace(super()._identified(work), goals=[Goal("nobody", {}) for _ in work.faces])
+    def identified(self, work: Work) -> Work:
+        """Name the faces, and give them no target."""
+        return replace(super().identified(work), goals=[Goal("nobody", {}) for _ in work.faces])
 
 
 def main() -> None:
@@ -54,8 +58,10 @@ def main() -> None:
     others, tested = (find_faces(read_photos(photos), detector) for photos in (split.others, split.tested))
     described = {t.name: (t.describe(others), t.describe(tested)) for t in trackers}
     print("| target | tracker | linked | recognised |\n|---|---|---|---|", flush=True)
-    for name, kind in (("one per user", Engine), ("one per photo", Spread), ("none", Targetless)):
-        made = evaluation.publish(kind(EngineSettings(), evaluation.MemoryTargets()), split.cloaked)
+    for name, kind in (("one per user", Identifier), ("one per photo", Spread), ("none", Targetless)):
+        with mock.patch("fawkes_engine.pipeline.photos.Identifier", kind):
+            engine = Engine(EngineSettings(), evaluation.MemoryTargets())
+        made = evaluation.publish(engine, split.cloaked)
         cloaked = find_faces([(p.photo.partition("/")[0], p.data) for p in made.published], detector)
         for tracker in trackers:
             known, asked = described[tracker.name]

@@ -175,8 +175,8 @@ def main() -> None:
     engine.warm_up()
     requests = _requests(args)
     engine.protect(requests)
-    clock = Clock(engine._ensemble.turns)
-    with mock.patch("fawkes_engine.engine.optimise", clock.optimise):
+    clock = Clock(engine.pipeline.ensemble.turns)
+    with mock.patch("fawkes_engine.pipeline.photos.optimise", clock.optimise):
         results = engine.protect(requests)
     inside = sum(sum(spent.values()) for spent in (clock.scoring, clock.forward, clock.back))
     steps = sum(clock.faces.values())

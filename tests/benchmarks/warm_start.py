@@ -26,7 +26,8 @@ from torch import Tensor
 
 from fawkes_engine import Budget, EngineSettings, Protected, Request, evaluation
 from fawkes_engine.cloak import optimise
-from fawkes_engine.cloak import state as descent
+from fawkes_engine.cloak.state import CloakState
+from fawkes_engine.cloak.subjects import Subject, centre
 from fawkes_engine.engine import Engine
 from fawkes_engine.evaluation.data.splits import photos_of, shuffled
 from fawkes_engine.evaluation.report.text import table
@@ -50,12 +51,12 @@ class Memory:
         self._to_chip = Similarity(complex(CHIP_PX / _SIDE), 0j)
         self._sum, self._count = torch.zeros(1, 3, _SIDE, _SIDE), 0
 
-    def learn(self, subject: descent.Subject, delta: Tensor) -> None:
+    def learn(self, subject: Subject, delta: Tensor) -> None:
         """Add a finished cloak (3, S, S)."""
         self._sum += sample_chips(delta[None], [self._onto_canvas(subject)], _SIDE)
         self._count += 1
 
-    def start(self, subject: descent.Subject) -> Tensor:
+    def start(self, subject: Subject) -> Tensor:
         """Return the average as a cloak of another face, (3, S, S)."""
         side, onto = subject.canvas.shape[2], self._onto_canvas(subject)
         back = Similarity(1 / onto.turn, -onto.shift / onto.turn)
@@ -63,7 +64,7 @@ class Memory:
         shifted = Similarity(back.turn, back.shift + complex(1, 1))
         return sample_chips(padded, [shifted], side)[0] * subject.mask
 
-    def _onto_canvas(self, subject: descent.Subject) -> Similarity:
+    def _onto_canvas(self, subject: Subject) -> Similarity:
         return subject.onto_canvas[KNOWN_BY].after(self._to_chip)
 
 
@@ -76,7 +77,7 @@ class Session:
             n: Engine(EngineSettings(steps=n, device="cpu", threads=1), targets)
             for n in {_MEETING_STEPS, *steps}
         }
-        self.subjects: list[descent.Subject] = []
+        self.subjects: list[Subject] = []
         self.cloaks: list[optimise.Cloak] = []
 
     def meet(self, photos: Sequence[Path]) -> None:
@@ -85,21 +86,19 @@ class Session:
             self.protect(photos, _MEETING_STEPS)
 
     def protect(
-        self, photos: Sequence[Path], steps: int, start: Callable[[descent.Subject], Tensor] | None = None
+        self, photos: Sequence[Path], steps: int, start: Callable[[Subject], Tensor] | None = None
     ) -> list[Protected]:
         """Cloak the user's face in photos of one user."""
         requests = [Request(p.read_bytes(), p.parent.name, only_mine=True) for p in photos]
         with (
             _started_from(start),
-            mock.patch("fawkes_engine.engine.optimise", self._optimise),
+            mock.patch("fawkes_engine.pipeline.photos.optimise", self._optimise),
             mock.patch("fawkes_engine.pipeline.verify.OWN_COSINE_LIMIT", 1.0),
         ):
             results = self._engines[steps].protect(requests)
         return [r for r in results if isinstance(r, Protected)]
 
-    def _optimise(
-        self, subjects: Sequence[descent.Subject], *args: Any, **kwargs: Any
-    ) -> list[optimise.Cloak]:
+    def _optimise(self, subjects: Sequence[Subject], *args: Any, **kwargs: Any) -> list[optimise.Cloak]:
         cloaks = optimise.optimise(subjects, *args, **kwargs)
         self.subjects += subjects
         self.cloaks += cloaks
@@ -107,18 +106,17 @@ class Session:
 
 
 @contextmanager
-def _started_from(start: Callable[[descent.Subject], Tensor] | None) -> Iterator[None]:
-    usual = descent.CloakState.start
+def _started_from(start: Callable[[Subject], Tensor] | None) -> Iterator[None]:
+    usual = CloakState.start
 
-    def warm(subjects: Sequence[descent.Subject], budget: Budget) -> descent.CloakState:
+    def warm(subjects: Sequence[Subject], budget: Budget) -> CloakState:
         state = usual(subjects, budget)
         if start is not None:
-            state.delta.data = descent._centre(torch.stack([start(s) for s in subjects])).contiguous()
-            with torch.no_grad():
-                state._project()
+            state.delta.data = centre(torch.stack([start(s) for s in subjects])).contiguous()
+            state.project()
         return state
 
-    with mock.patch.object(descent.CloakState, "start", warm):
+    with mock.patch.object(CloakState, "start", warm):
         yield
 
 

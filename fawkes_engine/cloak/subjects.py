@@ -1,0 +1,162 @@
+"""Faces that are cloaked together, and all of them that stays the same from the first step to the last.
+
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, W of windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fawkes_engine.extractors import Extractor
+from fawkes_engine.face.align import Similarity, sample_chips
+from fawkes_engine.face.canvas import region_side
+from fawkes_engine.image.filters import Banded, blur_matrix, gaussian_blur, product
+from fawkes_engine.image.visibility import (
+    COLOUR_BLUR,
+    SSIM_C2,
+    SSIM_SIGMA,
+    SsimReference,
+    Visibility,
+    colour_metric,
+)
+
+# windows are 11 px wide: every second row and column of them tells the same for a third of the time
+_SSIM_STRIDE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One face, ready to be cloaked.
+
+    canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
+    region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
+    onto_canvas: extractor -> transform from its chip.
+    clean_embedding: extractor -> unit embedding (D,), halfway between the face's and the mean of its person's.
+    target: extractor -> unit embedding (D,) of the target; with extractors that have none the face is only pushed away.
+    grey: the cloak must have no colour. seed: of every random choice for this face.
+    encoding: what a person can see of the encoding alone. visibility_of: the same of a delta (3, S, S), once published.
+    """
+
+    canvas: Tensor
+    mask: Tensor
+    region: tuple[int, int, int, int]
+    height_px: float
+    onto_canvas: Mapping[str, Similarity]
+    target: Mapping[str, Tensor]
+    clean_embedding: Mapping[str, Tensor]
+    grey: bool
+    seed: int
+    encoding: Visibility
+    visibility_of: Callable[[Tensor], Visibility]
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Faces whose canvases have one size, as tensors whose first axis is N."""
+
+    each: Sequence[Subject]
+    clean_embedding: Mapping[str, Tensor]  # extractor -> (N, D)
+    target: Mapping[str, Tensor]  # extractor -> (N, D)
+    canvas: Tensor  # (N, 3, S, S)
+    clean: Tensor  # (N, 3, R, R), of the canvas
+    mask: Tensor  # (N, 1, R, R)
+    freedom: Tensor  # (N, 3, R, R), how much a pixel may change at equal DSSIM, 1 on average
+    reference: SsimReference
+    window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
+    blur: Banded  # (N, 1, R, R), blurs rows or columns as colours are compared
+    colour: Tensor  # (N, 3, 3, R, R), see colour_metric
+    region_weight: Tensor  # (N, 1, R, R), sums to 1
+
+    @classmethod
+    def of(cls, subjects: Sequence[Subject]) -> Subjects:
+        """Put faces together whose canvases have one size."""
+        canvas = torch.stack([s.canvas for s in subjects])
+        clean = centre(canvas).contiguous()
+        mask = centre(torch.stack([s.mask for s in subjects])).contiguous()
+        blur = _colour_blur([s.height_px for s in subjects], clean.shape[3], canvas.device)
+        weight = _region_weights(subjects, canvas.shape[3], canvas.device)
+        # a window counts where its centre does, less the region's own border
+        window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
+        first = subjects[0]
+        return cls(
+            each=subjects,
+            clean_embedding={
+                name: torch.stack([s.clean_embedding[name] for s in subjects])
+                for name in first.clean_embedding
+            },
+            target={name: torch.stack([s.target[name] for s in subjects]) for name in first.target},
+            canvas=canvas,
+            clean=clean,
+            mask=mask,
+            freedom=_freedom(canvas, mask),
+            reference=SsimReference(clean, _SSIM_STRIDE),
+            window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
+            blur=blur,
+            # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in product(clean, blur, blur)]),
+            region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
+        )
+
+    def whole(self, squares: Tensor) -> Tensor:
+        """What lies in the squares around the regions (N, 3, R, R), on canvases that are 0 elsewhere (N, 3, S, S)."""
+        missing = self.canvas.shape[3] - squares.shape[3]
+        before, after = missing // 2, missing - missing // 2
+        return F.pad(squares, (before, after, before, after))
+
+    def chips(self, extractor: Extractor, canvases: Tensor) -> Tensor:
+        """Chips of the faces on canvases (N, 3, S, S): (N, 3, P, P)."""
+        transforms = [s.onto_canvas[extractor.name] for s in self.each]
+        return sample_chips(canvases, transforms, extractor.chip_px)
+
+    def dssim(self, delta: Tensor) -> Tensor:
+        """DSSIM of each face region at working size, (N,), with a cloak (N, 3, R, R)."""
+        after = (self.clean + delta).clamp(0, 1)
+        return total(self.reference.dssim_map(after) * self.window_weight)
+
+    def colour_shift(self, smooth: Tensor) -> Tensor:
+        """Roughly CIEDE2000, (N, 1, R, R), of a change (N, 3, R, R) that is as smooth as colours are compared."""
+        shift: Tensor = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
+        return shift
+
+
+def centre(x: Tensor) -> Tensor:
+    """View of the square around the region: (N, C, S, S) -> (N, C, R, R)."""
+    side = region_side(x.shape[3])
+    start = (x.shape[3] - side) // 2
+    return x[:, :, start : start + side, start : start + side]
+
+
+def total(x: Tensor) -> Tensor:
+    """Sum over each image (N, C, H, W) -> (N,); axis by axis, so that the order does not depend on N."""
+    return x.sum(dim=3).sum(dim=2).sum(dim=1)
+
+
+def _colour_blur(heights_px: Sequence[float], side: int, device: torch.device) -> Banded:
+    """The blur for faces of these heights. Its band fits the tallest one possible, whatever faces are in the batch."""
+    matrices = [blur_matrix(side, COLOUR_BLUR * height_px) for height_px in heights_px]
+    return Banded(torch.stack(matrices)[:, None].to(device), blur_matrix(side, COLOUR_BLUR * side))
+
+
+def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
+    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window.
+
+    canvas: (N, 3, S, S). mask: (N, 1, R, R). Returns (N, 3, R, R).
+    """
+    variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
+    freedom = centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
+    average = total(freedom * mask) / (3 * total(mask))
+    return freedom / average.view(-1, 1, 1, 1)
+
+
+def _region_weights(subjects: Sequence[Subject], canvas_side: int, device: torch.device) -> Tensor:
+    """(N, 1, R, R): 1 inside each face region, 0 outside."""
+    weight = torch.zeros(len(subjects), 1, canvas_side, canvas_side, device=device)
+    for i, subject in enumerate(subjects):
+        x0, y0, x1, y1 = subject.region
+        weight[i, :, y0:y1, x0:x1] = 1
+    return centre(weight)

@@ -1,0 +1,35 @@
+"""A photo between the optimiser and the file: the cloaks that its faces have so far."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from fawkes_engine.cloak.optimise import Cloak
+from fawkes_engine.pipeline.preview import Preview
+from fawkes_engine.pipeline.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A photo that can be written once every face has a cloak; a draft never changes, a step returns another.
+
+    preview: of this photo. cloaks: number of a face -> its cloak, inside the budget by itself.
+    """
+
+    work: Work
+    preview: Preview
+    cloaks: Mapping[int, Cloak] = field(default_factory=dict)
+
+    @property
+    def uncloaked(self) -> list[int]:
+        """Numbers of the faces that have no cloak yet."""
+        return [i for i in range(len(self.work.faces)) if i not in self.cloaks]
+
+    def adding(self, cloaks: Mapping[int, Cloak]) -> Draft:
+        """Return the draft with more cloaks."""
+        return replace(self, cloaks={**self.cloaks, **cloaks})
+
+    def without(self, faces: Collection[int]) -> Draft:
+        """Return the draft without the cloaks of these faces."""
+        return replace(self, cloaks={i: cloak for i, cloak in self.cloaks.items() if i not in faces})

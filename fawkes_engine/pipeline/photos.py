@@ -1,0 +1,162 @@
+"""The steps that every photo takes, whatever it is cloaked for: opened, given cloaks, and then written and verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from fawkes_engine import device as devices
+from fawkes_engine.cloak.optimise import Aim, Cloak, optimise
+from fawkes_engine.cloak.subjects import Subject
+from fawkes_engine.errors import NoFace
+from fawkes_engine.extractors import Extractor
+from fawkes_engine.extractors.ensemble import Ensemble
+from fawkes_engine.face.detect import Face, FaceDetector
+from fawkes_engine.identity.people import People
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.photo.decode import Photo, decode
+from fawkes_engine.pipeline.batching import evenly
+from fawkes_engine.pipeline.draft import Draft
+from fawkes_engine.pipeline.identify import Identifier
+from fawkes_engine.pipeline.preview import Preview
+from fawkes_engine.pipeline.stopwatch import Stage, Stopwatch
+from fawkes_engine.pipeline.verify import Verifier
+from fawkes_engine.pipeline.work import Work
+from fawkes_engine.types import EngineSettings, Request, TargetStore
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How faces are optimised. turns: a round of extractors, one for each step. steps: at most."""
+
+    turns: Sequence[Extractor]
+    aim: Aim
+    steps: int
+
+
+class Pipeline:
+    """The loaded models, and what they do with photos; the engines that hold one decide on the order.
+
+    ensemble, identifier, verifier: the parts. stopwatch: where the time of all photos so far went.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        detector: FaceDetector,
+        identifier: Identifier,
+        settings: EngineSettings,
+        device: torch.device,
+    ) -> None:
+        self.ensemble = ensemble
+        self.identifier = identifier
+        self.verifier = Verifier(detector, ensemble)
+        self.settings = settings
+        self.device = device
+        self.stopwatch = Stopwatch()
+        self._detector = detector
+
+    @classmethod
+    def load(cls, settings: EngineSettings, targets: TargetStore, pool: Pool) -> Pipeline:
+        """Choose the device, set PyTorch's threads and memory limit for this process, and load the models.
+
+        Raises:
+            EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
+        """
+        device = devices.chosen(settings.device)
+        if threads := settings.threads or devices.threads(device):
+            torch.set_num_threads(threads)
+        devices.limit_memory(device, settings.max_gpu_memory_gib)
+        detector = FaceDetector(device)
+        ensemble = Ensemble(settings, pool, device)
+        identifier = Identifier(People(targets, pool), ensemble.names, device)
+        return cls(ensemble, detector, identifier, settings, device)
+
+    def warm_up(self) -> None:
+        """Run every model once, so that the first photo does not pay for it."""
+        self._detector.detect(np.zeros((256, 256, 3), np.uint8))
+        self.ensemble.warm_up()
+
+    def open(self, request: Request) -> Work:
+        """Decode a photo, find its faces and embed them.
+
+        Raises:
+            Refusal: it cannot be read, or shows no face and must.
+        """
+        with self.stopwatch.stage(Stage.DECODE):
+            photo = decode(request.data, request.metadata, request.heic)
+        with self.stopwatch.stage(Stage.DETECT):
+            faces = self._detector.search(photo.pixels)
+        if not faces and not request.publish_faceless:
+            raise NoFace("no face was found, so nothing was cloaked")
+        with self.stopwatch.stage(Stage.RECOGNISE):
+            return self.embed(request, photo, faces)
+
+    def embed(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
+        """Embed these faces of a photo by every extractor."""
+        clean = self.ensemble.embed(photo.pixels, faces, self.ensemble.names, photo.colour)
+        return Work(request, photo, faces, clean)
+
+    def draft(self, work: Work) -> Draft:
+        """Return the draft of a photo whose faces all have goals; none has a cloak yet."""
+        return Draft(work, Preview(work, self.settings.budget, self.settings.jpeg_quality, self.device))
+
+    def cloak(self, drafts: Sequence[Draft], course: Course, on_step: Callable[[], None]) -> list[Draft]:
+        """Give every face that has no cloak one that is inside the budget by itself.
+
+        Faces of all photos are optimised together, as many at once as fit in memory; a face's cloak does not depend
+        on the others. on_step is called many times, as a sign of life.
+        """
+        faces = [(number, i) for number, draft in enumerate(drafts) for i in draft.uncloaked]
+        faces.sort(key=lambda face: drafts[face[0]].work.canvases[face[1]].side)  # of few sizes, each batch
+        made: list[dict[int, Cloak]] = [{} for _ in drafts]
+        for batch in evenly(faces, self.settings.batch_faces or devices.faces_together(self.device)):
+            cloaks = self._cloaked_together([(drafts[number], i) for number, i in batch], course, on_step)
+            for (number, i), cloak in zip(batch, cloaks, strict=True):
+                made[number][i] = cloak
+        return [draft.adding(cloaks) for draft, cloaks in zip(drafts, made, strict=True)]
+
+    def _cloaked_together(
+        self, faces: Sequence[tuple[Draft, int]], course: Course, on_step: Callable[[], None]
+    ) -> list[Cloak]:
+        with self.stopwatch.stage(Stage.OPTIMISE):
+            cloaks = optimise(
+                [self._subject(draft, i) for draft, i in faces],
+                course.turns,
+                self.settings.budget,
+                aim=course.aim,
+                steps=course.steps,
+                on_step=on_step,
+            )
+        fitted = []
+        with self.stopwatch.stage(Stage.ENCODE):
+            for (draft, i), cloak in zip(faces, cloaks, strict=True):
+                on_step()
+                fitted.append(replace(cloak, delta=draft.preview.fitted(i, cloak.delta)))
+        return fitted
+
+    def _subject(self, draft: Draft, index: int) -> Subject:
+        work, preview = draft.work, draft.preview
+        face, canvas = work.faces[index], work.canvases[index]
+        return Subject(
+            canvas=canvas.cut(work.photo.pixels).to(self.device),
+            mask=canvas.mask().to(self.device),
+            region=canvas.canvas_region(),
+            height_px=face.height_px * canvas.scale,
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self.ensemble.turns},
+            target=work.goals[index].vectors,
+            clean_embedding=self.identifier.clean_embedding(work, index),
+            grey=work.photo.grey,
+            seed=_seed(work.request.data, index),
+            encoding=preview.encoding.alone[index],
+            visibility_of=partial(preview.visibility_of, index),
+        )
+
+
+def _seed(data: bytes, index: int) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") + index

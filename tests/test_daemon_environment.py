@@ -1,0 +1,33 @@
+"""What GNU OpenMP and glibc read in an engine's process, and what nobody else gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from daemon.workers.environment import engine_environment
+
+
+def test_an_engine_in_a_commands_own_process_spins_as_long_and_leaves_its_environment_alone() -> None:
+    program = (
+        "import os; before = dict(os.environ); from daemon.workers.environment import load_torch; "
+        "load_torch(); assert dict(os.environ) == before"
+    )
+    shown = {"OMP_DISPLAY_ENV": "verbose"}  # GNU OpenMP prints what it has read
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | shown, capture_output=True, text=True, check=True
+    )
+
+    assert "GOMP_SPINCOUNT = '10000'" in done.stderr
+
+
+def test_a_spin_count_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+
+    with engine_environment():
+        assert os.environ["GOMP_SPINCOUNT"] == "7"
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
