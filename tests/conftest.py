@@ -17,6 +17,7 @@ from web import Web
 
 from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
 from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.workers.environment import SPIN_COUNT
 from fawkes_engine.weights import catalog
 
 CONFIG_NAME = "fawkesd.yaml"
@@ -24,6 +25,7 @@ WITHIN_S = 120.0  # what takes a second on a quiet machine has long happened by 
 FETCHED_MODELS = catalog.default_folder()
 # A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
 os.environ["FAWKESD_MODELS"] = "/nonexistent"
+os.environ.setdefault(*SPIN_COUNT)  # before a test imports torch: tests share their cores with other programs
 
 # How long an example takes tells about the machine, and what else runs on it, more than about the code.
 hypothesis.settings.register_profile(

@@ -11,7 +11,21 @@ import pytest
 from daemon.workers.environment import engine_environment
 
 
-def test_an_engine_in_a_commands_own_process_spins_as_long_and_leaves_its_environment_alone() -> None:
+@pytest.fixture(autouse=True)
+def _without_a_spin_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT")  # conftest sets it
+
+
+def test_what_an_engine_gets_is_not_kept() -> None:
+    before = dict(os.environ)
+
+    with engine_environment():
+        assert os.environ["GOMP_SPINCOUNT"] == "10000"
+
+    assert dict(os.environ) == before
+
+
+def test_an_engine_in_a_commands_own_process_spins_as_long_and_keeps_its_environment() -> None:
     program = (
         "import os; before = dict(os.environ); from daemon.workers.environment import load_torch; "
         "load_torch(); assert dict(os.environ) == before"

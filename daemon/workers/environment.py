@@ -16,13 +16,14 @@ _MALLOC = {
 # An arithmetic thread that waits for another spins a little, then sleeps. Per face of the network, 2 cores: on a quiet
 # machine 6 ms (8 if it never spins), beside three busy programs 17 ms (42 if it spins as long as GNU OpenMP does by
 # default).
-_SPIN_COUNT, _SPINS = "GOMP_SPINCOUNT", "10000"
+SPIN_COUNT = ("GOMP_SPINCOUNT", "10000")
 
 
 @contextlib.contextmanager
 def engine_environment() -> Iterator[None]:
     """Give processes that are started in a with block the environment of an engine; a spin count that is set stays."""
-    wanted = _MALLOC | {_SPIN_COUNT: os.environ.get(_SPIN_COUNT, _SPINS)}
+    name, spins = SPIN_COUNT
+    wanted = _MALLOC | {name: os.environ.get(name, spins)}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
