@@ -47,7 +47,7 @@ class Preview:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How the photo is encoded: at the lowest quality allowed, or higher where JPEG alone uses too much of the budget."""
+        """How the photo is encoded: at the lowest quality allowed, or higher where that alone exceeds its share."""
         lowest = max(self.lowest_quality, self.work.photo.jpeg_quality)
         for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
             clean = [self._look(i, None, quality) for i in range(len(self.work.faces))]
