@@ -1,16 +1,16 @@
 """fawkes_engine: photo bytes in, a `Protected` photo or a typed refusal out.
 
     open --------------------> identify ------> cloak ---------------------> write --------> verify
-    photo/decode               whose is it,     optimise all faces together, photo/encode,   search and measure
-    face/detect                toward whom      fit each into the budget     decode again    the file as published
-    extractors/ensemble        identity/        cloak/, pipeline/preview     image/          pipeline/verify
+    photo/decode               whose is it,     optimise all faces together, photo/encode,   detect and measure
+    face/detect, face/align    toward whom      fit each into the budget     photo/exif,     faces in the file
+    extractors/ensemble        identity/        cloak/, pipeline/preview     decode again    pipeline/verify
 
 `engine` runs it, `decoys` the same with another aim; both hold a `pipeline.photos.Pipeline` of the loaded models.
 `pipeline.work` is a photo with its faces, `pipeline.draft` one with its cloaks. `face/canvas` is the square around a
-face; `evaluation/` measures with trackers what the cloaks are worth.
+face, `image/` has filters and visibility measures; `evaluation/` measures protection with trackers.
 
-`weights/` brings the weights that no dependency has. The library knows no other folder than theirs, no configuration
-file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
+`weights/` fetches the weights that no dependency ships. Apart from their folder the library knows no folder, no
+configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.
 """
 
 from fawkes_engine.errors import (

@@ -1,7 +1,7 @@
 """Decoys: photos of somebody else whose face is moved toward a user's own, for a second, "Sybil", account.
 
-A tracker that has clean photos of a user next to the cloaked ones finds new photos of the user near the clean ones.
-Decoys stand there under another name (Shan et al. 2020, section 7). It is the cloak's own loop with another aim.
+A tracker with clean photos of a user beside the cloaked ones finds new photos of the user near the clean ones.
+Decoys lie there too, under another name (Shan et al. 2020, section 7). The optimiser is the cloak's, with another aim.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from fawkes_engine.pipeline.write import write
 from fawkes_engine.types import Decoy, EngineSettings, MetadataPolicy, Request, TargetStore
 
 DECOY = Aim(target_weight=2.0, own_weight=0.0, near_target=0.95, away_from_own=1.0)
-# whatever a photo tells besides its picture could tie the second account to the first
+# metadata could link the second account to the first
 _NO_METADATA = MetadataPolicy(all=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """A user's clean face. vectors: extractor -> (n, D), unit embeddings, one of each photo that shows the user."""
+    """A user's clean face. vectors: extractor -> (n, D), unit embeddings, one per photo that shows the user."""
 
     user: str
     vectors: Mapping[str, Tensor]
@@ -45,12 +45,12 @@ class Likeness:
         return len(next(iter(self.vectors.values())))
 
     def mean(self) -> Goal:
-        """The middle of them, nearer to a photo never seen than most of them are."""
+        """Mean embedding; generalises better than single photos."""
         return Goal(self.user, {name: F.normalize(v.mean(dim=0), dim=0) for name, v in self.vectors.items()})
 
 
 class DecoyEngine:
-    """Makes decoys. It adds nobody to the targets; keep one per device and process, as of `Engine`.
+    """Makes decoys. It adds nobody to the targets; keep one per device and process, as with `Engine`.
 
     Raises on construction:
         EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
@@ -60,9 +60,9 @@ class DecoyEngine:
         self._pipeline = Pipeline.load(settings, targets, Pool.load())
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
-        """Learn a user's clean face from photos, of which some may show others or nobody, or be of no use.
+        """Learn a user's clean face from photos, some of which may show others or nobody, or be unusable.
 
-        It is the face the user is known by; of a user not known yet, the one that most of the photos show.
+        For a known user it is the face the user is recognised by; otherwise the one that most of the photos show.
 
         Raises:
             NoFace: none shows the user.
@@ -86,7 +86,7 @@ class DecoyEngine:
     def decoys(self, photos: Sequence[bytes], like: Likeness) -> list[Decoy | Refusal]:
         """Move the one face of each photo toward a user's; one result per photo, in order.
 
-        A photo with more faces or none, or with the user's own, is refused, and so is one that came no nearer.
+        A photo is refused if it does not show exactly one face, shows the user, or came no nearer to the user.
         """
         pipeline = self._pipeline
         course = Course(pipeline.ensemble.turns, DECOY, pipeline.settings.steps)
@@ -125,12 +125,14 @@ class DecoyEngine:
 
 
 def _nearer(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
-    """Raise NoDecoy if to any recogniser the face is no nearer to the user than it was."""
+    """Raise NoDecoy if any recogniser finds the face no nearer to the user than before."""
     before = _likenesses(work, work.clean_embeddings)
     for after in (_likenesses(work, embedded) for embedded in embeddings):
         for name in after:
             if not after[name] > before[name]:
-                raise NoDecoy(f"to {name} it looks no more like {work.goals[0].identity} than before")
+                raise NoDecoy(
+                    f"according to {name} it looks no more like {work.goals[0].identity} than before"
+                )
 
 
 def _likenesses(work: Work, embedded: Mapping[str, Tensor]) -> dict[str, float]:

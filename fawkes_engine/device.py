@@ -1,4 +1,4 @@
-"""What the engine computes on."""
+"""The compute device: its choice, threads and memory limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def chosen(name: str) -> torch.device:
 
 
 def faces_together(device: torch.device) -> int:
-    """Return how many faces are optimised together at most.
+    """Return the maximum number of faces optimised together.
 
     A step costs a graphics card about the same for 16 and 64 faces; on a CPU more than 16 cost memory and gain nothing.
     """
@@ -36,19 +36,19 @@ def faces_together(device: torch.device) -> int:
 def threads(device: torch.device) -> int:
     """Return how many CPU threads to compute with, 0 for as many as there are cores.
 
-    What is left to the CPU beside a graphics card is many small things: 16 photos took 4.5 s with one thread, and
+    Beside a graphics card the CPU only has many small operations: 16 photos took 4.5 s with one thread, and
     14.9 s with 16 that waited for each other (H100, 16 cores).
     """
     return 1 if device.type == "cuda" else 0
 
 
 def limit_memory(device: torch.device, limit_gib: float | None) -> None:
-    """Let a graphics card's allocations beyond the limit fail; no effect on the CPU, and none for None."""
+    """Make a graphics card's allocations beyond the limit fail; no effect on the CPU, or if None."""
     if device.type == "cuda" and limit_gib is not None:
         total_bytes = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit_gib * 2**30 / total_bytes), device)
 
 
 def called(device: torch.device) -> str:
-    """Return what a device is called, for people."""
+    """Return a device's display name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -23,15 +23,15 @@ from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
 from fawkes_engine.types import EngineSettings, Protected, Report, Request, TargetStore
 
-VERSION = "7"  # of the cloak: changes whenever the same photo would get another cloak
-_SECOND_TRY = 2  # times the steps, for a photo that does not pass verification
+VERSION = "7"  # of the cloak: changes whenever the same photo would get a different cloak
+_SECOND_TRY = 2  # step multiplier for photos that failed verification
 
 
 class Engine:
     """Protects photos; keep one per device and process, since loading takes seconds.
 
-    pipeline: the loaded models and the steps it is made of. stopwatch: where the time of all photos so far went.
-    fingerprint: tells engines apart whose cloaks differ. device_name: what it computes on, for people.
+    pipeline: the loaded models and processing steps. stopwatch: time spent per stage, over all photos so far.
+    fingerprint: differs between engines whose cloaks differ. device_name: the compute device, for display.
 
     Raises on construction:
         EngineError: unknown extractor or device. WeightsError: weights missing or wrong.
@@ -46,7 +46,7 @@ class Engine:
 
     @property
     def settings(self) -> EngineSettings:
-        """What the engine was made with."""
+        """The settings the engine was created with."""
         return self.pipeline.settings
 
     def warm_up(self) -> None:
@@ -58,10 +58,10 @@ class Engine:
     ) -> list[Protected | Refusal]:
         """Cloak every face of every photo; one result per request, in order.
 
-        A photo that cannot be protected gives its Refusal and does not disturb the others. A photo's result does
-        not depend on the others, except that the first photos of a user choose the user's target together, and that
-        people's faces are known better with each of the first 16 photos that show them.
-        on_step is called many times, as a sign of life.
+        A photo that cannot be protected yields its Refusal and does not affect the others. A photo's result does
+        not depend on the others, with two exceptions: a user's first photos choose the user's target together, and a
+        person's mean face is refined by each of the first 16 photos that show the person.
+        on_step: called often, as a heartbeat.
         """
         results: list[Protected | Refusal] = []
         for group in groups(requests):
@@ -69,7 +69,7 @@ class Engine:
         return results
 
     def enroll(self, user: str, photos: Sequence[bytes]) -> int:
-        """Learn a user's face from photos of the user; the face that most of them show is the user's.
+        """Learn a user's face: the one that most of these photos show.
 
         Returns how many photos show it. Raises:
             Refusal: a photo cannot be read, or shows no face.
@@ -105,7 +105,7 @@ class Engine:
         return work
 
     def _identified(self, works: Sequence[Work | Refusal]) -> list[Work | Refusal]:
-        """Say whose every face is; users who have no target yet are met by all of their photos together."""
+        """Identify every face; a user without a target gets one from all of the user's photos together."""
         identifier = self.pipeline.identifier
         with self.stopwatch.stage(Stage.RECOGNISE), identifier.people.up_to_date():
             identifier.meet_users([work for work in works if isinstance(work, Work)])
@@ -114,9 +114,9 @@ class Engine:
     def _tried_again(
         self, failed: Sequence[tuple[Draft, NotProtected]], seconds: float, alive: Callable[[], None]
     ) -> list[Protected | Refusal]:
-        """Cloak photos that failed once more, together and harder, and so that the one who verifies turns more often.
+        """Retry failed photos together, with more steps and a schedule that favours the verifying extractor.
 
-        seconds: that each of them has taken.
+        seconds: spent on each of them so far.
         """
         started, pipeline = time.perf_counter(), self.pipeline
         course = Course(pipeline.ensemble.second_try, CLOAK, _SECOND_TRY * self.settings.steps)
@@ -126,7 +126,7 @@ class Engine:
         return each(partial(self._finish, seconds=seconds, on_step=alive), drafts)
 
     def _to_redo(self, failed: tuple[Draft, NotProtected]) -> Draft:
-        """Return a draft without the cloaks of the faces to blame, or of all faces; those missed so far are added."""
+        """Return a draft without the cloaks of the failed faces, or without any; faces missed so far are added."""
         draft, failure = failed
         if failure.faces:
             return draft.without(failure.faces)
@@ -136,7 +136,7 @@ class Engine:
             missed = pipeline.verifier.missed(work, written)
         if not missed:
             return draft.without(draft.cloaks)
-        every = [*work.faces, *work.left, *missed]  # faces that only the second look finds are cloaked too
+        every = [*work.faces, *work.left, *missed]  # faces found only in the written file are cloaked too
         with self.stopwatch.stage(Stage.RECOGNISE):
             work = pipeline.identifier.identified(pipeline.embed(work.request, work.photo, every))
         return pipeline.draft(work)
@@ -165,7 +165,7 @@ class Engine:
 
 
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:
-    told = (
+    identifying = (
         VERSION,
         tuple(names),
         settings.budget,
@@ -174,4 +174,4 @@ def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> 
         settings.jpeg_quality,
         pool.version,
     )
-    return f"{VERSION}-{'+'.join(names)}-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
+    return f"{VERSION}-{'+'.join(names)}-{hashlib.sha256(repr(identifying).encode()).hexdigest()[:8]}"

@@ -2,13 +2,13 @@
 
 EngineError
 |-- WeightsError          a model's weights are missing or not the pinned ones
-|-- FetchError            a model's weights could not be brought here this time
-|-- EvaluationError       an evaluation cannot be done as it was asked for
+|-- FetchError            a model's weights could not be fetched this time
+|-- EvaluationError       an evaluation cannot be run as requested
 `-- Refusal               this photo is not published, and the message says why
-    |-- Unreadable        the bytes are no complete picture
-    |-- Unsupported       a picture, of a kind the engine does not write yet
+    |-- Unreadable        the bytes are not a complete picture
+    |-- Unsupported       a picture of a kind the engine does not write yet
     |-- NoFace            nothing to cloak was found
-    |-- NoDecoy           a photo that is of no use as a decoy
+    |-- NoDecoy           the photo is not usable as a decoy
     `-- NotProtected      the cloak did not pass verification on the encoded file
 """
 
@@ -24,19 +24,19 @@ class WeightsError(EngineError):
 
 
 class FetchError(EngineError):
-    """A model's weights could not be downloaded or stored, for want of a network, of pip or of room; later they may."""
+    """A model's weights could not be downloaded or stored: no network, no pip or no disk space; retrying may help."""
 
 
 class EvaluationError(EngineError):
-    """What an evaluation was asked for cannot be done: too few photos, an unknown tracker, a missing file."""
+    """The requested evaluation cannot be run: too few photos, an unknown tracker, a missing file."""
 
 
 class Refusal(EngineError):
-    """This one photo must not be published; other photos are not concerned."""
+    """This one photo must not be published; other photos are not affected."""
 
 
 class Unreadable(Refusal):
-    """The bytes are damaged, cut short, or no picture at all."""
+    """The bytes are damaged, truncated, or not a picture at all."""
 
 
 class Unsupported(Refusal):
@@ -48,13 +48,13 @@ class NoFace(Refusal):
 
 
 class NoDecoy(Refusal):
-    """The photo cannot be a decoy: it shows not one face, or the user's own, or came no nearer to the user."""
+    """The photo cannot be a decoy: it does not show exactly one face, shows the user, or came no nearer to the user."""
 
 
 class NotProtected(Refusal):
     """The encoded file was decoded and measured again, and a face in it is not protected enough.
 
-    faces: numbers of the cloaked faces that still look like their owners; none where something else is wrong.
+    faces: indices of the cloaked faces that still look like their owners; empty if something else is wrong.
     """
 
     def __init__(self, message: str, faces: tuple[int, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The values that cross a module of the engine: requests, settings, targets, reports, results.
+"""Values shared between the engine's modules: requests, settings, targets, reports, results.
 
 This module imports neither torch nor numpy, so that a supervisor process can use it and stay small.
 """
@@ -15,10 +15,10 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of a cloak a person may be able to see; all three hold on every face after 8-bit rounding.
+    """How visible a cloak may be; all three limits hold on every face after 8-bit rounding.
 
-    dssim: (1 - SSIM) / 2, at most, both at native size and with the face region scaled to 224 px.
-    colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift, at most: mean and 99th percentile.
+    dssim: maximum (1 - SSIM) / 2, both at native size and with the face region scaled to 224 px.
+    colour_mean, colour_p99: maximum CIEDE2000 of the smoothed colour shift: mean and 99th percentile.
     """
 
     dssim: float = 0.007
@@ -28,10 +28,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A trade of seconds and visibility for protection; what each gives is in evaluation/RESULTS.md.
+    """A trade-off between time, visibility and protection; measured in evaluation/RESULTS.md.
 
-    budget: the visibility budget of every face. steps: optimiser steps a face gets at most. second_turns: extractors
-    that, if they take part, have two turns in each round; it costs no time.
+    budget: the visibility budget of every face. steps: maximum optimiser steps per face. second_turns: extractors
+    that, if in use, get two turns in each round of the schedule, at no cost in time.
     """
 
     budget: Budget
@@ -53,15 +53,15 @@ DEFAULT_MODE: ModeName = "standard"
 class EngineSettings:
     """How the engine works; equal settings and equal weights give equal cloaks on one machine.
 
-    extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty is the best set
-        that is on disk (`models.best_on_disk`).
+    extractors: names of the registered surrogates a cloak is computed against, dlib among them; empty = the best set
+        on disk (`weights.catalog.best_on_disk`).
     budget: the visibility budget of every face.
-    steps: optimiser steps a face gets at most. second_turns: as in `Mode`.
-    jpeg_quality: Pillow quality of JPEG output, 4:4:4, at least; a better source raises it.
-    batch_faces: faces optimised together at most, which bounds memory; None = what suits the device.
+    steps: maximum optimiser steps per face. second_turns: as in `Mode`.
+    jpeg_quality: minimum Pillow quality of JPEG output, 4:4:4; a better source raises it.
+    batch_faces: maximum faces optimised together, which bounds memory; None = what suits the device.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores, or one beside a graphics card.
-    models_dir: folder of the weights that were fetched, None = `models.default_folder()`.
+    models_dir: folder of the fetched weights, None = `weights.catalog.default_folder()`.
     max_gpu_memory_gib: what PyTorch may allocate on a graphics card, besides the CUDA context; None = all of it.
     """
 
@@ -78,17 +78,17 @@ class EngineSettings:
 
     @classmethod
     def of_mode(cls, name: ModeName) -> EngineSettings:
-        """Return what a mode decides; the rest as by default."""
+        """Return the settings of a mode; everything else has its default."""
         mode = MODES[name]
         return cls(budget=mode.budget, steps=mode.steps, second_turns=mode.second_turns)
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataPolicy:
-    """What is kept of a photo's allow-listed metadata; what is not on the list never is.
+    """Which of a photo's allow-listed metadata is kept; anything not on the list never is.
 
     gps: where it was taken. camera: camera, lens and exposure. all: anything besides the colour profile and the
-    resolution; False overrules the others.
+    resolution; False overrides the others.
     """
 
     gps: bool = False
@@ -109,7 +109,7 @@ class Request:
 
     data: the file's bytes as exported. user: whose outbox it came from.
     only_mine: leave the faces of other people as they are.
-    publish_faceless: a photo in which no face is found is written anew instead of refused.
+    publish_faceless: re-encode a photo in which no face is found instead of refusing it.
     metadata, heic: how it is written, as above.
     """
 
@@ -123,9 +123,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class MeanFace:
-    """What a person's clean face looks like to one extractor.
+    """A person's mean clean embedding for one extractor.
 
-    vector: mean of the unit embeddings (D,) of the first faces seen. faces: how many it is the mean of.
+    vector: (D,), mean of the unit embeddings of the first faces seen. faces: number of faces averaged.
     """
 
     vector: tuple[float, ...]
@@ -138,9 +138,9 @@ class Target:
 
     identity: id in the pool. pool: version of the pool it was chosen from.
     vectors: extractor name -> unit vector of the mean-centred embedding, as plain floats.
-    known_by: extractor name -> unit embeddings of the person's clean face, by which it is known again.
+    known_by: extractor name -> unit embeddings of the person's clean face, by which it is recognised.
     chosen_at: UTC, ISO 8601. chosen_from: sha256 (hex) of the photos it was chosen from.
-    mean_faces: extractor name -> the person's clean face, from which cloaks move away.
+    mean_faces: extractor name -> the person's mean clean face, from which cloaks move away.
     """
 
     identity: str
@@ -155,7 +155,7 @@ class Target:
 class TargetStore(Protocol):
     """Where targets live between runs; the engine never changes which identity a person has.
 
-    A person is a user's name, or `STRANGER` and some letters for someone else who was in a user's photo.
+    A person is a user's name, or `STRANGER` plus a suffix for someone else in a user's photo.
     """
 
     def get(self, person: str) -> Target | None:
@@ -168,10 +168,10 @@ class TargetStore(Protocol):
         """Store a person's first target durably; return the one already there if another process was first."""
 
     def learn(self, person: str, target: Target) -> None:
-        """Store durably what else a known person's face looks like (known_by, mean_faces); the identity stays."""
+        """Durably update a known person's embeddings (known_by, mean_faces); the identity stays."""
 
     def alone(self) -> AbstractContextManager[None]:
-        """Wait until no other process is in a with block of this: two engines must not both meet one person."""
+        """Return an exclusive lock across processes: two engines must not both register the same person."""
 
 
 STRANGER = "~"
@@ -182,7 +182,7 @@ class FaceReport:
     """One cloaked face, measured on the decoded output file against the decoded input.
 
     box: x0, y0, x1, y1 of the detection, px in the upright photo. height_px: its native height.
-    person: whose face it was taken for. target: id of the identity it was moved toward.
+    person: who it was identified as. target: id of the identity it was moved toward.
     dssim: at native size; dssim_224: with the region scaled to 224 px high (0 = identical).
     colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift.
     cosine_own, cosine_target: extractor -> cosine of the cloaked, mean-centred embedding to the face's own
@@ -234,7 +234,7 @@ class Decoy:
     """A photo of somebody else whose face was moved toward a user's own; never a `Protected`.
 
     data: the complete output file. suffix: file extension that fits the format. face: as `FaceReport`, where target is
-    the user and cosine_target says how like the user's clean face the decoy is. cosine_before: the same of the photo
+    the user and cosine_target the decoy's similarity to the user's clean face. cosine_before: the same for the photo
     as it was. seconds: the photo's share of its batch's wall time.
     """
 

@@ -100,7 +100,7 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["astrology"], "unknown study 'astrology'; known: leak, gallery"),
         (["leak", "--tracker", "onyx"], "unknown extractor 'onyx'"),
-        (["leak", "--published", "nowhere"], "is missing; name a folder that --keep has written"),
+        (["leak", "--published", "nowhere"], "is missing; name a folder written with --keep"),
         (["leak", "--seed", "1"], "is not among the photos that were cloaked before"),
         (["detection"], "4 people are needed"),
     ],

@@ -82,7 +82,7 @@ def test_a_user_with_too_few_photos_is_named(data: Path) -> None:
 @pytest.mark.parametrize("missing", ["users", "others"])
 def test_a_missing_folder_is_named(data: Path, missing: str) -> None:
     (data / missing).rename(data / "elsewhere")
-    with pytest.raises(EvaluationError, match=f"{missing} is no folder"):
+    with pytest.raises(EvaluationError, match=f"{missing} is not a folder"):
         draw(data, cloaked=4, tested=4)
 
 

@@ -71,11 +71,11 @@ def test_a_file_that_takes_one_face_gets_one_at_a_time(tmp_path: Path) -> None:
     ("specification", "told"),
     [
         ("onyx", "unknown extractor 'onyx'; known: dlib.*onnx:FILE"),
-        ("onnx:", "no file"),
-        ("onnx:missing.onnx", "missing.onnx is no file.*arcface, arcface-raw, hse"),
-        ("onnx:small.onnx", r"takes 'input.1' \['n', 3, 96, 96\].*not known.*arcface"),
-        ("onnx:right.onnx@hse", "not what hse is"),
-        ("onnx:right.onnx@facenet", "right.onnx@facenet is no file.*arcface"),
+        ("onnx:", "not a file"),
+        ("onnx:missing.onnx", "missing.onnx is not a file.*arcface, arcface-raw, hse"),
+        ("onnx:small.onnx", r"takes 'input.1' \['n', 3, 96, 96\].*not match any known input.*arcface"),
+        ("onnx:right.onnx@hse", "does not match hse"),
+        ("onnx:right.onnx@facenet", "right.onnx@facenet is not a file.*arcface"),
         ("onnx:text.onnx", "cannot be loaded by onnxruntime"),
     ],
 )

@@ -1,21 +1,21 @@
-"""The cloak: a perturbation of each face that moves its embedding from its own place to the target's.
+"""The cloak: a perturbation of each face that moves its embedding away from the clean one and toward the target.
 
-Per face, over a fresh view v at every step, on the mean-centred unit embeddings f_e of one extractor after another:
+The loss per face, with a new augmentation v at every step, on the mean-centred unit embeddings f_e of one extractor:
 
     loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), own_e)
            + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
 
-where own_e lies halfway between f_e(x) and the mean of the person's clean faces: a tracker is asked about other photos
-of the person than x.
+where own_e, the clean embedding, lies halfway between f_e(x) and the mean of the person's clean faces: a tracker is
+queried with other photos of the person than x.
 
-The extractors take turns: momentum averages their gradients, and three cost as much as one (all of them at every
-step gain 0.05 in cosine for three times the time).
+The extractors take turns: momentum averages their gradients, and three cost as much as one (using all of them at every
+step gains 0.05 in cosine for three times the time).
 
-The pull to the target alone is weak on trackers never seen; pushing away from the own embedding more than
+Pulling toward the target alone transfers poorly to unseen trackers; pushing away from the clean embedding more than
 doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. After every step d is projected
 into the budget, see `state`.
 
-Axes: N faces, S side of the square canvas, P of a chip.
+Axes: N faces, S side of the square canvas, P side of a chip.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ from fawkes_engine.types import Budget
 
 DSSIM_WEIGHT = 0.15
 _CHECK_EVERY = 10
-# The loop's limits are estimates at working size, corrected by the exact figures at these shares of the steps.
+# The loop's limits are estimates at working size, corrected by exact measurements at these fractions of the steps.
 _CALIBRATE_AT = (1 / 4, 1 / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """How strongly a face is moved, and when it is there; whom it is moved toward is its `Goal`.
+    """Loss weights and stopping criterion; the identity a face is moved toward is its `Goal`.
 
-    target_weight, own_weight: of the pull to the target and of the push away from the own embedding, see above.
-    near_target, away_from_own: a face is done when, as published, its cosines are at least and at most these.
+    target_weight, own_weight: of the pull toward the target and the push away from the clean embedding, see above.
+    near_target, away_from_own: a face is done when, as published, its cosine to the target is at least the first and
+    to the clean embedding at most the second.
     """
 
     target_weight: float
@@ -57,7 +58,7 @@ CLOAK = Aim(target_weight=0.1, own_weight=2.0, near_target=0.95, away_from_own=-
 
 @dataclass(frozen=True, slots=True)
 class Cloak:
-    """What one face gets. delta: (3, S, S), to be added to the canvas. steps: optimiser steps spent."""
+    """The result for one face. delta: (3, S, S), to be added to the canvas. steps: optimiser steps spent."""
 
     delta: Tensor
     steps: int
@@ -74,9 +75,9 @@ def optimise(
 ) -> list[Cloak]:
     """Cloak faces together; the result for a face does not depend on the others.
 
-    turns: a round of extractors, one for each step; some may have several turns.
-    Canvases may be of several sizes, but each size is worked on by itself: only the recognisers see all faces at once.
-    on_step is called after every optimiser step, as a sign of life.
+    turns: the schedule, one extractor per step, repeated; an extractor may occur several times.
+    Canvases may differ in size and are batched by size; only the recognisers get all faces at once.
+    on_step: called after every optimiser step, as a heartbeat.
     """
     by_side = defaultdict(list)
     for i, subject in enumerate(subjects):
@@ -98,11 +99,11 @@ def _descend(
     steps: int,
     on_step: Callable[[], None],
 ) -> None:
-    """Take steps until all faces are done; meanwhile correct the limits, and compare the cloaks now and then."""
+    """Step until all faces are done, calibrating the limits and keeping the best cloaks on the way."""
     surrogates = list({extractor.name: extractor for extractor in turns}.values())
     calibrations = [round(share * steps) for share in _CALIBRATE_AT]
     for step in range(steps):
-        # every extractor sees every view: a round of turns has one view
+        # one view per round of the schedule, so that every extractor sees every view
         loss = _loss(states, aim, turns[step % len(turns)], step // len(turns))
         gradients = torch.autograd.grad(loss, [state.delta for state in states])
         for state, gradient in zip(states, gradients, strict=True):
@@ -120,7 +121,7 @@ def _descend(
 def _cosines(
     states: Sequence[CloakState], extractor: Extractor, chips: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """Cosines (N,) of faces to each one's own clean embedding, and to its target, if any; chips: (n, 3, P, P) each."""
+    """Cosines (N,) of faces to their clean embeddings, and to their targets, if any; chips: (n, 3, P, P) each."""
     embedding = extractor.embed(torch.cat(tuple(chips)))
     own = torch.cat([state.faces.clean_embedding[extractor.name] for state in states])
     to_own = (embedding * own).sum(dim=1)
@@ -131,7 +132,7 @@ def _cosines(
 
 
 def _loss(states: Sequence[CloakState], aim: Aim, extractor: Extractor, view_number: int) -> Tensor:
-    """Scalar: the sum over faces, so that each face's gradient is its own."""
+    """Scalar: the sum over faces, so that each face's gradient does not depend on the others."""
     own, target = _cosines(states, extractor, [state.viewed(extractor, view_number) for state in states])
     attack = aim.own_weight * own.sum()
     if target is not None:
@@ -144,7 +145,7 @@ def _loss(states: Sequence[CloakState], aim: Aim, extractor: Extractor, view_num
 def _keep_best(
     states: Sequence[CloakState], aim: Aim, extractors: Sequence[Extractor], *, steps: int
 ) -> None:
-    """Let each face keep the better of its cloaks as they would be published: this one, and its best so far."""
+    """Keep each face's current cloak if, as it would be published, it is better than its best so far."""
     count = sum(len(state.faces.each) for state in states)
     score = torch.zeros(count, device=states[0].delta.device)
     done = torch.ones_like(score, dtype=torch.bool)

@@ -1,9 +1,8 @@
-"""The optimiser's state: where the cloaks of some faces are, and steps downhill that stay in the visibility budget.
+"""The optimiser's state: the cloaks of a batch of faces, and projected gradient steps inside the visibility budget.
 
-After every step a cloak is projected: the smooth colour shift is capped, then all of it is scaled until its DSSIM
-holds.
+The projection after every step caps the smooth colour shift, then scales the whole cloak down to the DSSIM limit.
 
-Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P of a chip.
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P side of a chip.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ from fawkes_engine.image.filters import gaussian_blur, product
 from fawkes_engine.image.visibility import SSIM_SIGMA
 from fawkes_engine.types import Budget
 
-LARGEST_CHANGE = 20 / 255  # of a channel, at any pixel: more draws shadows on the lids of large faces
-_FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step length as a share of the cloak's own, falling along a cosine
+LARGEST_CHANGE = 20 / 255  # per channel and pixel: more draws shadows on the eyelids of large faces
+_FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step size relative to the cloak's norm, on a cosine schedule
 _MOMENTUM = 0.8
-_TYPICAL_CHANGE = 5 / 255  # of a channel: the first steps are measured against a cloak of this size
+_TYPICAL_CHANGE = 5 / 255  # per channel: the first steps are relative to a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
-# Tints show before shades do, and recognisers hardly look at them: colour moves by this share of what grey does.
+# Colour changes are more visible than luminance changes, and recognisers hardly use them: their gradient is scaled so.
 _CHROMA = 0.15
-# SSIM counts how a change varies within its windows, so what is as smooth as they are is nearly free; and it survives
-# resizing. The way down therefore has this much of its own blur added (1, 3 and 10 were tried).
+# SSIM penalises variation within its windows, so a change as smooth as a window is nearly free; it also survives
+# resizing. The gradient therefore has its own blur added, with this weight (1, 3 and 10 were tried).
 _SMOOTH = 3
 
 
 @dataclass(slots=True)
 class CloakState:
-    """The cloaks of faces whose canvases have one size, and what else the steps change; each tensor's first axis is N.
+    """The cloaks of faces of equal canvas size, and all else that the steps change; each tensor's first axis is N.
 
-    A cloak is kept as the square around its region, outside which it is 0.
+    A cloak is stored as the square around its region, outside which it is 0.
     """
 
     faces: Subjects
     delta: Tensor  # (N, 3, R, R), the cloak
     momentum: Tensor  # (N, 3, R, R)
-    alignments: list[torch.Generator]  # on the CPU
+    alignments: list[torch.Generator]  # for alignment jitter, on the CPU
     noise: list[torch.Generator]  # on the device
-    dssim_limit: Tensor  # (N,), as the colour limits: what the loop may use of the budget
+    dssim_limit: Tensor  # (N,), like the colour limits: the part of the budget that the loop may use
     colour_mean_limit: Tensor
     colour_p99_limit: Tensor
     best: Tensor  # (N, 3, R, R)
@@ -57,7 +56,7 @@ class CloakState:
 
     @classmethod
     def start(cls, subjects: Sequence[Subject], budget: Budget) -> CloakState:
-        """No cloaks yet; the canvases have one size."""
+        """Return the initial state, without cloaks; the canvases must have equal size."""
         faces = Subjects.of(subjects)
         count, device = len(subjects), faces.canvas.device
         return cls(
@@ -78,7 +77,7 @@ class CloakState:
         )
 
     def viewed(self, extractor: Extractor, view_number: int) -> Tensor:
-        """Chips (N, 3, P, P) of the cloaked faces in a view, aligned a little differently each time."""
+        """Chips (N, 3, P, P) of the cloaked faces in a view, with new alignment jitter each time."""
         seen = view(view_number, self.cloaked(), self.noise)
         transforms = [
             jittered(s.onto_canvas[extractor.name], extractor.chip_px, g)
@@ -96,27 +95,27 @@ class CloakState:
 
     @torch.no_grad()
     def descend(self, gradient: Tensor, *, step: int, of: int) -> None:
-        """One step downhill with momentum, in the metric of DSSIM, then back into the budget.
+        """One gradient step with momentum, preconditioned in the metric of DSSIM, then the projection.
 
-        For a small change d, DSSIM grows as the sum of v^2 / freedom, v being how d varies within a window. At equal
-        cost the steepest way down is about freedom * (gradient + _SMOOTH * its blur): the cloak goes where the picture
-        is busy, leaves smooth skin alone, and is no finer than it need be.
+        For a small change d, DSSIM grows as the sum of v^2 / preconditioner, where v is how d varies within a window.
+        At equal cost the direction of steepest descent is about preconditioner * (gradient + _SMOOTH * its blur): the
+        cloak prefers textured areas, spares smooth skin, and is no finer than necessary.
         """
-        mask, freedom = self.faces.mask, self.faces.freedom
+        mask, preconditioner = self.faces.mask, self.faces.preconditioner
         share = _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / of)) / 2
         gradient = gradient * mask
         grey = gradient.mean(dim=1, keepdim=True)
         gradient = grey + _CHROMA * (gradient - grey)
         gradient = gradient + _SMOOTH * gaussian_blur(gradient, SSIM_SIGMA)
-        self.momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2 * freedom))
+        self.momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2 * preconditioner))
         typical = _TYPICAL_CHANGE * _length(mask.expand_as(self.delta))
-        size = share * torch.maximum(_length(self.delta**2 / freedom), typical)
-        self.delta -= size * freedom * self.momentum / _length(self.momentum**2 * freedom)
+        size = share * torch.maximum(_length(self.delta**2 / preconditioner), typical)
+        self.delta -= size * preconditioner * self.momentum / _length(self.momentum**2 * preconditioner)
         self.project()
 
     @torch.no_grad()
     def project(self) -> None:
-        """Bring the cloaks back into the budget."""
+        """Project the cloaks into the budget."""
         delta, faces = self.delta, self.faces
         for i, subject in enumerate(faces.each):
             if subject.grey:
@@ -133,7 +132,7 @@ class CloakState:
 
     @torch.no_grad()
     def calibrate(self, budget: Budget) -> None:
-        """Correct the limits by what the current cloaks cost once encoded, at native size and at 224 px."""
+        """Correct the limits by the exact visibility of the current cloaks once encoded, at native size and 224 px."""
         deltas = self.faces.whole(self.delta)
         for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.faces.each, strict=True)):
             exact, alone = subject.visibility_of(deltas[i]), subject.encoding
@@ -158,10 +157,10 @@ class CloakState:
 
 
 def _left(budget: Budget, encoding_dssim: float) -> float:
-    """What the encoding leaves of the DSSIM budget, and a tenth of it where that is almost nothing."""
+    """What the encoding leaves of the DSSIM budget, but at least a tenth of it."""
     return max(budget.dssim - encoding_dssim, 0.1 * budget.dssim)
 
 
 def _length(squares: Tensor) -> Tensor:
-    """Root of the sum over each image: (N, C, S, S) -> (N, 1, 1, 1), never 0."""
+    """L2 norm of each image, from its squares: (N, C, S, S) -> (N, 1, 1, 1), never 0."""
     return total(squares).sqrt().clamp(min=1e-12).view(-1, 1, 1, 1)

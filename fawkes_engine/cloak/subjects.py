@@ -1,6 +1,6 @@
-"""Faces that are cloaked together, and all of them that stays the same from the first step to the last.
+"""A batch of faces to cloak: everything that stays constant during the optimisation.
 
-Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, W of windows.
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, W windows a side.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fawkes_engine.image.visibility import (
     colour_metric,
 )
 
-# windows are 11 px wide: every second row and column of them tells the same for a third of the time
+# windows are 11 px wide: every second row and column of them gives the same result in a third of the time
 _SSIM_STRIDE = 2
 
 
@@ -36,10 +36,10 @@ class Subject:
     canvas: (3, S, S) the face with its surroundings. mask: (1, S, S), 1 where the cloak may be, falling to 0 at the
     region's border. region: x0, y0, x1, y1 on the canvas, px. height_px: of the face box on the canvas.
     onto_canvas: extractor -> transform from its chip.
-    clean_embedding: extractor -> unit embedding (D,), halfway between the face's and the mean of its person's.
+    clean_embedding: extractor -> unit embedding (D,), halfway between the face's own and the person's mean.
     target: extractor -> unit embedding (D,) of the target; with extractors that have none the face is only pushed away.
     grey: the cloak must have no colour. seed: of every random choice for this face.
-    encoding: what a person can see of the encoding alone. visibility_of: the same of a delta (3, S, S), once published.
+    encoding: visibility of the encoding alone. visibility_of: the same for a delta (3, S, S), once published.
     """
 
     canvas: Tensor
@@ -57,7 +57,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """Faces whose canvases have one size, as tensors whose first axis is N."""
+    """Faces of equal canvas size, as tensors whose first axis is N."""
 
     each: Sequence[Subject]
     clean_embedding: Mapping[str, Tensor]  # extractor -> (N, D)
@@ -65,7 +65,7 @@ class Subjects:
     canvas: Tensor  # (N, 3, S, S)
     clean: Tensor  # (N, 3, R, R), of the canvas
     mask: Tensor  # (N, 1, R, R)
-    freedom: Tensor  # (N, 3, R, R), how much a pixel may change at equal DSSIM, 1 on average
+    preconditioner: Tensor  # (N, 3, R, R), inverse cost in DSSIM of a pixel's squared change, 1 on average
     reference: SsimReference
     window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
     blur: Banded  # (N, 1, R, R), blurs rows or columns as colours are compared
@@ -74,13 +74,13 @@ class Subjects:
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> Subjects:
-        """Put faces together whose canvases have one size."""
+        """Stack faces of equal canvas size."""
         canvas = torch.stack([s.canvas for s in subjects])
         clean = centre(canvas).contiguous()
         mask = centre(torch.stack([s.mask for s in subjects])).contiguous()
         blur = _colour_blur([s.height_px for s in subjects], clean.shape[3], canvas.device)
         weight = _region_weights(subjects, canvas.shape[3], canvas.device)
-        # a window counts where its centre does, less the region's own border
+        # a window counts if its centre is in the region; within 5 px of the square's border there are no centres
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
         first = subjects[0]
         return cls(
@@ -93,17 +93,17 @@ class Subjects:
             canvas=canvas,
             clean=clean,
             mask=mask,
-            freedom=_freedom(canvas, mask),
+            preconditioner=_preconditioner(canvas, mask),
             reference=SsimReference(clean, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
             blur=blur,
-            # one by one: powers are rounded differently at the end of a vector, and where that is depends on N
+            # one by one: powers are rounded differently at the end of a vector, whose position depends on N
             colour=torch.cat([colour_metric(smooth[None]) for smooth in product(clean, blur, blur)]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
         )
 
     def whole(self, squares: Tensor) -> Tensor:
-        """What lies in the squares around the regions (N, 3, R, R), on canvases that are 0 elsewhere (N, 3, S, S)."""
+        """Pad the squares around the regions (N, 3, R, R) with 0 to the size of the canvases (N, 3, S, S)."""
         missing = self.canvas.shape[3] - squares.shape[3]
         before, after = missing // 2, missing - missing // 2
         return F.pad(squares, (before, after, before, after))
@@ -119,7 +119,7 @@ class Subjects:
         return total(self.reference.dssim_map(after) * self.window_weight)
 
     def colour_shift(self, smooth: Tensor) -> Tensor:
-        """Roughly CIEDE2000, (N, 1, R, R), of a change (N, 3, R, R) that is as smooth as colours are compared."""
+        """Approximate CIEDE2000, (N, 1, R, R), of a change (N, 3, R, R) that is blurred for colour comparison."""
         shift: Tensor = torch.einsum("nijhw,njhw->nihw", self.colour, smooth).norm(dim=1, keepdim=True)
         return shift
 
@@ -142,15 +142,15 @@ def _colour_blur(heights_px: Sequence[float], side: int, device: torch.device) -
     return Banded(torch.stack(matrices)[:, None].to(device), blur_matrix(side, COLOUR_BLUR * side))
 
 
-def _freedom(canvas: Tensor, mask: Tensor) -> Tensor:
-    """The inverse of what a squared change costs: SSIM divides it by the local variance (+ C2 / 2) of each window.
+def _preconditioner(canvas: Tensor, mask: Tensor) -> Tensor:
+    """Inverse of SSIM's inverse-variance weight: SSIM divides a squared change by each window's variance (+ C2 / 2).
 
     canvas: (N, 3, S, S). mask: (N, 1, R, R). Returns (N, 3, R, R).
     """
     variance = (gaussian_blur(canvas**2, SSIM_SIGMA) - gaussian_blur(canvas, SSIM_SIGMA) ** 2).clamp(min=0)
-    freedom = centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
-    average = total(freedom * mask) / (3 * total(mask))
-    return freedom / average.view(-1, 1, 1, 1)
+    inverse_cost = centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
+    average = total(inverse_cost * mask) / (3 * total(mask))
+    return inverse_cost / average.view(-1, 1, 1, 1)
 
 
 def _region_weights(subjects: Sequence[Subject], canvas_side: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
-"""What happens to a photo between the sync folder and a tracker, differentiable: one view after another.
+"""Differentiable augmentations, called views: what may happen to a photo between the sync folder and a tracker.
 
-A view changes with its number only, never with what else is in the batch, so that a photo's cloak does
-not depend on its neighbours. Images are float32 RGB (N, 3, S, S) in [0, 1], S a multiple of 16.
+A view depends only on its number, never on what else is in the batch, so that a photo's cloak does not depend on
+its neighbours. Images are float32 RGB (N, 3, S, S) in [0, 1], S a multiple of 16.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.image.filters import gaussian_blur
 
-# The spread of alignments between trackers: other detectors, landmarks and templates (uniform, +-).
+# Alignment jitter (uniform, +-): trackers differ in their detectors, landmarks and templates.
 _TURN_RAD = 0.15
 _SCALE = 0.15
 _SHIFT = 0.047  # of the chip's side
 
 
 def jittered(onto_canvas: Similarity, chip_px: int, generator: torch.Generator) -> Similarity:
-    """Return the chip-to-canvas transform, turned, scaled and shifted a little about the chip's centre."""
+    """Return the chip-to-canvas transform, randomly rotated, scaled and shifted a little about the chip's centre."""
     turn, scale, right, down = (2 * torch.rand(4, generator=generator, dtype=torch.float64) - 1).tolist()
     centre = complex(chip_px, chip_px) / 2
     wobble = (1 + _SCALE * scale) * complex(math.cos(_TURN_RAD * turn), math.sin(_TURN_RAD * turn))
@@ -33,7 +33,7 @@ def jittered(onto_canvas: Similarity, chip_px: int, generator: torch.Generator) 
 
 
 def view(number: int, canvases: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Canvases (N, 3, S, S) as a tracker might get them, in the view of this number.
+    """Augment canvases (N, 3, S, S) with the view of this number.
 
     generators: one per face, on the canvases' device.
     """
@@ -75,9 +75,9 @@ _SCHEDULE: tuple[Callable[[Tensor, Sequence[torch.Generator]], Tensor], ...] = (
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """JPEG 4:2:0 at the given quality (1..100), (N, 3, S, S) in and out, with a smooth stand-in for rounding.
+    """Differentiable JPEG 4:2:0 at the given quality (1..100), (N, 3, S, S) in and out.
 
-    Rounding is r(x) + (x - r(x))^3, whose gradient is not zero (Shin and Song, NeurIPS MLSEC 2017).
+    Rounding is approximated by r(x) + (x - r(x))^3, whose gradient is not zero (Shin and Song, NeurIPS MLSEC 2017).
     """
     to_ycc, to_rgb = _ycc(images.device)
     y, cb, cr = torch.einsum("ij,njhw->nihw", to_ycc, images * 255).unbind(1)

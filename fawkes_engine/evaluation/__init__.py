@@ -1,11 +1,21 @@
-r"""What the cloaks are worth: measured with trackers, as someone who collects published photos would use them.
+r"""Measures protection with trackers, used as someone who collects published photos would use them.
 
-    draw -------> publish --------> evaluate ---------------------------------> as_markdown, as_json, as_svg
-    splits.py     publishing.py     protection.py                               report.py, plot.py
-                  store.py          sightings.py, trackers.py (onnx.py): find and describe faces
-                  quality.py        heads.py, finetune.py: name them; rates.py: count
-                                    noise.py, disturb.py: what else is learned from; costs.py: visibility, time
-                  audit.py: one user's own photos
+    draw -----------> publish ----------------> evaluate, audit -------------> as_markdown, as_json, as_svg
+    data/splits       data/publication, store   protection: people of a set    report/text, report/plot
+                      data/noise: control       audit: one user's photos
+                      data/disturb: edits       trackers/: find, embed and name faces
+                      data/costs                metrics/: rates, image quality
+
+A room imports only from rooms on lower lines:
+
+    studies/            what beats the cloaks: leaks, training, detection, linking
+    report/             results as Markdown, JSON and SVG
+    protection, audit   recognition of people whose published photos a tracker learned
+    data/               who is cloaked, tested and known; what was published of it, what it cost, controls
+    trackers/           detection and crops (sightings), recognisers (tracker, onnx), classifiers (heads, finetune)
+    metrics/            recognition rates with intervals, MS-SSIM
+
+For example:
 
     from fawkes_engine.engine import Engine
     from fawkes_engine import evaluation, EngineSettings
@@ -17,8 +27,8 @@ r"""What the cloaks are worth: measured with trackers, as someone who collects p
     result = evaluation.evaluate(publication, trackers, split)
     print(*result.recognition, sep="\n")
 
-`fawkesd evaluate` does this. `evaluation.studies` measures what beats the cloaks. Unlike the engine this package reads
-folders; it never touches a user's targets.
+`fawkesd evaluate` does this, `fawkesd study` runs the studies. Unlike the engine this package reads folders; it never
+touches a user's targets.
 """
 
 from fawkes_engine.evaluation.data.publication import MemoryTargets, Publication, publish

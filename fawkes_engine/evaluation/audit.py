@@ -1,8 +1,8 @@
-"""How often trackers would name one user on photos of the user's own, after they learned what the user published.
+"""How often trackers that learned a user's published photos would name the user on clean ones.
 
-The tracker knows the published photos under the user's name, and some other people. It is asked who is on clean photos
-of the user, in FOLDS parts: what was published of a photo that is asked about is not learned. The control learned the
-clean photos themselves, those of the other parts.
+The gallery has the published photos under the user's name, and other people. The queries are clean photos of the user,
+cross-validated in FOLDS folds: the published copy of a query is left out of the gallery. The control's gallery has the
+clean photos of the other folds instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _USER = "~the user"  # no name of a person in a gallery
 class OwnPhoto:
     """A photo of the user; the face nearest the middle is taken for the user's.
 
-    name: by which it is told. of: name of the clean photo that it was made of, where that is known.
+    name: for reports. of: name of the clean photo it was made from, if known.
     """
 
     name: str
@@ -57,11 +57,11 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All that was measured.
+    """The results of an audit.
 
     published, clean: names of the photos in which a face was found. faceless: of those in which none was.
-    leaked: published photos that look like the user to KNOWN_BY. named: how many trackers name the user on a clean
-    photo by the nearest of what was published. other_people: whom each tracker knew besides.
+    leaked: published photos that look like the user to KNOWN_BY. named: clean photo -> number of trackers that name
+    the user on it by the nearest published photo. other_people: tracker -> number of other people it knew.
     """
 
     published: list[str]
@@ -81,10 +81,10 @@ def audit(
     gallery: Path | None = None,
     on_step: Callable[[str], None] = lambda doing: None,
 ) -> Audit:
-    """Judge what one user published.
+    """Audit what one user published.
 
     trackers: KNOWN_BY among them, loaded with the pool. gallery: folder of other people, <person>/<photos>; without it
-    trackers know the identities of the pool, and those the pool has no embeddings for cannot be used.
+    trackers know the identities of the pool, and trackers without embeddings in the pool cannot be used.
 
     Raises:
         EvaluationError: no face in what was published, or in fewer than two clean photos; a tracker without gallery.
@@ -125,14 +125,14 @@ def _check_bundled(trackers: Sequence[Tracker], pool: Pool) -> None:
     for tracker in trackers:
         if tracker.name not in pool.vectors:
             raise EvaluationError(
-                f"{tracker.name} needs other people to choose from, and none are bundled for it: name a folder "
-                "of photos of others, a folder for each person, with --gallery"
+                f"{tracker.name} needs other people to choose from, and none are bundled for it: give photos "
+                "of others, one folder per person, with --gallery"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """One tracker's embeddings: of other people, and of the user's photos, labelled with the photos' names."""
+    """One tracker's embeddings, of other people and of the user's photos; the latter labelled by photo name."""
 
     others: Labelled
     published: Labelled
@@ -140,7 +140,7 @@ class _Described:
     made_of: Mapping[str, str | None]
 
     def leaked(self) -> list[str]:
-        """Published photos that this tracker takes for one person with a clean one."""
+        """Published photos in which this tracker sees the same person as in a clean one."""
         likeness = (self.published.vectors @ self.clean.vectors.T).max(axis=1)
         return [
             name

@@ -1,8 +1,8 @@
-"""How often trackers that learned people from what was published still know them on clean photos.
+"""How often trackers that learned people from published photos recognise them on clean ones.
 
-Protection is 1 - recognition: the share of a user's clean, unseen photos that a tracker gives to somebody else, after
-it learned the user from published photos (Shan et al. 2020, section 5). Two controls stand beside it: the tracker that
-learned from the originals, and one that learned from originals with noise as visible as the cloaks.
+Protection is 1 - recognition: the share of a user's clean, unseen photos that a tracker attributes to somebody else,
+after it learned the user from published photos (Shan et al. 2020, section 5). There are two controls: a tracker that
+learned the originals, and one that learned originals with noise as visible as the cloaks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Files = Sequence[tuple[str, bytes]]
 class Recognition:
     """How often one tracker named the users on their clean photos.
 
-    head: key of HEADS, or "fine-tuned". gallery: what the users' photos were that it learned from.
+    head: key of HEADS, or "fine-tuned". gallery: the version of the users' photos that it learned.
     """
 
     tracker: str
@@ -54,7 +54,7 @@ class Pile:
 
 @dataclass(frozen=True, slots=True)
 class TrackerInfo:
-    """A tracker as it was used; fields as in `Tracker`."""
+    """The tracker that was used; fields as in `Tracker`."""
 
     name: str
     input: str
@@ -63,7 +63,7 @@ class TrackerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that was measured, and what makes it repeatable.
+    """The results, and what is needed to reproduce them.
 
     fingerprint, settings: of the engine. cloaked, tested: photos per user. fine_tune_epochs: 0 if it was not done.
     portraits: None if none were given.
@@ -95,10 +95,11 @@ def evaluate(
     portraits: Publication | None = None,
     on_step: Callable[[str], None] = lambda doing: None,
 ) -> Evaluation:
-    """Judge what was published of a split's photos.
+    """Evaluate what was published of a split's photos.
 
     heads: keys of HEADS. disturb: also after each of DISTURBANCES. fine_tune_epochs: also by trackers that train their
-    network, which only PyTorch trackers can; this is slow. portraits: for the costs only. on_step: told what begins.
+    network, which only PyTorch trackers can; this is slow. portraits: for the costs only. on_step: called with the name
+    of each step as it begins.
 
     Raises:
         EvaluationError: no tracker, or an unknown head; the publication is not of these photos; no face to test on.
@@ -135,7 +136,7 @@ def evaluate(
 
 def _check_trackers(trackers: Sequence[Tracker], *, fine_tune: bool) -> None:
     if not trackers:
-        raise EvaluationError("nobody is there to judge: name at least one tracker")
+        raise EvaluationError("no tracker to evaluate with: name at least one")
     if fine_tune and not any(tracker.network for tracker in trackers):
         raise EvaluationError("only PyTorch trackers can be fine-tuned: add one, such as dlib")
 
@@ -154,7 +155,7 @@ def _seen(
 
 
 def _galleries(publication: Publication, split: Split, *, disturb: bool) -> dict[str, Files]:
-    """Return the users' photos as each tracker learns them; what was held is in the first one only."""
+    """Return the galleries of the users' photos that trackers learn; held photos are in the first one only."""
     originals = {key(photo): photo.read_bytes() for photo in split.cloaked}
     cloaked = [(_person(one.photo), one.data) for one in publication.published]
     galleries: dict[str, Files] = {

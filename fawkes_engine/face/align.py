@@ -1,4 +1,4 @@
-"""Aligning a face: the similarity that puts it on a recogniser's template, and the chip that is cut out by it.
+"""Face alignment: the similarity transform onto a recogniser's template, and the aligned chip cut out with it.
 
 A similarity transform of the plane is a pair of complex numbers: it maps z = x + iy to turn * z + shift, where
 |turn| is the scale and its angle the rotation.
@@ -53,5 +53,5 @@ def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: i
 
 
 def _sent(x: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the CPU's on a device, without waiting for what a graphics card still has to do."""
+    """Move a CPU tensor to a device, without waiting for a graphics card's pending work."""
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)

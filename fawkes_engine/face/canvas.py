@@ -1,7 +1,7 @@
-"""The square piece of a photo around one face, at the size it is worked on and in sRGB, and the way back.
+"""The canvas: a square crop of a photo around one face, at working size and in sRGB, and the mapping back.
 
-Faces are worked on at native size up to 224 px (the face region), larger ones are reduced to that: a tracker
-sees no more, and a delta found at 224 px stays smooth when it is enlarged. Axes: C channels, S side, H, W.
+Face regions up to 224 px are cloaked at native size, larger ones are downscaled to that: a tracker sees no more,
+and a delta found at 224 px stays smooth when upscaled. Axes: C channels, S side, H, W.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from fawkes_engine.image.visibility import PAPER_FACE_PX, Visibility, measure
 from fawkes_engine.photo.colour import ColourSpace
 
 REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
-CONTEXT_GROWTH = 1.8  # the canvas shows this many box sizes, enough for every extractor's chip
+CONTEXT_GROWTH = 1.8  # the canvas is this many box sizes wide, enough for every extractor's chip
 _SIDE_STEP = 32  # canvases come in few sizes, so that faces share batches
 _FEATHER = 0.08  # of the region's side: the cloak fades out over this width, so no seam shows
 _BLOCK = 8  # JPEG's block side
-_BAND = 256  # rows that are converted at a time; bounds memory
+_BAND = 256  # rows converted at a time; bounds memory
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """Where one face's canvas lies in its photo.
 
-    left, top: of the square in the photo, px, may be negative. native_side: of the square in the photo.
-    side: S, of the square as worked on. region: x0, y0, x1, y1 of the pixels a cloak may change, in the photo.
-    colour: the space of the photo's pixels, None for sRGB.
+    left, top: of the square in the photo, px, may be negative. native_side: its side in the photo, px.
+    side: S, its side at working size. region: x0, y0, x1, y1 of the pixels a cloak may change, in the photo.
+    colour: colour space of the photo's pixels, None for sRGB.
     """
 
     left: int
@@ -64,7 +64,7 @@ class Canvas:
         )
 
     def seen_from(self, left: int, top: int) -> Canvas:
-        """Return the same canvas in the coordinates of a piece of the photo that starts at left, top."""
+        """Return the same canvas in the coordinates of a crop of the photo that starts at left, top."""
         x0, y0, x1, y1 = self.region
         return replace(
             self,
@@ -105,7 +105,7 @@ class Canvas:
         return (rows[:, None] * columns[None])[None]
 
     def cut(self, pixels: Pixels) -> Tensor:
-        """(3, S, S) float32 sRGB in [0, 1] out of a photo (H, W, 3) uint8; beyond its border the edge is repeated."""
+        """(3, S, S) float32 sRGB in [0, 1] from a photo (H, W, 3) uint8; edges are replicated beyond its border."""
         rows = np.clip(np.arange(self.top, self.top + self.native_side), 0, pixels.shape[0] - 1)
         columns = np.clip(np.arange(self.left, self.left + self.native_side), 0, pixels.shape[1] - 1)
         native = in_srgb(pixels[rows[:, None], columns], self.colour)
@@ -121,13 +121,13 @@ class Canvas:
         for start in range(0, y1 - y0, _BAND):
             part = change[start : start + _BAND] * 255
             band = pixels[y0:y1, x0:x1][start : start + _BAND]
-            own = self.colour.change(band, part) if self.colour else part
-            band[:] = np.clip(np.rint(band + own), 0, 255).astype(np.uint8)
+            native = self.colour.change(band, part) if self.colour else part
+            band[:] = np.clip(np.rint(band + native), 0, 255).astype(np.uint8)
 
     def compare(
         self, before: Pixels, after: Pixels, face_height_px: float, device: torch.device
     ) -> Visibility:
-        """Return what a person can see in the region of a change of the photo (H, W, 3); compared on a device."""
+        """Return the visibility, in the region, of a change to the photo (H, W, 3); measured on a device."""
         x0, y0, x1, y1 = self.region
         clean, cloaked = (
             to_tensor(in_srgb(pixels[y0:y1, x0:x1], self.colour))[None].to(device)
@@ -150,13 +150,13 @@ class Canvas:
 
 @lru_cache(maxsize=64)
 def _enlarging(side: int, native_side: int, start: int, end: int) -> Banded:
-    """(end - start, side): a product with it enlarges along one axis to native_side, bicubic, and cuts out a part."""
+    """(end - start, side): matrix that upscales one axis to native_side, bicubic, and crops it to start..end."""
     whole = F.interpolate(torch.eye(side)[None, None], size=[native_side, side], mode="bicubic")
     return Banded(whole[0, 0, start:end])
 
 
 def region_side(canvas_side: int) -> int:
-    """Side R of the centred square that holds every face region of a canvas of this side."""
+    """Side R of the centred square that contains every face region of a canvas of this side."""
     return math.ceil(canvas_side * REGION_GROWTH / CONTEXT_GROWTH) + 1
 
 
@@ -174,9 +174,9 @@ def region_of(box: Box, pixels: Pixels) -> tuple[int, int, int, int]:
 
 
 def blocks_around(region: tuple[int, int, int, int], pixels: Pixels) -> tuple[slice, slice]:
-    """Rows and columns of the smallest piece of whole JPEG blocks of a photo (H, W, 3) that holds a region.
+    """Rows and columns of the smallest crop of whole JPEG blocks of a photo (H, W, 3) that contains a region.
 
-    At 4:4:4 each block of a JPEG stands for itself, so that this piece is encoded as the whole photo would be.
+    At 4:4:4 JPEG blocks are independent, so that this crop is encoded exactly as within the whole photo.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = region
@@ -187,7 +187,7 @@ def blocks_around(region: tuple[int, int, int, int], pixels: Pixels) -> tuple[sl
 
 
 def in_srgb(pixels: Pixels, colour: ColourSpace | None) -> Pixels:
-    """Return a piece of a photo (H, W, 3) uint8 in sRGB; colour: the space of its pixels, None for sRGB."""
+    """Convert part of a photo (H, W, 3) uint8 to sRGB; colour: its colour space, None for sRGB."""
     return colour.to_srgb(pixels) if colour else pixels
 
 

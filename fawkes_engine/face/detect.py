@@ -1,4 +1,4 @@
-"""Face detection, on a reduced copy of the photo."""
+"""Face detection, on a downscaled copy of the photo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fawkes_engine.face.align import Similarity
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-# Faces of 40 px must be found. P-Net's own boxes scatter by a quarter, so the search starts below that.
+# Faces of 40 px must be found. P-Net's box sizes scatter by a quarter, so the search starts below that.
 _SEARCH_FROM_PX = 30
-# A copy of this long side is searched; a larger photo is halved at most, so that 40 px faces keep 20 px.
+# Photos are downscaled to this long side, but at most halved, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
 _LARGEST_REDUCTION = 0.5
-_SURE = 0.99  # an upright face has more in all but a few cases; a lying one looks like half a face, with less
-# A larger copy would need gigabytes, so it is searched in tiles. What is larger than their overlap is found on a
-# copy of half the size.
+_SURE = 0.99  # nearly all upright faces score higher; a sideways one looks like half a face, with less
+# A larger copy would need gigabytes, so it is searched in tiles. Faces larger than the overlap are found at half the
+# scale.
 _TILE_PX, _OVERLAP_PX = 2048, 256
 _SHORTEST_SIDE_PX = 48  # MTCNN's image pyramid is empty below this
 
@@ -46,7 +46,7 @@ class Face:
         return round(self.box[3] - self.box[1])
 
     def moved(self, transform: Similarity) -> Face:
-        """Return the same face where a transform puts it that turns by whole quarters, scales and shifts."""
+        """Return the face after a transform made of quarter turns, scaling and translation."""
         points = np.concatenate([np.reshape(self.box, (2, 2)), self.landmarks])
         moved = transform.turn * (points[:, 0] + 1j * points[:, 1]) + transform.shift
         (x0, x1), (y0, y1) = np.sort(moved.real[:2]), np.sort(moved.imag[:2])
@@ -54,7 +54,7 @@ class Face:
         return Face((float(x0), float(y0), float(x1), float(y1)), landmarks, self.confidence)
 
     def overlaps(self, other: Face) -> bool:
-        """Say whether both boxes show the same face: intersection over the smaller area above one half."""
+        """Whether both boxes show the same face: intersection over the smaller area above one half."""
         width = min(self.box[2], other.box[2]) - max(self.box[0], other.box[0])
         height = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
         smaller = min(_area(self.box), _area(other.box))
@@ -70,7 +70,7 @@ class FaceDetector:
         self._mtcnn = MTCNN(keep_all=True, device=device, select_largest=False)
 
     def search(self, pixels: Pixels) -> list[Face]:
-        """Find faces as `detect` does; where none is sure, look at full size too, and for faces lying on a side."""
+        """Find faces as `detect` does; if none is certain, also search at full size and for rotated faces."""
         found = self.detect(pixels)
         if any(face.confidence >= _SURE for face in found):
             return found
@@ -84,14 +84,14 @@ class FaceDetector:
         return self._at_scale(pixels, min(1.0, reduction))
 
     def _turned(self, pixels: Pixels, turns: int) -> list[Face]:
-        """Detect in the photo turned by quarter turns to the left; the faces are those of the unturned photo."""
+        """Detect in the photo rotated left by quarter turns; faces are in the coordinates of the unrotated photo."""
         turned = np.ascontiguousarray(np.rot90(pixels, turns))
         here, there = (complex(p.shape[1] - 1, p.shape[0] - 1) / 2 for p in (pixels, turned))
         back = Similarity(1j**turns, here - 1j**turns * there)
         return [face.moved(back) for face in self.detect(turned)]
 
     def _at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
-        """Detect on a reduced copy; a large one in tiles, and on half the scale what is too large for a tile."""
+        """Detect on a downscaled copy; a large one in tiles, with faces too large for a tile found at half scale."""
         if pixels.shape[0] * pixels.shape[1] * scale**2 <= _TILE_PX**2:
             return self._on_copy(pixels, scale)
         found = self._at_scale(pixels, scale / 2)
@@ -121,7 +121,7 @@ class FaceDetector:
 
 
 def _distinct(found: Sequence[Face]) -> list[Face]:
-    """Return each face once, as it was found with the highest confidence; largest first."""
+    """Keep the most confident of overlapping detections (non-maximum suppression); largest first."""
     distinct: list[Face] = []
     for face in sorted(found, key=lambda face: face.confidence, reverse=True):
         if not any(face.overlaps(other) for other in distinct):
@@ -130,7 +130,7 @@ def _distinct(found: Sequence[Face]) -> list[Face]:
 
 
 def _tiles(length: int, scale: float) -> Iterator[slice]:
-    """Cut a photo's side, px, into tiles that overlap."""
+    """Cut one side of a photo, px, into overlapping tiles."""
     side, step = round(_TILE_PX / scale), round((_TILE_PX - _OVERLAP_PX) / scale)
     return (
         slice(start, min(start + side, length))

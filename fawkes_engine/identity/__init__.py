@@ -1,1 +1,1 @@
-"""Who is who: the pool of targets, a fixed target per person, and how people are told apart."""
+"""Identities: the pool of targets, one fixed target per person, and recognising people."""

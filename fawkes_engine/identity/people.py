@@ -1,8 +1,8 @@
-"""Whose face is it: everyone who was ever cloaked here, known again by embeddings, each with one target.
+"""Person identification: everyone ever cloaked here, recognised by embeddings, each with one target.
 
-Users are known by name once their outbox's first photos were seen (the face that most of them show) or they were
-enrolled; everyone else gets a target of their own too, so that two people never share one and one person never
-has two, whoever exports the photo.
+A user becomes known from the first photos in the outbox (as the face that most of them show) or by enrolment.
+Everyone else gets a target too, so that two people never share one and one person never has two, whoever exports
+the photo.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 from fawkes_engine.identity.targets import Pool, Vectors, choose, known_by
 from fawkes_engine.types import STRANGER, MeanFace, Target, TargetStore
 
-# Two faces are taken for one person from this cosine on: on LFW two photos of one person are above it in 95 % of
+# Minimum cosine at which two faces count as the same person: on LFW two photos of one person are above it in 95 % of
 # pairs, two of strangers in less than 1 % (measured by tests/benchmarks/likeness.py).
 SAME_PERSON_COSINE = 0.5
-_REMEMBERED_FACES = 16  # per person: more views would not tell more
-FACES_AVERAGED = 16  # per person and extractor; then the mean stays, and cloaks with it
+_REMEMBERED_FACES = 16  # per person: more would add nothing
+FACES_AVERAGED = 16  # per person and extractor; after that the mean stays fixed, and cloaks with it
 
 
 class People:
-    """Matches faces to people and gives newcomers a target; keeps what the store holds in memory."""
+    """Matches faces to people and gives newcomers a target; caches the store in memory."""
 
     def __init__(self, store: TargetStore, pool: Pool) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class People:
 
     @contextlib.contextmanager
     def up_to_date(self) -> Iterator[None]:
-        """Know whom other processes have met, and in a with block be the only one who meets anybody."""
+        """Reload the store, and for a with block be the only process that registers people."""
         with self._store.alone():
             self._load()
             yield
@@ -51,7 +51,7 @@ class People:
     def vector(self, person: str, extractor: str) -> Vectors | None:
         """Return a known person's target (D,) for an extractor, or None if the pool has none for it.
 
-        An extractor that came after the target was chosen gets the same identity's vector out of the pool.
+        An extractor added after the target was chosen gets the same identity's vector from the pool.
         """
         target = self._targets[person]
         if extractor in target.vectors:
@@ -72,7 +72,7 @@ class People:
         return nearest if nearest is not None and likeness[nearest] >= SAME_PERSON_COSINE else None
 
     def meet(self, user: str, faces: Mapping[str, Vectors], photos: Sequence[bytes]) -> None:
-        """Give a user a target from faces (extractor -> (n, D)) of the user; a known user is only known better."""
+        """Give a user a target from the user's faces (extractor -> (n, D)); for a known user, only add the faces."""
         known = self.target(user)
         if known is None:
             target = choose(self._pool, faces, photos, self._taken())
@@ -86,9 +86,9 @@ class People:
         self._store.learn(user, self._targets[user])
 
     def see(self, person: str, face: Mapping[str, Vectors]) -> None:
-        """Take a clean face (extractor -> (D,), unit) into a known person's mean face, if more are wanted.
+        """Add a clean face (extractor -> (D,), unit) to a known person's mean face, up to FACES_AVERAGED.
 
-        Of someone whom another process has forgotten meanwhile nothing is kept again; what it has learned stays.
+        Does not re-create a person another process has deleted; keeps what another process has learned.
         """
         target = self._targets[person]
         if all(n in target.mean_faces and target.mean_faces[n].faces >= FACES_AVERAGED for n in face):
@@ -107,13 +107,13 @@ class People:
             self._store.learn(person, self._targets[person])
 
     def mean_face(self, person: str, extractor: str) -> Vectors | None:
-        """Return the mean (D,) of a person's clean faces, shorter the more they differ; None if none was seen."""
+        """Return the mean (D,) of a person's clean embeddings, shorter the more they differ; None if none was seen."""
         target = self._targets.get(person)
         mean = target.mean_faces.get(extractor) if target else None
         return np.array(mean.vector, np.float32) if mean else None
 
     def meet_stranger(self, face: Mapping[str, Vectors], photo: bytes) -> str:
-        """Give someone new a target of their own; face: extractor -> (D,). Returns the new person."""
+        """Register a stranger with a new target; face: extractor -> (D,). Returns the new person."""
         rows = {name: embedding[None] for name, embedding in face.items()}
         first = next(iter(face.values()))
         person = STRANGER + hashlib.sha256(first.tobytes()).hexdigest()[:12]
@@ -130,7 +130,7 @@ class People:
 
 
 def most_frequent(faces: Mapping[str, Vectors]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which faces (extractor -> (n, D)) show the person that most of them show: those like the medoid, (n,) bool."""
+    """Mask (n,) of the faces (extractor -> (n, D)) that show the most frequent person: those similar to the medoid."""
     likeness = np.mean([rows @ rows.T for rows in faces.values()], axis=0)
     same: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
         likeness[likeness.sum(axis=1).argmax()] >= SAME_PERSON_COSINE

@@ -26,7 +26,7 @@ Mixture = tuple[int, ...]  # rows of the pool
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How a face appears, estimated from its embedding.
+    """A face's appearance, estimated from its embedding.
 
     sex: -1 female .. 1 male. age: years. skin: individual typology angle in degrees, 55 very light, -30 dark.
     """
@@ -36,7 +36,7 @@ class Looks:
     skin: float
 
     def distance(self, other: Looks) -> float:
-        """Return 0 for equal looks; 1 is a step one can see: the other sex half way, 12 years, 20 degrees."""
+        """Return 0 for equal looks; 1 is a visible difference: half way to the other sex, 12 years, or 20 degrees."""
         parts = (self.sex - other.sex, (self.age - other.age) / 12, (self.skin - other.skin) / 20)
         return float(np.hypot.reduce(parts))
 
@@ -92,7 +92,7 @@ class Pool:
         return np.asarray(mixed / np.linalg.norm(mixed), np.float32)
 
     def mean(self, extractor: str) -> Vectors:
-        """Return the (D,) mean embedding for an extractor; zero, which has no influence, if the pool has none."""
+        """Return the (D,) mean embedding for an extractor; zero, so no centring, if the pool has none."""
         return self.means.get(extractor, np.zeros(1, np.float32))
 
     def looks_of(self, own: Mapping[str, Vectors]) -> Looks:
@@ -126,7 +126,9 @@ def choose(pool: Pool, own: Mapping[str, Vectors], photos: Sequence[bytes], take
     mixtures += list(itertools.combinations(alike[:_MIXED_FROM], 2))
     free = [m for m in mixtures if pool.name(m) not in taken][:MATCHING_CANDIDATES]
     if not free:
-        raise EngineError("the target pool is used up; forget the strangers of old photos to free theirs")
+        raise EngineError(
+            "the target pool is used up; free the targets of strangers with: fawkesd forget --strangers"
+        )
     # the smallest cosine is the largest distance
     chosen = min(free, key=lambda m: _nearest_cosine(pool, m, own))
     return Target(

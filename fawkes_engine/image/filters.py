@@ -1,7 +1,7 @@
-"""Blurs and window means: products of pictures with banded matrices, along rows and columns.
+"""Blurs and window means: separable filters, computed as products of pictures with banded matrices.
 
-On a CPU these run at the speed of the matrix product, where a one-channel convolution does not; only the blocks on
-the band are multiplied, which takes a third of the time of the whole product.
+On a CPU these run at the speed of a matrix product, unlike one-channel convolutions; only the blocks on the band are
+multiplied, which takes a third of the time of the full product.
 
 Axes: N pictures, C channels, H rows, W columns. All is float32.
 """
@@ -22,10 +22,10 @@ _Blocks = list[tuple[slice, Tensor]]
 
 
 class Banded:
-    """A matrix (..., K, L), in blocks of some rows and of all columns where these are not 0."""
+    """A banded matrix (..., K, L), stored as blocks of rows, each cropped to its columns that are not 0."""
 
     def __init__(self, matrix: Tensor, band: Tensor | None = None) -> None:
-        """band: (K, L), on the CPU, 0 only where the matrix is; of several matrices (N, ..., K, L) one band for all."""
+        """band: (K, L), on the CPU, 0 only where the matrix is 0; several matrices (N, ..., K, L) share one band."""
         band = matrix.cpu() if band is None else band
         self.blocks = _blocks(matrix, band)
         self.transposed = _blocks(matrix.mT.contiguous(), band.T)
@@ -43,7 +43,7 @@ def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
 
 
 def blur_matrix(size: int, sigma: float) -> Tensor:
-    """Return (size, size): a product with it blurs along one axis by a Gaussian of `sigma` px, edges replicated."""
+    """Return the matrix (size, size) that blurs one axis with a Gaussian of `sigma` px, edges replicated."""
     positions = torch.arange(size)
     radius = math.ceil(4 * sigma)
     reach = torch.arange(-radius, radius + 1)

@@ -1,4 +1,4 @@
-"""What a person can see of a cloak: SSIM on structure, CIEDE2000 on smooth colour.
+"""Visibility of a cloak to a person: SSIM for structure, CIEDE2000 for smooth colour.
 
 SSIM is blind to smooth colour shifts, so a budget needs both. Axes: N faces, C channels, H rows, W columns.
 All images are float32 RGB (N, 3, H, W) in [0, 1].
@@ -22,7 +22,7 @@ COLOUR_BLUR = (
     0.015  # standard deviation of the blur before colours are compared, as a share of the face height
 )
 WINDOW, SSIM_SIGMA = 11, 1.5  # SSIM's Gaussian window (Wang et al. 2004)
-_TILE = 512  # windows on a side that are compared at once
+_TILE = 512  # windows per side that are compared at once
 _C1, SSIM_C2 = 0.01**2, 0.03**2  # its constants for a data range of 1
 
 
@@ -48,12 +48,12 @@ class Visibility:
 def measure(before: Tensor, after: Tensor, face_height_px: float) -> Visibility:
     """Compare one face region (1, 3, H, W) before and after cloaking; face_height_px sets the colour blur.
 
-    A region smaller than SSIM's window is padded by its own edge.
+    A region smaller than SSIM's window is padded by replicating its edge.
     """
     before, after = at_least_a_window(before), at_least_a_window(after)
     scale = PAPER_FACE_PX / before.shape[2]
     small_before, small_after = (_resized(x, scale) for x in (before, after))
-    sigma = COLOUR_BLUR * face_height_px * scale  # compared at the smaller size: the blur makes them equal
+    sigma = COLOUR_BLUR * face_height_px * scale  # at the smaller size: the blur makes both equal
     shift = ciede2000(
         lab(gaussian_blur(small_before, sigma)).flatten(2), lab(gaussian_blur(small_after, sigma)).flatten(2)
     )
@@ -86,7 +86,7 @@ class SsimReference:
     """SSIM against fixed images: their window means and variances are computed once."""
 
     def __init__(self, before: Tensor, stride: int = 1) -> None:
-        """stride: only every so many rows and columns of windows are compared."""
+        """stride: of the windows that are compared, in rows and columns."""
         self._before = before
         self._stride = stride
         self._mean = _window_mean(before, stride)
@@ -125,7 +125,7 @@ _RGB_TO_XYZ = (
 
 
 def ciede2000(one: Tensor, other: Tensor) -> Tensor:
-    """CIEDE2000 colour difference of L*a*b* (N, 3, K) -> (N, K); 1 is about what an eye can tell.
+    """CIEDE2000 colour difference of L*a*b* (N, 3, K) -> (N, K); 1 is about the smallest visible difference.
 
     Formula: Sharma, Wu, Dalal, Color Research & Application 30(1), 2005.
     """
@@ -148,7 +148,7 @@ def ciede2000(one: Tensor, other: Tensor) -> Tensor:
 
 
 def colour_metric(before: Tensor) -> Tensor:
-    """Linearise CIEDE2000 around images (N, 3, H, W): matrices (N, 3, 3, H, W) with |A d| = its value for a small d.
+    """Linearise CIEDE2000 around images (N, 3, H, W): matrices A (N, 3, 3, H, W), |A d| is its value for a small d.
 
     The rotation term for blues is left out: skin has none, and the exact formula decides at the end.
     """
@@ -211,6 +211,6 @@ def _resized(x: Tensor, scale: float) -> Tensor:
 
 
 def at_least_a_window(x: Tensor) -> Tensor:
-    """Pad images (N, 3, H, W) that are smaller than SSIM's window by their own edge."""
+    """Pad images (N, 3, H, W) that are smaller than SSIM's window by replicating their edges."""
     missing = [max(0, WINDOW - side) for side in x.shape[2:]]
     return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x

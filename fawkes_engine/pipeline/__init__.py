@@ -1,1 +1,1 @@
-"""One photo on its way: batches, whose face it is, the encoded file, its verification."""
+"""Processing photos: batching, identification, encoding, verification."""

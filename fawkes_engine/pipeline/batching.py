@@ -1,4 +1,4 @@
-"""Photos in groups: how many at once, and how one that is refused leaves the others alone."""
+"""Batching: how many photos are processed together, and how a refused one leaves the others unaffected."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fawkes_engine.errors import Refusal
 from fawkes_engine.photo.decode import pixel_count
 from fawkes_engine.types import Request
 
-_PIXELS_TOGETHER = 24_000_000  # photos of a batch that are decoded at once have at most so many, or are alone
+_PIXELS_TOGETHER = 24_000_000  # maximum decoded together; a larger photo is processed alone
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Cut requests into runs that fit in memory together; a larger photo is alone."""
+    """Split requests into batches that fit in memory together; a larger photo is processed alone."""
     group: list[Request] = []
     pixels = 0
     for request in requests:
@@ -32,9 +32,9 @@ def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
 
 
 def evenly(items: Sequence[Item], at_most: int) -> Iterator[Sequence[Item]]:
-    """Cut faces into as few batches as possible, about equally large: 10 and 9 take less time than 16 and 3.
+    """Split faces into as few batches as possible, about equally large: 10 and 9 take less time than 16 and 3.
 
-    All but the last hold an even number, since of an odd one the recognisers are passed one face twice.
+    All but the last have an even size, since an odd batch is padded with a duplicate face for the recognisers.
     """
     if not items:
         return
@@ -46,7 +46,7 @@ def evenly(items: Sequence[Item], at_most: int) -> Iterator[Sequence[Item]]:
 
 
 def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
-    """Return what a step makes of an item, or the Refusal it raises."""
+    """Return a step's result for an item, or the Refusal it raises."""
     try:
         return step(item)
     except Refusal as refusal:
@@ -54,17 +54,17 @@ def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
 
 
 def each(step: Callable[[Item], Result], items: Iterable[Item | Refusal]) -> list[Result | Refusal]:
-    """Return what a step makes of each item, or the Refusal it raises; refusals among the items stay."""
+    """Return a step's result for each item, or the Refusal it raises; refusals among the items are passed through."""
     return [item if isinstance(item, Refusal) else or_refusal(step, item) for item in items]
 
 
 def together(
     step: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item | Refusal]
 ) -> list[Result | Refusal]:
-    """Return what a step makes of all items at once; refusals among the items stay, and it does not see them."""
+    """Return a step's results for all items at once; refusals are passed through without the step seeing them."""
     results = iter(step([item for item in items if not isinstance(item, Refusal)]))
     return [item if isinstance(item, Refusal) else next(results) for item in items]
 
 
 def no_sign() -> None:
-    """Tell nobody that there is progress."""
+    """Ignore the heartbeat."""

@@ -1,4 +1,4 @@
-"""A photo between the optimiser and the file: the cloaks that its faces have so far."""
+"""A photo between the optimiser and the file: the cloaks computed so far."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fawkes_engine.pipeline.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A photo that can be written once every face has a cloak; a draft never changes, a step returns another.
+    """A photo that can be written once every face has a cloak; immutable, each step returns a new draft.
 
-    preview: of this photo. cloaks: number of a face -> its cloak, inside the budget by itself.
+    preview: of this photo. cloaks: index of a face -> its cloak, inside the budget by itself.
     """
 
     work: Work
@@ -23,7 +23,7 @@ class Draft:
 
     @property
     def uncloaked(self) -> list[int]:
-        """Numbers of the faces that have no cloak yet."""
+        """Indices of the faces that have no cloak yet."""
         return [i for i in range(len(self.work.faces)) if i not in self.cloaks]
 
     def adding(self, cloaks: Mapping[int, Cloak]) -> Draft:

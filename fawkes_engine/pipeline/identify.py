@@ -1,4 +1,4 @@
-"""Whose the faces of photos are, and from where to where each is moved."""
+"""Identifies the faces in photos, and sets the embeddings each is moved from and to."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fawkes_engine.pipeline.work import Goal, Work
 
 
 class Identifier:
-    """Names faces by what is known of people, and gets to know the people by their faces.
+    """Identifies faces among the people known so far, and learns people from their faces.
 
-    people: everyone who is known. extractors: their names. device: where embeddings are compared.
+    people: everyone known. extractors: names. device: where embeddings are compared.
     """
 
     def __init__(self, people: People, extractors: Sequence[str], device: torch.device) -> None:
@@ -30,7 +30,7 @@ class Identifier:
         self._device = device
 
     def meet_users(self, works: Sequence[Work]) -> None:
-        """Give every user of these photos who has no target one, from the face most of the user's photos show."""
+        """Give each of these users without a target one, from the face that most of the user's photos show."""
         by_user = defaultdict(list)
         for work in works:
             if work.faces:
@@ -40,7 +40,7 @@ class Identifier:
                 self._meet(user, theirs)
 
     def enroll(self, user: str, works: Sequence[Work]) -> int:
-        """Learn a user's face: of the photos' largest ones, that which most show. Returns how many show it."""
+        """Learn a user's face: the most frequent of the photos' largest faces. Returns how many photos show it."""
         shown = self._meet(user, works)
         for work in shown:
             self.people.see(user, _clean_face(work, 0))
@@ -54,14 +54,14 @@ class Identifier:
         return shown
 
     def known(self, work: Work, index: int) -> str | None:
-        """Return whose a face is, if it is known."""
+        """Return the person a face belongs to, if known."""
         return self.people.know(_known_by(work, index))
 
     def identified(self, work: Work) -> Work:
-        """Name every face, strangers too, and give each a goal; with only_mine, leave theirs as they are.
+        """Identify every face, strangers included, and give each a goal; with only_mine, keep only the user's.
 
         Raises:
-            NoFace: only the user's face is wanted, and none is known as that.
+            NoFace: with only_mine, none of the faces is the user's.
         """
         people = self._names(work)
         work = replace(work, people=people, goals=list(map(self._goal, people)))
@@ -69,11 +69,11 @@ class Identifier:
             return work
         mine = [i for i, person in enumerate(people) if person == work.request.user]
         if not mine and not work.request.publish_faceless:
-            raise NoFace(f"none of the faces is known as {work.request.user}'s, so nothing was cloaked")
+            raise NoFace(f"none of the faces was recognised as {work.request.user}'s, so nothing was cloaked")
         return work.only(mine)
 
     def _names(self, work: Work) -> list[str]:
-        """Name every face, strangers too, who are met by it, and remember what each looks like."""
+        """Identify every face, registering new strangers, and update each person's mean face."""
         people = []
         for i in range(len(work.faces)):
             face = _known_by(work, i)
@@ -89,10 +89,10 @@ class Identifier:
         return Goal(self.people.identity(person), vectors)
 
     def clean_embedding(self, work: Work, index: int) -> dict[str, Tensor]:
-        """Return what a face is moved away from: halfway between what it looks like here and in all photos.
+        """Return the embedding a face is moved away from: halfway between its own and the person's mean.
 
-        A tracker is asked about other photos of the person, and less of what it knows a person by changes from photo
-        to photo than of an embedding. Away from one photo, much of a cloak would work on its light and its pose.
+        A tracker is queried with other photos of the person, and relies on what varies least between them. Moving
+        away from this photo's embedding alone would spend much of the cloak on its lighting and pose.
         """
         own = {}
         for name, rows in work.clean_embeddings.items():
@@ -103,7 +103,7 @@ class Identifier:
 
 
 def _known_by(work: Work, index: int) -> dict[str, Vectors]:
-    """Return a face's clean embedding as people are known by it: KNOWN_BY -> (D,)."""
+    """Return a face's clean embedding by the identifying extractor: KNOWN_BY -> (D,)."""
     return {KNOWN_BY: work.clean_embeddings[KNOWN_BY][index].cpu().numpy()}
 
 

@@ -1,4 +1,4 @@
-"""The steps that every photo takes, whatever it is cloaked for: opened, given cloaks, and then written and verified."""
+"""The steps every photo goes through, for cloaks and decoys alike: open, cloak, then write and verify."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fawkes_engine.types import EngineSettings, Request, TargetStore
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How faces are optimised. turns: a round of extractors, one for each step. steps: at most."""
+    """How faces are optimised. turns: the schedule, one extractor per step, repeated. steps: maximum number."""
 
     turns: Sequence[Extractor]
     aim: Aim
@@ -40,9 +40,9 @@ class Course:
 
 
 class Pipeline:
-    """The loaded models, and what they do with photos; the engines that hold one decide on the order.
+    """The loaded models and the processing steps; the engine that holds a pipeline decides the order.
 
-    ensemble, identifier, verifier: the parts. stopwatch: where the time of all photos so far went.
+    ensemble, identifier, verifier: the parts. stopwatch: time spent per stage, over all photos so far.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Pipeline:
         """Decode a photo, find its faces and embed them.
 
         Raises:
-            Refusal: it cannot be read, or shows no face and must.
+            Refusal: it cannot be read, or shows no face although one is required.
         """
         with self.stopwatch.stage(Stage.DECODE):
             photo = decode(request.data, request.metadata, request.heic)
@@ -98,7 +98,7 @@ class Pipeline:
             return self.embed(request, photo, faces)
 
     def embed(self, request: Request, photo: Photo, faces: Sequence[Face]) -> Work:
-        """Embed these faces of a photo by every extractor."""
+        """Embed these faces of a photo with every extractor."""
         clean = self.ensemble.embed(photo.pixels, faces, self.ensemble.names, photo.colour)
         return Work(request, photo, faces, clean)
 
@@ -107,13 +107,13 @@ class Pipeline:
         return Draft(work, Preview(work, self.settings.budget, self.settings.jpeg_quality, self.device))
 
     def cloak(self, drafts: Sequence[Draft], course: Course, on_step: Callable[[], None]) -> list[Draft]:
-        """Give every face that has no cloak one that is inside the budget by itself.
+        """Give every uncloaked face a cloak that is inside the budget by itself.
 
-        Faces of all photos are optimised together, as many at once as fit in memory; a face's cloak does not depend
-        on the others. on_step is called many times, as a sign of life.
+        Faces of all photos are optimised together, in batches that fit in memory; a face's cloak does not depend on
+        the others. on_step: called often, as a heartbeat.
         """
         faces = [(number, i) for number, draft in enumerate(drafts) for i in draft.uncloaked]
-        faces.sort(key=lambda face: drafts[face[0]].work.canvases[face[1]].side)  # of few sizes, each batch
+        faces.sort(key=lambda face: drafts[face[0]].work.canvases[face[1]].side)  # few sizes per batch
         made: list[dict[int, Cloak]] = [{} for _ in drafts]
         for batch in evenly(faces, self.settings.batch_faces or devices.faces_together(self.device)):
             cloaks = self._cloaked_together([(drafts[number], i) for number, i in batch], course, on_step)

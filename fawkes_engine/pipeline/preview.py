@@ -1,6 +1,6 @@
-"""What a person will see of a cloak in the published file, told from the piece of the file around its face.
+"""A preview of a cloak's visibility in the published file, computed on the crop around its face.
 
-The cloak step asks this while it optimises, and for the cloaks it hands on; the whole file is written only after it.
+Used during optimisation and to fit the finished cloaks into the budget; the whole file is only written afterwards.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fawkes_engine.photo.encode import as_written
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.types import Budget
 
-# JPEG alone may use up this share of the budget before its quality is raised along these steps: what it takes, the
-# cloak loses.
+# Where JPEG alone exceeds this share of the budget, its quality is raised along these steps: what JPEG uses, the cloak
+# loses.
 _ENCODING_SHARE = 0.1
 _QUALITIES = (97, 99, 100)
 _FIT_ROUNDS = 8
@@ -27,7 +27,7 @@ _FIT_ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """quality: Pillow's, of JPEG output. alone: what a person can see of it on each face without a cloak."""
+    """quality: Pillow's, for JPEG output. alone: visibility of the encoding on each face without a cloak."""
 
     quality: int
     alone: Sequence[Visibility]
@@ -37,7 +37,7 @@ class Encoding:
 class Preview:
     """The faces of one photo as they will look once published.
 
-    budget: of every face. lowest_quality: of JPEG output. device: where faces are compared.
+    budget: for each face. lowest_quality: minimum for JPEG output. device: where faces are compared.
     """
 
     work: Work
@@ -47,7 +47,7 @@ class Preview:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How the photo is encoded: the lowest quality allowed, or more where that alone would eat the budget."""
+        """How the photo is encoded: at the lowest quality allowed, or higher where that alone exceeds its share."""
         lowest = max(self.lowest_quality, self.work.photo.jpeg_quality)
         for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
             clean = [self._look(i, None, quality) for i in range(len(self.work.faces))]
@@ -56,11 +56,11 @@ class Preview:
         return Encoding(quality, clean)
 
     def visibility_of(self, index: int, delta: Tensor) -> Visibility:
-        """Return what a person will see of one face's delta (3, S, S) in the published file."""
+        """Return the visibility of one face's delta (3, S, S) in the published file."""
         return self._look(index, delta, self.encoding.quality)
 
     def fitted(self, index: int, delta: Tensor) -> Tensor:
-        """Return one face's delta (3, S, S), made as much weaker as the budget asks for, on the CPU."""
+        """Return one face's delta (3, S, S), scaled down to fit the budget, on the CPU."""
         delta = delta.cpu()
         for _ in range(_FIT_ROUNDS):
             share = self.visibility_of(index, delta).share_of(self.budget)

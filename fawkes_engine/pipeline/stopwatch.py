@@ -9,10 +9,10 @@ from enum import Enum
 
 
 class Stage(Enum):
-    """What the engine does with photos, in this order.
+    """The engine's stages, in order.
 
-    RECOGNISE: embed the clean faces, tell whose they are. VERIFY: the second detection, and all that is measured on
-    the encoded file.
+    RECOGNISE: embed and identify the clean faces. VERIFY: the second detection, and all measurements on the encoded
+    file.
     """
 
     DECODE = "decode"
@@ -31,7 +31,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Count the time of a with block, also of one that ends with an error."""
+        """Add the time of a with block, even if it raises."""
         started = time.perf_counter()
         try:
             yield

@@ -1,6 +1,6 @@
-"""The last gate: the file that would be published is searched and measured as a tracker would see it.
+"""The last gate: faces in the file to be published are detected and measured as a tracker would see them.
 
-Twice: as it is, and after what a photo platform does to it (shrunk, recompressed).
+They are embedded twice: from the file as it is, and after a simulated upload (downscaled, recompressed).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written
 from fawkes_engine.types import FaceReport
 
-# A face is protected when, newly found, its cosine to its own clean embedding is at most this on the extractor that
-# people are known by; on the others it is reported, as no budget that is hard to see gets below theirs in every photo.
-# Below it that extractor would not take the face for its owner's.
+# A face is protected if, detected again, its cosine to its own clean embedding is at most this for the identifying
+# extractor, which then no longer takes the face for its owner's. For the others it is only reported, as no budget that
+# is hard to see gets below their limits in every photo.
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
 
@@ -33,23 +33,23 @@ Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
 
 class Verifier:
-    """Searches and measures written files."""
+    """Detects and measures faces in written files."""
 
     def __init__(self, detector: FaceDetector, ensemble: Ensemble) -> None:
         self._detector = detector
         self._ensemble = ensemble
 
     def missed(self, work: Work, written: Written) -> list[Face]:
-        """Return the faces in a written file that are neither cloaked nor to be left as they are."""
+        """Return the faces in a written file that are neither cloaked nor left uncloaked on purpose."""
         return _not_known(work, self._detector.detect(written.pixels))
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
 
-        check: raises a Refusal if one of the embeddings (extractor -> (faces, D)), the second of which KNOWN_BY alone
-        makes, may not be published.
+        check: raises a Refusal if the photo may not be published, given its embeddings (extractor -> (faces, D)) as
+        published, and by KNOWN_BY alone after a simulated upload.
 
-        Returns a report of each cloaked face, by every extractor that embedded the clean ones. Raises:
+        Returns a report per cloaked face, with every extractor that embedded the clean ones. Raises:
             NotProtected: there is a face that was not cloaked, or a cloak is too visible.
         """
         work, pixels = draft.work, written.pixels
@@ -70,8 +70,8 @@ class Verifier:
 
 
 def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> None:
-    """Raise NotProtected for faces that in one of the embeddings, extractor -> (faces, D), look like their owners."""
-    # asked this way round, what is not a number is refused too
+    """Raise NotProtected for faces that look like their owners in any of the embeddings (extractor -> (faces, D))."""
+    # negated, so that NaN is refused too
     known = [
         i
         for i in range(len(work.faces))
@@ -90,7 +90,7 @@ def _not_known(work: Work, found: Sequence[Face]) -> list[Face]:
 
 
 def _as_shared(pixels: Pixels) -> Pixels:
-    """Return a picture (H, W, 3) as a photo platform passes it on: 2048 px at most, JPEG quality 75 4:2:0."""
+    """Simulate a photo platform on a picture (H, W, 3): at most 2048 px, JPEG quality 75 4:2:0."""
     image = Image.fromarray(pixels)
     image.thumbnail((_PLATFORM_SIDE_PX, _PLATFORM_SIDE_PX), Image.Resampling.BICUBIC)
     out = io.BytesIO()

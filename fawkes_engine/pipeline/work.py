@@ -1,4 +1,4 @@
-"""One photo on its way through the engine: its pixels, its faces, whose each is and where each is moved."""
+"""One photo in progress: its pixels, its faces, whom each shows and toward whom each is moved."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fawkes_engine.types import Request
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Whom one face is moved toward; how strongly, and when it is there, is the same for all: see `Aim`.
+    """The identity one face is moved toward; weights and stopping criterion are common to all faces, see `Aim`.
 
-    identity: by name. vectors: extractor -> unit embedding (D,), where there is one.
+    identity: its id. vectors: extractor -> unit embedding (D,), where there is one.
     """
 
     identity: str
@@ -29,8 +29,8 @@ class Goal:
 class Work:
     """A decoded photo with its detected faces.
 
-    clean_embeddings: extractor -> (faces, D) unit embeddings of the clean faces. people: whose each face is. goals:
-    where each is moved. left: other faces, to be left as they are.
+    clean_embeddings: extractor -> (faces, D) unit embeddings of the clean faces. people, goals: one per face. left:
+    other faces, which stay uncloaked.
     """
 
     request: Request
@@ -54,5 +54,5 @@ class Work:
 
     @cached_property
     def canvases(self) -> list[Canvas]:
-        """The working square of each face."""
+        """The canvas of each face."""
         return [Canvas.around(face, self.photo.pixels, self.photo.colour) for face in self.faces]

@@ -1,4 +1,4 @@
-"""From a photo and its cloaks to the file that may be published, every cloak inside the visibility budget."""
+"""Encodes a photo with its cloaks as the file to be published, every cloak inside the visibility budget."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.work import Work
 
 _ROUNDS = 8
-_WEAKER = 0.85  # of a cloak that is too visible, from round to round
+_WEAKER = 0.85  # factor per round for a cloak that is too visible
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An encoded photo. pixels: (H, W, 3) as decoded again. seen: each face in them, against the original."""
+    """An encoded photo. pixels: (H, W, 3), decoded again. seen: visibility of each face's change to the original."""
 
     data: bytes
     pixels: Pixels
@@ -31,7 +31,7 @@ def write(draft: Draft) -> Written:
     """Encode a photo whose faces all have cloaks, and measure them in the decoded file.
 
     Each cloak is inside the budget by itself, but where faces overlap their cloaks add up: those that are too visible
-    are made weaker. After the last round one may still be, which verification refuses.
+    are scaled down. If one still is after the last round, verification refuses it.
 
     Raises:
         Unsupported: the format cannot hold this picture. Unreadable: the file cannot be decoded again.

@@ -14,7 +14,7 @@ _REPORTED = ("dssim", "dssim_224", "colour_mean", "colour_p99")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number over all published faces."""
+    """Statistics of one figure over all published faces."""
 
     mean: float
     median: float
@@ -24,10 +24,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What came of a set of photos.
+    """The costs for a set of photos.
 
-    held: photo -> why. as_stranger: published photos in which the user was taken for somebody else, who has another
-    target. visibility: figure -> its values; units as in `FaceReport`, and ms_ssim (1 = identical). cosines: to the
+    held: photo -> reason. as_stranger: published photos in which the user was taken for somebody else, with another
+    target. visibility: by measure; units as in `FaceReport`, and ms_ssim (1 = identical). cosines: to the
     face's own clean embedding and to the target, per extractor the cloak was computed against.
     """
 
@@ -42,7 +42,7 @@ class Costs:
 
 
 def costs(publication: Publication) -> Costs:
-    """Sum up a publication."""
+    """Summarise a publication."""
     faces = [face for photo in publication.published for face in photo.faces]
     visibility = {name: _figure([getattr(f.report, name) for f in faces]) for name in _REPORTED if faces}
     if faces:

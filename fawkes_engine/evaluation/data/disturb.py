@@ -1,7 +1,7 @@
-"""What happens to a published photo before a tracker learns from it, each step by itself, file to file.
+"""Edits of a published photo before a tracker learns it, each applied by itself, file to file.
 
-DISTURBANCES are what platforms do to every photo. DISRUPTIONS are these and what a tracker may do on purpose to get
-rid of a cloak, gentle to harsh: the countermeasures of Shan et al. 2020 (section 7) and more.
+DISTURBANCES are what platforms do to every photo. DISRUPTIONS add what a tracker may do on purpose to remove a cloak,
+from gentle to harsh: the countermeasures of Shan et al. 2020 (section 7) and more.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from fawkes_engine.image.filters import gaussian_blur
 
 Disturbance = Callable[[bytes], bytes]
 
-_SCREEN = 1.37  # a photo is hardly ever shown at a whole multiple of its size
-_DENOISED = 8 / 255  # as strong as the cloaks' larger changes; a weaker one removes grain only
+_SCREEN = 1.37  # photos are rarely shown at a whole multiple of their size
+_DENOISED = 8 / 255  # as strong as the cloaks' larger changes; weaker denoising removes grain only
 _SEED = 0
 
 
 def jpeg(data: bytes, quality: int) -> bytes:
-    """Encode anew as most platforms do: JPEG 4:2:0 of a quality as Pillow counts it."""
+    """Re-encode as most platforms do: JPEG 4:2:0; quality: Pillow's."""
     out = io.BytesIO()
     Image.fromarray(upright(data)).save(out, "JPEG", quality=quality, subsampling=2)
     return out.getvalue()
@@ -54,14 +54,14 @@ def noisy(data: bytes, deviation: float) -> bytes:
 
 
 def cropped(data: bytes, share: float) -> bytes:
-    """Cut the middle out: a share of width and of height."""
+    """Crop to the middle: a share of width and of height."""
     image = Image.fromarray(upright(data))
     left, top = (round(side * (1 - share) / 2) for side in image.size)
     return _lossless(image.crop((left, top, image.width - left, image.height - top)))
 
 
 def screenshot(data: bytes) -> bytes:
-    """Show the photo at another size, bilinear as screens do it, save that, and upload it: JPEG 85, 4:2:0."""
+    """Simulate an uploaded screenshot: scaled bilinearly as on screens, saved, then JPEG 85, 4:2:0."""
     image = Image.fromarray(upright(data))
     shown = image.resize(
         (round(image.width * _SCREEN), round(image.height * _SCREEN)), Image.Resampling.BILINEAR
@@ -70,7 +70,7 @@ def screenshot(data: bytes) -> bytes:
 
 
 def denoised(data: bytes) -> bytes:
-    """Remove what looks like noise by non-local means (Buades et al. 2005), scikit-image's.
+    """Denoise by non-local means (Buades et al. 2005), scikit-image's implementation.
 
     Raises:
         EvaluationError: scikit-image is not installed.

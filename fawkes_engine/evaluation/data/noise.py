@@ -1,7 +1,7 @@
-"""The control that tells a cloak from mere damage: Gaussian noise of the same DSSIM.
+"""The control that separates the effect of a cloak from mere damage: Gaussian noise of the same DSSIM.
 
-Each cloak of a published photo is replaced by white noise in the region that the cloak could change, as strong as
-gives the DSSIM that was reported of the cloak, on the decoded file.
+Each cloak of a published photo is replaced by white noise in the region that the cloak could change, scaled to
+the cloak's reported DSSIM on the decoded file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _STRONGEST = 64.0  # standard deviation, levels of 255
 def noisy(original: bytes, published: Published, seed: int) -> bytes:
     """Encode the original with noise in place of its cloaks, in the format and quality of the published file.
 
-    The seed, the photo's name and the face's number draw it. A face whose encoding alone has the DSSIM gets none.
+    It is seeded by the seed, the photo's name and the face's number. A face whose encoding alone reaches the DSSIM
+    gets none.
     """
     photo = decode(original)
     quality = decode(published.data).jpeg_quality
@@ -59,7 +60,7 @@ def _add_noise(
 
 
 def _bisected(grows: Callable[[float], float], wanted: float) -> float:
-    """Return where between 0 and _STRONGEST a growing function reaches a value, from below."""
+    """Return where between 0 and _STRONGEST an increasing function reaches a value, rounded down, by bisection."""
     low, high = 0.0, _STRONGEST
     for _ in range(_ROUNDS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""What the engine publishes of a set of photos: cloaked once, judged by as many trackers as one likes."""
+"""What the engine publishes of a set of photos: cloaked once, evaluated with any number of trackers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MemoryTargets:
         return self._by_person.get(person)
 
     def people(self) -> list[str]:
-        """Return everyone who has a target."""
+        """Everyone who has a target."""
         return list(self._by_person)
 
     def add(self, person: str, target: Target) -> Target:
@@ -41,17 +41,17 @@ class MemoryTargets:
         return self._by_person.setdefault(person, target)
 
     def learn(self, person: str, target: Target) -> None:
-        """Keep what else a known person looks like."""
+        """Replace a known person's embeddings."""
         self._by_person[person] = target
 
     def alone(self) -> AbstractContextManager[None]:
-        """Return at once: no other process has these."""
+        """Return a lock that does nothing: no other process has these targets."""
         return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class CloakedFace:
-    """One published face: the engine's own report, and MS-SSIM of its region, which the engine does not know."""
+    """One published face: the engine's report, and MS-SSIM of its region, which the engine does not measure."""
 
     report: FaceReport
     ms_ssim: float
@@ -84,7 +84,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What came of a set of photos.
+    """The engine's results for a set of photos.
 
     fingerprint, settings: of the engine. seconds_per_photo: wall time, photos in batches.
     """
@@ -96,10 +96,10 @@ class Publication:
     seconds_per_photo: float
 
     def of(self, photos: Sequence[Path]) -> Publication:
-        """Return the part that these originals became.
+        """Return the results for these originals only.
 
         Raises:
-            EvaluationError: one of them was not among the photos, or was another file.
+            EvaluationError: one of them was not among the photos, or was a different file.
         """
         wanted = {key(photo): hashlib.sha256(photo.read_bytes()).hexdigest() for photo in photos}
         had = {one.photo: one.original_sha256 for one in self.published}
@@ -120,7 +120,7 @@ class Publication:
 def publish(
     engine: Engine, photos: Sequence[Path], on_photos: Callable[[int], None] = lambda count: None
 ) -> Publication:
-    """Cloak photos in batches of BATCH_PHOTOS; a photo's folder is its user. on_photos: told of so many more done."""
+    """Cloak photos in batches of BATCH_PHOTOS; a photo's folder is its user. on_photos: gets the size of each batch."""
     published: list[Published] = []
     held: list[Held] = []
     seconds = 0.0
@@ -147,7 +147,7 @@ def publish(
 
 
 def request(photo: Path) -> Request:
-    """Return the order for a photo whose folder is named after its user."""
+    """Return the request for a photo whose folder is named after its user."""
     return Request(photo.read_bytes(), photo.parent.name)
 
 

@@ -1,6 +1,6 @@
-"""Which photos are cloaked, which test, and who else the tracker knows: a choice that the seed alone makes.
+"""The split: which photos are cloaked, which are for testing, and whom else the tracker knows; set by the seed alone.
 
-A folder of data has users/<person>/ with the people to protect, and others/<person>/ with everybody else.
+A data folder has users/<person>/ with the people to protect, and others/<person>/ with everybody else.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fawkes_engine.errors import EvaluationError
 
-OTHER_PEOPLE = 400  # whom a tracker knows besides the users
-# They are in further test sets, so that neither the target pool nor a tracker's other people may have them.
+OTHER_PEOPLE = 400  # people a tracker knows besides the users
+# These are in other test sets too, so neither the target pool nor a tracker's other people may include them.
 IN_OTHER_SETS = {"Angelina_Jolie", "Jennifer_Aniston", "Matt_Damon", "Leonardo_DiCaprio", "George_Clooney"}
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -30,7 +30,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Who plays which part. others: photos of people who are no users; a photo's folder is its person."""
+    """The people in each role. others: photos of people who are not users; a photo's folder is its person."""
 
     seed: int
     users: tuple[User, ...]
@@ -43,7 +43,7 @@ class Split:
 
     @property
     def tested(self) -> list[Path]:
-        """All clean photos that the tracker is asked about."""
+        """All clean photos that the tracker is queried with."""
         return [photo for user in self.users for photo in user.tested]
 
 
@@ -56,9 +56,9 @@ def draw(
     seed: int = 0,
     other_people: int | None = OTHER_PEOPLE,
 ) -> Split:
-    """Draw a split; people: only the first so many users, in the order of names.
+    """Draw a split; people: use only this many users, the first by name.
 
-    other_people: at most, None for all there are; fewer are the first ones of more.
+    other_people: maximum, None for all there are; a smaller number takes the first of a larger one's.
 
     Raises:
         EvaluationError: a folder is missing or empty, or a user has too few photos.
@@ -75,9 +75,7 @@ def draw(
         users.append(User(folder.name, tuple(photos[:cloaked]), tuple(photos[cloaked : cloaked + tested])))
     others = tuple(photo for person in _no_users(data, seed)[:other_people] for photo in photos_of(person))
     if not others:
-        raise EvaluationError(
-            f"{data / 'others'} has nobody left whom a tracker could know besides the users"
-        )
+        raise EvaluationError(f"{data / 'others'} has nobody left for a tracker to know besides the users")
     return Split(seed, tuple(users), others)
 
 
@@ -87,7 +85,7 @@ def pool_people(others: Path) -> list[Path]:
 
 
 def photos_of(person: Path) -> list[Path]:
-    """Return a person's photos in the order of their names; of files with equal bytes, the first."""
+    """Return a person's photos by name; of identical files, only the first."""
     by_digest: dict[str, Path] = {}
     for photo in sorted(p for p in person.iterdir() if p.suffix.lower() in _SUFFIXES):
         by_digest.setdefault(hashlib.sha256(photo.read_bytes()).hexdigest(), photo)
@@ -108,12 +106,12 @@ def shuffled(photos: Iterable[Path], seed: int) -> list[Path]:
 
 
 def unused_people(data: Path, seed: int) -> list[Path]:
-    """Return people, in random order, who are neither users nor known to a tracker, nor in the target pool."""
+    """Return people, in random order, who are not users, known to no tracker and not in the target pool."""
     return _no_users(data, seed)[OTHER_PEOPLE:]
 
 
 def _no_users(data: Path, seed: int) -> list[Path]:
-    """Draw people who are no users and whom the target pool was not built from."""
+    """Shuffle the people who are not users and from whom the target pool was not built."""
     users = {person.name for person in _people(data / "users")}
     unused = _without_other_sets(data / "others")[1::2]
     return shuffled([p for p in unused if p.name not in users], seed)
@@ -125,7 +123,7 @@ def _without_other_sets(others: Path) -> list[Path]:
 
 def _people(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise EvaluationError(f"{folder} is no folder; it must have one folder of photos per person")
+        raise EvaluationError(f"{folder} is not a folder; it must have one folder of photos per person")
     people = sorted(p for p in folder.iterdir() if p.is_dir())
     if not people:
         raise EvaluationError(f"{folder} is empty; it must have one folder of photos per person")

@@ -15,7 +15,7 @@ _INDEX = "publication.json"
 
 
 def save_publication(publication: Publication, folder: Path) -> None:
-    """Write a publication into a folder, which is made. Raises OSError."""
+    """Write a publication into a folder, created if missing. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     published = []
     for one in publication.published:
@@ -39,11 +39,11 @@ def load_publication(folder: Path) -> Publication:
         held = tuple(Held(**one) for one in index.pop("held"))
         return Publication(published=published, held=held, **index)
     except FileNotFoundError as error:
-        raise EvaluationError(
-            f"{error.filename} is missing; name a folder that --keep has written"
-        ) from error
+        raise EvaluationError(f"{error.filename} is missing; name a folder written with --keep") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise EvaluationError(f"what --keep wrote in {folder} is damaged ({error}); cloak anew") from error
+        raise EvaluationError(
+            f"the publication kept in {folder} is damaged ({error}); cloak again"
+        ) from error
 
 
 def _file(folder: Path, photo: str, suffix: str) -> Path:

@@ -1,4 +1,4 @@
-"""MS-SSIM, a second opinion on what a person sees: SSIM at several viewing distances at once."""
+"""MS-SSIM, a second measure of visibility: SSIM at several viewing distances at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ms_ssim(before: Tensor, after: Tensor) -> float:
     """Return MS-SSIM of two images (1, 3, H, W), RGB, [0, 1]: 1 = identical, mean of the three channels.
 
     Each scale halves the one before. A side under 176 px has room for fewer than five scales: those that fit are used,
-    their weights brought to the same sum.
+    with renormalised weights.
     """
     before, after = at_least_a_window(before), at_least_a_window(after)
     count = min(len(_WEIGHTS), 1 + int(math.log2(min(before.shape[2:]) / WINDOW)))

@@ -1,4 +1,4 @@
-"""Shares of recognised photos, and how far they can be trusted."""
+"""Recognition rates and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 _RESAMPLES = 2000
-_Z = 1.96  # of a normal distribution, 95 % are inside
+_Z = 1.96  # 95 % of a normal distribution are within this many standard deviations
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many of a person's photos were tried, and how many were given the right name."""
+    """How many of a person's photos were tested, and how many were named correctly."""
 
     person: str
     recognised: int
@@ -40,7 +40,7 @@ class Rate:
 
 
 def outcomes(truths: Sequence[str], named: Sequence[str]) -> list[Outcome]:
-    """Count the right names of each person, in the order of people's names."""
+    """Count each person's correctly named photos, people by name."""
     hits = [(truth, truth == name) for truth, name in zip(truths, named, strict=True)]
     return [
         Outcome(p, sum(hit for truth, hit in hits if truth == p), sum(truth == p for truth, _ in hits))
@@ -49,14 +49,14 @@ def outcomes(truths: Sequence[str], named: Sequence[str]) -> list[Outcome]:
 
 
 def rate(people: Sequence[Outcome], seed: int) -> Rate:
-    """Return the share of photos given the right name; the interval is a bootstrap over people, not photos."""
+    """Return the share of correctly named photos; the interval is a bootstrap over people, not photos."""
     recognised = np.array([o.recognised for o in people])
     tried = np.array([o.tried for o in people])
     return bootstrap(len(people), lambda drawn: float(recognised[drawn].sum() / tried[drawn].sum()), seed)
 
 
 def bootstrap(people: int, statistic: Callable[[npt.NDArray[np.int64]], float], seed: int) -> Rate:
-    """Return a statistic of everybody, with its interval over people drawn anew, with replacement.
+    """Return a statistic over everybody, with its bootstrap interval over people resampled with replacement.
 
     statistic: indices of people (P,), 0 to people - 1 -> a share.
     """
@@ -68,7 +68,7 @@ def bootstrap(people: int, statistic: Callable[[npt.NDArray[np.int64]], float], 
 def rate_of_one(recognised: int, tried: int) -> Rate:
     """Return the share of one person's photos; Wilson's interval (1927), which holds for few photos and at 0 and 1.
 
-    It takes the photos for independent draws, which those of one occasion are not.
+    It assumes independent photos, which those of one occasion are not.
     """
     share, z2 = recognised / tried, _Z**2
     middle = (share + z2 / (2 * tried)) / (1 + z2 / tried)

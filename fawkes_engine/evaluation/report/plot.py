@@ -1,4 +1,4 @@
-"""How often each tracker still recognises, as a picture in SVG."""
+"""Recognition rates by tracker as an SVG bar chart."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fawkes_engine.evaluation.metrics.rates import Rate
 from fawkes_engine.evaluation.protection import CLOAKED, CONTROL, NOISE, Evaluation
 from fawkes_engine.evaluation.report.text import HEAD_TITLES
 
-# for controls, and for what is measured: told apart by colour-blind people, too (Okabe and Ito)
+# safe for colour blindness (Okabe and Ito); grey and blue for controls, orange for what is measured
 GREY, BLUE, ORANGE = "#999999", "#56b4e9", "#d55e00"
 _COLOURS = {CONTROL: GREY, NOISE: BLUE, CLOAKED: ORANGE}
 _BAR, _GAP, _PANEL_GAP = 22, 26, 62  # px
 _LEFT, _TOP, _HEIGHT = 56, 70, 160
-_LETTER = 8  # about the width of one
+_LETTER = 8  # approximate width of a letter, px
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar. panel: title of the picture's part. group: under which it stands. series: gives its colour."""
+    """One bar. panel: title of its panel. group: label below its group of bars. series: determines its colour."""
 
     panel: str
     group: str
@@ -42,7 +42,7 @@ def as_svg(evaluation: Evaluation) -> str:
 
 
 def bars_svg(title: str, bars: Sequence[Bar], colours: Mapping[str, str]) -> str:
-    """Draw the panels of some bars below each other; colours: series -> its colour, in the order of the bars."""
+    """Draw the bars in stacked panels; colours: series -> its colour, in the order of the bars."""
     panels = list(dict.fromkeys(bar.panel for bar in bars))
     groups = list(dict.fromkeys(bar.group for bar in bars))
     step = max(len(colours) * _BAR + _GAP, _GAP + _LETTER * max(map(len, groups)))

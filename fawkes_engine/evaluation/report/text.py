@@ -1,4 +1,4 @@
-"""An evaluation as text: JSON with everything, Markdown for people."""
+"""An evaluation as text: JSON with everything, Markdown to read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Run:
 
 
 def as_json(evaluation: Evaluation, run: Run) -> str:
-    """Return everything, also each person's counts and each held photo."""
+    """Return everything, including each person's counts and each held photo."""
     return json.dumps(asdict(run) | asdict(evaluation), indent=1) + "\n"
 
 

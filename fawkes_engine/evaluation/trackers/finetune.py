@@ -1,7 +1,7 @@
-"""The strongest tracker here: it trains its whole network on its gallery, not only a rule behind it.
+"""The strongest tracker here: it fine-tunes its whole network on its gallery, not only a classifier on top.
 
-A linear layer behind the network starts as the nearest-centroid rule, then both learn by SGD to name the gallery's
-photos. N faces, D numbers per embedding, P people.
+A linear layer on top of the network is initialised as a nearest-centroid classifier, then both learn by SGD to name
+the gallery's photos. N faces, D numbers per embedding, P people.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
 
 NAME = "fine-tuned"  # among the heads
 
-_RATE = 1e-2  # a tenth of it hardly moves dlib's network, five times of it undoes what it knew
-_LOGIT_SCALE = (
-    16.0  # of a cosine, as NormFace (Wang et al. 2017) needs one: a cosine's own softmax is too flat
-)
+_RATE = 1e-2  # a tenth of it hardly changes dlib's network, five times of it destroys what it had learned
+_LOGIT_SCALE = 16.0  # of cosines, as in NormFace (Wang et al. 2017): the softmax of bare cosines is too flat
 
 
 class _Classifier(nn.Module):
@@ -45,8 +43,8 @@ def fine_tuned(
 ) -> list[str]:
     """Train a copy of the tracker's PyTorch network on the gallery, then name each query; all photos show a face.
 
-    The network's batch statistics, if it has any, stay those it came with. Chips are mirrored at random. It runs
-    where the tracker is: on a CPU an epoch takes a few times as long as embedding the gallery.
+    The network's batch statistics, if any, stay frozen. Chips are mirrored at random. Training runs on the tracker's
+    device: on a CPU an epoch takes a few times as long as embedding the gallery.
     """
     assert tracker.network is not None
     known = tracker.describe(gallery)

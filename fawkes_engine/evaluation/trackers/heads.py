@@ -1,7 +1,7 @@
-"""How a tracker names a face, given embeddings of people it knows.
+"""Classifiers (heads): how a tracker names a face, given embeddings of people it knows.
 
-All heads see embeddings of length 1, centred by the mean of the tracker's gallery and brought to length 1 again: a
-direction common to all faces says nothing about anybody. N queries, K gallery photos, D numbers per embedding.
+All heads use unit embeddings, centred by the mean of the tracker's gallery and normalised again: a direction common
+to all faces does not discriminate. N queries, K gallery photos, D numbers per embedding.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from fawkes_engine.errors import EvaluationError
 Vectors = npt.NDArray[np.float32]
 
 _INVERSE_PENALTY = 1.0  # C of logistic regression
-_ITERATIONS, _TOLERANCE = 1000, 1e-7  # far beyond where names stop changing; some 100 iterations
+_ITERATIONS, _TOLERANCE = 1000, 1e-7  # far beyond where names stop changing, after some 100 iterations
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Faces and whose they are. names: K. vectors: (K, D); (0, 0) if there are none."""
+    """Labelled embeddings. names: K people. vectors: (K, D); (0, 0) if there are none."""
 
     names: tuple[str, ...]
     vectors: Vectors
 
     @classmethod
     def joined(cls, parts: Iterable[Labelled]) -> Labelled:
-        """Put faces of the same tracker together; one part at least must have some."""
+        """Concatenate faces of the same tracker; at least one part must have some."""
         some = [part for part in parts if part.names]
         return cls(tuple(n for part in some for n in part.names), np.concatenate([p.vectors for p in some]))
 
@@ -46,7 +46,7 @@ def nearest_photo(gallery: Labelled, queries: Vectors) -> list[str]:
 
 
 def nearest_centroid(gallery: Labelled, queries: Vectors) -> list[str]:
-    """Name each query (N, D) after the person whose photos have the mean with the highest cosine."""
+    """Name each query (N, D) after the person whose mean embedding has the highest cosine."""
     known, asked = _centred(gallery, queries)
     people, centroids = centroids_of(Labelled(gallery.names, known))
     return _best(people, asked @ centroids.T)
@@ -90,21 +90,21 @@ HEADS: Mapping[str, Head] = {"nearest": nearest_photo, "centroid": nearest_centr
 
 
 def check_heads(names: Iterable[str]) -> None:
-    """Raise EvaluationError for a name that is none of HEADS."""
+    """Raise EvaluationError for a name that is not in HEADS."""
     for name in names:
         if name not in HEADS:
             raise EvaluationError(f"unknown head {name!r}; known: {', '.join(HEADS)}")
 
 
 def centroids_of(faces: Labelled) -> tuple[list[str], Vectors]:
-    """Return people in the order of names, and the mean (P, D) of each one's embeddings, of length 1."""
+    """Return people by name, and each one's mean embedding (P, D), normalised."""
     people = sorted(set(faces.names))
     names = np.array(faces.names)
     return people, unit(np.stack([faces.vectors[names == person].mean(axis=0) for person in people]))
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Bring (N, D) to length 1; a row of zeros stays."""
+    """Normalise (N, D) to unit length; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
 

@@ -1,11 +1,11 @@
 """A face recogniser from an ONNX file: FILE[@INPUT], where INPUT says how chips are cut and scaled.
 
     arcface       112 px, ArcFace's five points, values -1..1: insightface, AdaFace and others that follow them
-    arcface-raw   the same crop, values 0..255: networks that scale by themselves (insightface's from MXNet, SFace)
+    arcface-raw   the same crop, values 0..255: networks that normalise their input (insightface's from MXNet, SFace)
     hse           224 px, eyes and nose base, values 0..255: HSE-FaceRes
 
-Without @INPUT it is told by the network's input: 224 px and called `image` is hse, 112 px is arcface, or arcface-raw
-where it is called `data`, the name that MXNet gives.
+Without @INPUT it is inferred from the network's input: 224 px and called `image` is hse, 112 px is arcface, or
+arcface-raw if it is called `data`, MXNet's name.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _HSE_CHIP_PX = 224
 _HSE_TEMPLATE = np.array([[0.36, 0.42], [0.64, 0.42], [0.50, 0.63]]) * _HSE_CHIP_PX  # eye centres, nose base
-# From the nose tip to the middle of the mouth, the nose base comes after this share of the way: 0.516, 0.628 and
-# 0.780 are their heights in dlib's mean face (points 30, 33 and the mouth's corners).
+# The nose base lies at this fraction of the way from the nose tip to the middle of the mouth: 0.516, 0.628 and
+# 0.780 are the heights of tip, base and mouth in dlib's mean face (points 30, 33 and the mouth's corners).
 _NOSE_BASE = (0.628 - 0.516) / (0.780 - 0.516)
 _ERRORS_ONLY = 3  # onnxruntime's severity
 
@@ -43,7 +43,7 @@ def _eyes_and_nose_base(landmarks: Points) -> Points:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a network wants. subtract, divide: (255 * chip - subtract) / divide is what it gets."""
+    """A network's expected input: the crop, as (255 * chip - subtract) / divide."""
 
     crop: Crop
     subtract: float
@@ -68,11 +68,11 @@ class OnnxModel:
 
     @property
     def crop(self) -> Crop:
-        """How it wants faces cut."""
+        """The crop it expects."""
         return INPUTS[self.input].crop
 
     def embed(self, chips: Tensor) -> Vectors:
-        """Chips (N, 3, S, S), RGB, [0, 1] -> embeddings (N, D); one by one where the file takes one only."""
+        """Chips (N, 3, S, S), RGB, [0, 1] -> embeddings (N, D); one by one if the model's batch size is fixed to 1."""
         wants, node = INPUTS[self.input], self.session.get_inputs()[0]
         values = (chips.mul(255).sub_(wants.subtract).div_(wants.divide)).numpy()
         size = node.shape[0] if isinstance(node.shape[0], int) else len(values)
@@ -86,21 +86,21 @@ def load(specification: str) -> OnnxModel:
     """Load FILE or FILE@INPUT.
 
     Raises:
-        EvaluationError: onnxruntime is not installed, or the file is missing, no ONNX, or of no known input.
+        EvaluationError: onnxruntime is not installed, or the file is missing, not ONNX, or has an unknown input.
     """
     file, _, named = specification.rpartition("@")
     if named not in INPUTS:
         file, named = specification, ""
     path = Path(file)
     if not path.is_file():
-        raise EvaluationError(f"{file} is no file; say onnx:FILE or onnx:FILE@INPUT with {_known()}")
+        raise EvaluationError(f"{file} is not a file; use onnx:FILE or onnx:FILE@INPUT with {_known()}")
     session = _session(path)
-    wanted = named or _told_by(session)
+    wanted = named or _inferred(session)
     if not wanted or not _fits(session, INPUTS[wanted].crop.chip_px):
         node = session.get_inputs()[0]
         raise EvaluationError(
-            f"{path} takes {node.name!r} {node.shape} {node.type}, which is not "
-            f"{f'what {named} is' if named else 'known'}; inputs that are: {_known()}"
+            f"{path} takes {node.name!r} {node.shape} {node.type}, which does not match "
+            f"{named or 'any known input'}; known inputs: {_known()}"
         )
     return OnnxModel(path, wanted, hashlib.sha256(path.read_bytes()).hexdigest(), session)
 
@@ -119,7 +119,7 @@ def _session(path: Path) -> InferenceSession:
         raise EvaluationError(f"{path} cannot be loaded by onnxruntime: {error}") from error
 
 
-def _told_by(session: InferenceSession) -> str | None:
+def _inferred(session: InferenceSession) -> str | None:
     node = session.get_inputs()[0]
     if node.name == "image" and _fits(session, _HSE_CHIP_PX):
         return "hse"

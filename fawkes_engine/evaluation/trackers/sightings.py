@@ -1,4 +1,4 @@
-"""What a tracker sees of a photo: it finds the face nearest the middle, and cuts it out as its recogniser wants it."""
+"""What a tracker sees of a photo: detects the face nearest the middle and crops it as its recogniser expects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BATCH_CHIPS = 32
 
 
 class Detector(Protocol):
-    """What finds faces. name: another one where others may be found."""
+    """A face detector. name: differs between detectors that may find different faces."""
 
     name: str
 
@@ -49,10 +49,10 @@ def all_five(landmarks: Points) -> Points:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """How a recogniser wants a face cut out.
+    """The crop a recogniser expects.
 
     chip_px: side of the square chip. template: (K, 2), where the points lie on the chip, px.
-    points: five landmarks (5, 2) -> (K, 2), those it aligns by.
+    points: five landmarks (5, 2) -> (K, 2), the points it aligns by.
     """
 
     chip_px: int
@@ -64,21 +64,21 @@ def find_faces(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[
     """Find the face nearest the middle of each photo, given as person and file.
 
     Raises:
-        EvaluationError: a file is no picture.
+        EvaluationError: a file is not a picture.
     """
     seen = []
     for person, data in photos:
         try:
             pixels = upright(data)
         except OSError as error:
-            raise EvaluationError(f"a photo of {person} cannot be read ({error}); take it out") from error
+            raise EvaluationError(f"a photo of {person} cannot be read ({error}); remove it") from error
         face = _central(detector.detect(pixels), pixels)
         seen.append(Sighting(person, data, face.landmarks if face else None))
     return seen
 
 
 def read_photos(photos: Iterable[Path]) -> list[tuple[str, bytes]]:
-    """Read photos as `find_faces` takes them; a photo's folder is its person. Raises OSError."""
+    """Read photos for `find_faces`; a photo's folder is its person. Raises OSError."""
     return [(photo.parent.name, photo.read_bytes()) for photo in photos]
 
 
@@ -88,7 +88,7 @@ def detected(seen: Iterable[Sighting]) -> list[Sighting]:
 
 
 def batches(found: Sequence[Sighting], crop: Crop) -> Iterator[Tensor]:
-    """Cut the faces of photos that all show one: chips (N, 3, chip_px, chip_px), RGB, [0, 1], some at a time."""
+    """Crop the faces of photos that all show one, in batches of chips (N, 3, chip_px, chip_px), RGB, [0, 1]."""
     for start in range(0, len(found), _BATCH_CHIPS):
         yield torch.cat([_chip(sighting, crop) for sighting in found[start : start + _BATCH_CHIPS]])
 

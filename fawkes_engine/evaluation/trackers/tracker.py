@@ -3,7 +3,7 @@
     dlib (or another extractor of `fawkes_engine.extractors`)   the engine's own networks, PyTorch
     onnx:FILE[@INPUT]                                            any other, run by onnxruntime (see onnx.py)
 
-The tracker detects and aligns by itself, on the file as it was published: it knows nothing of the engine's faces.
+The tracker detects and aligns faces itself, on the published file: it does not know which faces the engine found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_MEAN = np.zeros((), np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """A recogniser and how it wants its faces.
+    """A recogniser and the crop it expects.
 
     name: in tables. input: how chips are cut and scaled. sha256: of an ONNX file, None for an extractor, whose
     weights are pinned. embed: chips (N, 3, S, S), RGB, [0, 1] -> embeddings (N, D). network: the same as a PyTorch
@@ -46,7 +46,7 @@ class Tracker:
 
     @torch.no_grad()
     def describe(self, sightings: Sequence[Sighting]) -> Labelled:
-        """Embed the faces of those photos that show one, as vectors of length 1."""
+        """Return unit embeddings of the faces of those photos that show one."""
         found = detected(sightings)
         vectors = [self.embed(chips.to(self.device)) for chips in batches(found, self.crop)]
         if not vectors:
@@ -59,8 +59,8 @@ def load(
 ) -> Tracker:
     """Load a tracker's recogniser.
 
-    pool: an extractor's embeddings are centred as the pool's are, to be compared with those; by default nothing is
-    centred, since heads do it by the tracker's own gallery. models_dir: of the fetched weights, None = the usual one.
+    pool: centre an extractor's embeddings as the pool's are, to be comparable with those; by default they are not
+    centred, since heads centre by the tracker's gallery. models_dir: of the fetched weights, None = the default one.
 
     Raises:
         EvaluationError: a specification of neither kind, or a file that cannot be used.
@@ -87,7 +87,7 @@ def load(
 
 
 def load_trackers(specifications: Sequence[str], device: torch.device) -> list[Tracker]:
-    """Load several trackers as `load` does; two of the same name are refused, since results go by the name."""
+    """Load several trackers as `load` does; duplicate names are refused, since results are keyed by name."""
     loaded = [load(specification, device) for specification in specifications]
     names = [tracker.name for tracker in loaded]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -1,4 +1,4 @@
-"""How the trackers that train a network do it: SGD over chips that are mirrored, and moved a little, at random."""
+"""The training loop of trackers that train a network: SGD, augmented by random mirroring and small shifts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 _BATCH = 32
 _MOMENTUM = 0.9
-_LARGEST_GRADIENT = 1.0  # most of these networks have no batch normalisation that would keep a step small
+_LARGEST_GRADIENT = 1.0  # norm; most of these networks have no batch normalisation to keep steps small
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -26,10 +26,10 @@ def train(
     shift_px: int = 0,
     loss: Loss = F.cross_entropy,
 ) -> None:
-    """Train a model in place, where its parameters are; the rate falls linearly to nothing.
+    """Train a model in place, on its device; the learning rate falls linearly to zero.
 
-    chips: (N, 3, S, S) uint8. wanted: (N, ...), what the loss holds the model's output for a chip against, such as a
-    label. shift_px: each batch is moved by up to so much in each direction.
+    chips: (N, 3, S, S) uint8. wanted: (N, ...), targets of the loss, such as labels. shift_px: maximum random shift of
+    each batch in each direction.
     """
     device = next(model.parameters()).device
     draw = torch.Generator().manual_seed(seed)
