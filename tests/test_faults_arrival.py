@@ -213,9 +213,12 @@ def test_fault_05_an_overwrite_during_the_work_publishes_the_second_content_only
 def test_fault_06_a_photo_removed_at_any_stage_is_gone_without_noise(
     home: Home, start: Start, eventually: Wait, stage: str
 ) -> None:
-    daemon = start(having(home, settle_s=5.0 if stage == "settling" else 0.1))
+    settings = having(home, settle_s=5.0 if stage == "settling" else 0.1)
+    engine = settings.engine.model_copy(update={"photo_timeout_s": 5.0})
+    daemon = start(settings.model_copy(update={"engine": engine}))
     eventually(lambda: "engine ready" in daemon.log)
     if stage == "ready":  # the engine is busy with another one
+        # for five seconds, in which the other one is seen to wait, also on a busy machine
         (home.outbox / "first.jpg").write_bytes(make_photo(Deed.HANG, seed=1))
         eventually(lambda: states(home) == ["working"])
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
