@@ -146,7 +146,7 @@ def skin_angle(chip: torch.Tensor) -> float:
 
 
 def central(faces: list[Face], pixels: Pixels) -> Face | None:
-    """The face nearest the middle of the photo, whom the photo is of."""
+    """The face nearest the middle of the photo: the person the photo is of."""
     middle = np.array(pixels.shape[1::-1]) / 2
     return min(faces, key=lambda f: float(np.linalg.norm(f.landmarks.mean(axis=0) - middle)), default=None)
 
