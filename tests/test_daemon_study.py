@@ -124,4 +124,4 @@ def test_two_publications_of_one_mode_are_refused(
 ) -> None:
     twice = ("--published", str(published))
     assert study("leak", *twice, data=data, published=published, out=tmp_path) == Exit.USAGE
-    assert "name one of each mode" in capsys.readouterr().err
+    assert "name only one per mode" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_a_damaged_file_is_a_weights_error(tmp_path: Path) -> None:
 )
 def test_a_graph_that_takes_no_chips_is_refused(takes: Shape, tmp_path: Path) -> None:
     path = Graph().add("Flatten").write(tmp_path / "small.onnx", takes=takes)
-    with pytest.raises(EngineError, match="no face recogniser of the usual kind"):
+    with pytest.raises(EngineError, match="not a face recogniser of the usual kind"):
         load(path)
 
 

@@ -1,8 +1,8 @@
 """The registry of surrogates: one small module per family, each with its crop, normalisation and weights.
 
-dlib                               inside a Python package; always there, and what people are known by
+dlib                               inside a Python package; always there, and used to identify people
 sface, facenet-casia, ...          fetched, see `fawkes_engine.weights.catalog`
-onnx:FILE                          any recogniser of ArcFace's kind that a user has
+onnx:FILE                          any ArcFace-style recogniser that a user has
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fawkes_engine.weights import catalog
 
 __all__ = ["KNOWN_BY", "Extractor", "load"]
 
-KNOWN_BY = catalog.ALWAYS_THERE  # the extractor that tells people apart
+KNOWN_BY = catalog.ALWAYS_THERE  # the extractor that identifies people
 _ONNX = "onnx:"
 
 
@@ -29,10 +29,10 @@ def load(
 ) -> Extractor:
     """Load a registered extractor; mean is the pool's average raw embedding for it.
 
-    models_dir: folder of the fetched weights, None = `models.default_folder()`.
+    models_dir: folder of the fetched weights, None = `weights.catalog.default_folder()`.
 
     Raises:
-        EngineError: no such extractor, or a file that holds none. WeightsError: its weights are missing or wrong.
+        EngineError: no such extractor, or none in the file. WeightsError: its weights are missing or wrong.
     """
     average = torch.from_numpy(mean).to(device)
     if name == KNOWN_BY:

@@ -1,4 +1,4 @@
-"""A surrogate: it turns an aligned chip into a unit embedding, and owns its crop and normalisation.
+"""A surrogate: it turns an aligned chip into a unit embedding, and defines its crop and normalisation.
 
 Embeddings are mean-centred before they are normalised: dlib's descriptors share a large mean (cosine 0.83
 between strangers), which would hide most of what tells two people apart.
@@ -27,7 +27,7 @@ ARCFACE_CHIP_PX = 112
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """A face recogniser that gradients pass through.
+    """A differentiable face recogniser.
 
     name: its key in the registry, in targets and in reports.
     chip_px: side of the square chip it takes. template: (5, 2), where the five landmarks lie on the chip, px.
@@ -52,7 +52,7 @@ class Extractor:
         """
         count = len(chips)
         if count % 2 and chips.requires_grad:
-            # oneDNN adds in one order for even numbers of images, in another for one, five or seven (measured)
+            # oneDNN sums even batches in one order, batches of one, five or seven in another (measured)
             chips = torch.cat([chips, chips[:1]])
         raw = self.network(chips.contiguous(memory_format=torch.channels_last))
         return F.normalize(raw[:count].float() - self.mean, dim=1)

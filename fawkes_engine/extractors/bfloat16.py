@@ -1,7 +1,7 @@
-"""Surrogates in bfloat16, for the optimiser alone: half the time on CPUs that multiply in it, and the same cloaks.
+"""Surrogates in bfloat16, for the optimiser only: half the time on CPUs that multiply in it, and the same cloaks.
 
 bfloat16 has float32's range and 8 bits of precision, as many as a pixel. Gradients keep a cosine of 0.95 and more to
-those of float32 (measured on dlib, SFace and FaceNet). What is measured and verified stays float32.
+those of float32 (measured on dlib, SFace and FaceNet). Measurement and verification stay in float32.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PIECE_BYTES = 8 << 20  # of float32
 
 
 def is_faster(device: torch.device) -> bool:
-    """Say whether a device multiplies in bfloat16; asked of CPUs only, as on GPUs nothing was measured.
+    """Whether bfloat16 is faster on a device; only on CPUs, since GPUs were not measured.
 
-    The CPU must be able to, and oneDNN be allowed to: `ONEDNN_MAX_CPU_ISA` can keep it to less than the CPU has, and
-    without it PyTorch's own convolutions in bfloat16 are slower than those in float32.
+    The CPU must support it, and oneDNN be allowed to use it: `ONEDNN_MAX_CPU_ISA` can limit oneDNN to less than the
+    CPU supports, and without oneDNN PyTorch's own convolutions in bfloat16 are slower than those in float32.
     """
     if device.type != "cpu":
         return False
@@ -40,7 +40,7 @@ def in_bfloat16(extractor: Extractor) -> Extractor:
 
 
 def _convolution(convolution: nn.Conv2d) -> nn.Module:
-    # oneDNN has no fast way back through strided depthwise ones in bfloat16: 20 times float32's time (measured)
+    # oneDNN's backward pass of strided depthwise convolutions in bfloat16 takes 20 times float32's time (measured)
     if convolution.groups > 1 and max(convolution.stride) > 1:
         return _InFloat32(convolution)
     return _InBfloat16(convolution)
@@ -72,7 +72,7 @@ class _InFloat32(nn.Module):
 
 
 class _Piecewise(torch.autograd.Function):
-    """Pieces stay in a core's cache while they are float32, and need no blocks of memory that the system must give."""
+    """Small float32 pieces stay in a core's cache, and need no new memory from the system."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, convolution: nn.Conv2d) -> Tensor:  # noqa: ANN401
@@ -91,13 +91,13 @@ class _Piecewise(torch.autograd.Function):
 
 
 def _together(shape: torch.Size) -> int:
-    """How many images of a batch (N, C, H, W) are one piece."""
+    """How many images of a batch (N, C, H, W) make one piece."""
     return max(1, _PIECE_BYTES // (4 * shape[1:].numel()))
 
 
 def _gradient(convolution: nn.Conv2d, gradient: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient of a convolution's input of this shape, from that of its output."""
-    like = torch.empty(shape, memory_format=torch.channels_last)  # never read, but tells shape and layout
+    """The gradient with respect to a convolution's input of this shape, from that of its output."""
+    like = torch.empty(shape, memory_format=torch.channels_last)  # never read, only gives shape and layout
     of_input, _, _ = torch.ops.aten.convolution_backward(
         gradient,
         like,

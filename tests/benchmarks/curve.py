@@ -1,4 +1,4 @@
-"""What protection costs: recognition against DSSIM, steps, the surrogates, and what is known of a person's face.
+"""What protection costs: recognition against DSSIM, steps, the surrogates, and the number of known clean faces.
 
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --dssim 0.003 0.007 0.015
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --steps 12 60
@@ -6,7 +6,7 @@
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --known 0 1 3 16
 
 Each point cloaks the same photos of a few people; the colour limits are those of the mode `strong`, so that DSSIM is
-what binds. Everything else is as `fawkesd evaluate` does it.
+the binding limit. Everything else is as in `fawkesd evaluate`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings, int]]:
-    """What it is called, the engine's settings, and of how many clean faces of a person it knows the mean."""
+    """A point's name, the engine's settings, and how many clean faces are in a person's mean face."""
     base, usual = EngineSettings(), people.FACES_AVERAGED
     for limit in args.dssim:
         budget = Budget(limit, COLOURS.colour_mean, COLOURS.colour_p99)
@@ -61,7 +61,7 @@ def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings, int
 
 
 def parser(told: str | None) -> argparse.ArgumentParser:
-    """Return the options of a benchmark that cloaks some photos of a few people. told: about it."""
+    """Return the options of a benchmark that cloaks some photos of a few people. told: its description."""
     options = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True, help="folder with users/ and others/")
     options.add_argument(

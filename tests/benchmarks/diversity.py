@@ -1,10 +1,10 @@
-"""Whether targets that are spread hinder linking a user's cloaked photos, and what that costs in protection.
+"""Whether different targets per photo hinder linking a user's cloaked photos, and what that costs in protection.
 
     python -m tests.benchmarks.diversity --data DIR/faces --tracker dlib --tracker onnx:FILE
 
 The same photos of a few people are cloaked with the one target per user that the engine keeps, with another identity of
-the pool for each photo, and with none, away from the own face only. Linked: how often the nearest other cloaked photo
-is of the same user (by vectors centred by other people's). Recognised: as `fawkesd evaluate` counts it, nearest photo.
+the pool for each photo, and with none, only away from the clean face. Linked: how often the nearest other cloaked photo
+is of the same user (embeddings centred by other people's mean). Recognised: nearest photo, as in `fawkesd evaluate`.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ CPU = torch.device("cpu")
 
 
 class Spread(Identifier):
-    """Gives each photo an identity of its own."""
+    """Gives each photo a different target."""
 
     def identified(self, work: Work) -> Work:
-        """Name the faces, and draw a target for them."""
+        """Identify the faces, and draw a target for them."""
         pool, draw = Pool.load(), random.Random(work.request.data)
         return replace(super().identified(work), goals=[_any_of(pool, draw) for _ in work.faces])
 
 
 class Targetless(Identifier):
-    """Only pushes away from the own face."""
+    """Gives no target: cloaks only push away from the clean face."""
 
     def identified(self, work: Work) -> Work:
-        """Name the faces, and give them no target."""
+        """Identify the faces, and give them no target."""
         return replace(super().identified(work), goals=[Goal("nobody", {}) for _ in work.faces])
 
 

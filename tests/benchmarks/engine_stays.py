@@ -1,22 +1,22 @@
-"""How often the control changes its module while the engine finishes one photo: what a reader has to follow.
+"""How often control moves between modules while the engine finishes one photo: what a reader has to follow.
 
     python -m tests.benchmarks.engine_stays
 
-Watched is `Engine._finish`, in which a photo and its cloaks become a verified file. The photo is scikit-image's
+It profiles `Engine._finish`, in which a photo and its cloaks become a verified file. The photo is scikit-image's
 astronaut (a JPEG with one face); the second call counts, when all caches are full.
 
-A stay is the time that the control is in one module of `fawkes_engine`; it ends with a call into another module, or
-with the return from there. Three rules make it a count of what a reader follows, not of how often a loop runs:
+A stay is a period in which control is in one module of `fawkes_engine`; it ends with a call into another module, or
+with the return to the caller. Three rules make it a count of what a reader follows, not of how often a loop runs:
 
 - Helpers count as their callers: the modules of arithmetic on pixels, networks, time and public values (`_HELPERS`).
-- So does a question to a value: a method of a dataclass that calls no further module.
-- However often a stay calls into a module, the reader goes there once: one stay, and one for the way back.
+- So do queries of values: methods of dataclasses that call no further module.
+- However often a stay calls into a module, the reader goes there once: one stay, and one for the return.
 
 So n calls from module to module are 2 n + 1 stays. Commit 737e2b9, with this file copied into it, gives 25 stays in 12
-modules; since cloaks are fitted to the budget where they are made, and the file is decoded for its pixels alone, it is
+modules; since cloaks are fitted to the budget where they are made, and only the file's pixels are decoded, it is
 15 in 8. (With the fit in `write`, a call to `pipeline.preview`, which calls two more modules, it would be 21.) Each of
-the five that are needed anyway, encoder, decoder, measure, detector and recognisers, takes two; fewer stays would need
-writing and verifying in one module.
+the five that are always needed, encoder, decoder, measure, detector and recognisers, takes two; fewer stays would
+require writing and verifying in one module.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HELPERS = (
 
 @dataclass(slots=True)
 class Visit:
-    """The control's time in a module, from a call to the return; calls: visits to other modules meanwhile."""
+    """One visit to a module, from the call to the return; calls: nested visits to other modules."""
 
     module: str
     asks_a_value: bool
@@ -92,7 +92,7 @@ class Recorder:
 
 
 def followed(visits: Sequence[Visit]) -> Visit:
-    """Return visits to one module as a reader follows them: once, without questions to values, each call once."""
+    """Return visits to one module as a reader follows them: each call once, without queries of values."""
     by_module = defaultdict(list)
     for call in (call for visit in visits for call in visit.calls):
         by_module[call.module].append(call)

@@ -1,4 +1,4 @@
-"""How the cost of a cloak grows: with faces per photo, the photo's size, the backlog and the number of surrogates.
+"""How the cost of a cloak scales: with faces per photo, the photo's size, the backlog and the number of surrogates.
 
     export OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.growth
@@ -33,7 +33,7 @@ _PORTRAIT_PX = 288
 
 
 def main() -> None:
-    """Measure and print a table for each question."""
+    """Measure and print a table for each variable."""
     names = catalog.best_on_disk(catalog.default_folder())
     engine = resident(names)
     print(f"{engine.fingerprint}; faces {_FACE_PX} px high\n")
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def resident(names: Sequence[str]) -> Engine:
-    """Return an engine that has cloaked before."""
+    """Return an engine that is warmed up."""
     engine = Engine(EngineSettings(extractors=tuple(names), device="cpu", threads=1), MemoryTargets())
     engine.warm_up()
     engine.protect([Request(photo(0.25, 1), "ada")])
@@ -56,7 +56,7 @@ def resident(names: Sequence[str]) -> Engine:
 
 
 def photo(megapixels: float, faces: int, *, seed: int = 0) -> bytes:
-    """A JPEG of so many megapixels with so many portraits on it."""
+    """A JPEG of this many megapixels with this many portraits on it."""
     side = max(round((megapixels * 1e6) ** 0.5), _PORTRAIT_PX)
     noise = np.random.default_rng(seed).integers(90, 130, (side // 16, side // 16, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)

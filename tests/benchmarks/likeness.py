@@ -1,8 +1,8 @@
-"""How alike clean photos of one person and of strangers are to an extractor, as the engine embeds them.
+"""Cosine similarity of clean photos of one person and of strangers, by extractor, as the engine embeds them.
 
     python -m tests.benchmarks.likeness --data DIR/faces
 
---data has users/<person>/ and others/<person>/. The limit of `fawkes_engine.pipeline.verify` is set by these cosines.
+--data has users/<person>/ and others/<person>/. These cosines determine the limit of `fawkes_engine.pipeline.verify`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.memory --megapixels 24 --faces 5
 
-The photo is a smooth texture with NASA's portrait of Eileen Collins pasted in; it is made in this process, and
-cloaked in another one, whose peak is printed with its share of mapped library files.
+The photo is a smooth texture with NASA's portrait of Eileen Collins pasted in; it is generated in this process and
+cloaked in another one, whose peak memory is printed with its share of mapped library files.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def photo(megapixels: float, faces: int) -> bytes:
 
 
 def cloak(data: bytes, threads: int) -> str:
-    """Protect one photo; tells what came out and what it took. Runs in its own process."""
+    """Protect one photo and report the result and the memory it took. Runs in its own process."""
     from fawkes_engine.engine import Engine
 
     engine = Engine(EngineSettings(threads=threads), Shelf())

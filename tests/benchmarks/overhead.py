@@ -5,8 +5,8 @@
     python -m tests.benchmarks.overhead                  # on pieces of scikit-image's astronaut
 
 The same photos go through `fawkesd cloak`, which is the engine alone, and through `fawkesd once`: outbox, ledger, an
-engine process, publishing. CPU seconds of the commands and all their processes, with the loading of the models, which
-both do once; wall seconds for information, as other programs disturb them.
+engine process, publishing. CPU seconds of the commands and all their processes, including model loading, which
+both do once; wall seconds for information only, as other programs disturb them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _fill(outbox: Path, data: Path | None, count: int) -> list[Path]:
-    """Put photos into the outbox, as if they had been there for long."""
+    """Put photos into the outbox, with old timestamps."""
     photos = []
     originals = sorted(data.glob("*.jpg"))[:count] if data else [None] * count
     for i, original in enumerate(originals):

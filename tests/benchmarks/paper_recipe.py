@@ -7,8 +7,8 @@ space, and Adam (0.1, halved after each third) descends on
 
     1e5 * max(DSSIM - 0.007, 0)^2 + sum over extractors of |f(x') - target| / |target|
 
-One face at a time, through the engine's own recognisers in float32. Different from there, in the recipe's favour: the
-chips are aligned, and the budget is that of the face region alone, where the recognisers look.
+One face at a time, through the engine's own recognisers in float32. Two differences favour the recipe: the chips are
+aligned, and the budget applies to the face region alone, where the recognisers look.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def cloak(
 
 
 def dssim(before: Tensor, after: Tensor) -> Tensor:
-    """Mean of (1 - SSIM) / 2 over images (1, 3, H, W) by convolution with SSIM's window, as one writes it first."""
+    """Mean of (1 - SSIM) / 2 over images (1, 3, H, W) by convolution with SSIM's window, the straightforward way."""
     taps = torch.exp(-((torch.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * _SIGMA**2))
     window = torch.outer(taps, taps)
     kernel = (window / window.sum()).expand(3, 1, _WINDOW, _WINDOW)

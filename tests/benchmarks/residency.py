@@ -1,10 +1,10 @@
-"""What the service costs while it waits, and how long it takes to begin: the real daemon with the real engine.
+"""What the service costs at rest, and its latency to start: the real daemon with the real engine.
 
     python -m tests.benchmarks.residency --idle 60
 
 It is started in a temporary folder. Then: nothing for --idle seconds, a photo, nothing until the engine is unloaded,
 nothing for --idle seconds, and a photo again. The photos are NASA's portrait of Eileen Collins, 272 x 288 px. Processor
-time is told beside that of the clock, which on a busy machine says little.
+time is printed beside wall time, which on a busy machine says little.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def configured(folder: Path, unload_s: float) -> Settings:
-    """Write a configuration with one person's folders; the engine is unloaded after so long."""
+    """Write a configuration with one person's folders; the engine is unloaded after the given time."""
     for name in ("outbox", "sync"):
         (folder / name).mkdir()
     config = {
@@ -74,7 +74,7 @@ def configured(folder: Path, unload_s: float) -> Settings:
 
 @contextmanager
 def service(folder: Path) -> Iterator[int]:
-    """Run the service for the time of a with block; gives the number of its process."""
+    """Run the service for the time of a with block; yields its process id."""
     process = subprocess.Popen(
         [sys.executable, "-m", "daemon", "run", "--config", str(folder / "fawkesd.yaml")],
         stderr=subprocess.DEVNULL,
@@ -102,7 +102,7 @@ def rest(supervisor: int, seconds: float, when: str) -> None:
 
 
 def put_photo(settings: Settings, supervisor: int, name: str) -> None:
-    """Put a photo into the outbox; prints when an engine is there for it, and when its copy is in the sync folder."""
+    """Put a photo into the outbox; prints when an engine is ready for it, and when its copy is in the sync folder."""
     (user,) = settings.users
     was_loaded = is_loaded(settings)
     started_s, before_s = time.monotonic(), sum(cpu_s(supervisor).values())
@@ -119,7 +119,7 @@ def put_photo(settings: Settings, supervisor: int, name: str) -> None:
 
 
 def memory(supervisor: int) -> str:
-    """Resident memory of each process, and what of it no other process shares."""
+    """Resident memory of each process, and how much of it is not shared with other processes."""
     told = []
     for name, pid in processes(supervisor).items():
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -139,7 +139,7 @@ def cpu_s(supervisor: int) -> dict[str, float]:
 
 
 def processes(supervisor: int) -> dict[str, int]:
-    """Every process of the service, by what it is."""
+    """Every process of the service, by its role."""
     found = {"supervisor": supervisor}
     for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
         is_engine = b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -4,15 +4,15 @@
     python -m tests.benchmarks.robust_surrogate --data DIR/faces/others --out sface-robust.onnx
     python -m tests.benchmarks.curve --data DIR/faces --extractors dlib,sface,facenet-casia,onnx:sface-robust.onnx ...
 
-A network that is a little robust leans on what others see too, so that a perturbation that does move it should
+A slightly robust network relies on features that others use too, so that a perturbation that does move it should
 transfer better (Springer et al., "A Little Robustness Goes a Long Way", NeurIPS 2021). The copy f learns to keep
 
     cos(f(x + d), f0(x)) = 1 for every d with |d| <= radius (L2 over the chip, levels in [0, 1])
 
-where f0 is the network as fetched. d climbs by normalised gradient while f descends, both from the same backward
+where f0 is the network as fetched. d ascends by normalised gradient while f descends, both from the same backward
 pass (Shafahi et al., "Adversarial Training for Free!", NeurIPS 2019). The last layer, two thirds of the weights, is
-left as it is. What such copies were worth is in fawkes_engine/evaluation/RESULTS.md: no more than SFace itself, so
-none is in the package.
+frozen. Such copies turned out no better than SFace itself (fawkes_engine/evaluation/RESULTS.md), so none is in the
+package.
 
 The people are those the target pool is built from, so that no tracker of an evaluation knows them. A run is
 determined by its data, its options and the kind of machine: about 4 s a batch on one core.
@@ -88,7 +88,7 @@ def face_canvases(people: Path, extractor: Extractor) -> Tensor:
 
 
 def thaw(network: nn.Module) -> None:
-    """Let all weights learn but slopes, whose gradient is not computed, and the last layer."""
+    """Make all weights trainable except slopes, whose gradient is not computed, and the last layer."""
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     for layer in layers[:-1]:
         layer.requires_grad_(True)
@@ -112,7 +112,7 @@ def batches(canvases: Tensor, extractor: Extractor, count: int) -> Iterator[Tens
 
 
 def train(student: Extractor, teacher: Extractor, chips: Iterator[Tensor], count: int, radius: float) -> None:
-    """Move the student's thawed weights, in place; prints the cosines of every 20th batch."""
+    """Train the student's trainable weights, in place; prints the cosines of every 20th batch."""
     weights = [p for p in student.network.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(weights)
     started = time.perf_counter()
@@ -178,14 +178,14 @@ def write(extractor: Extractor, path: Path) -> None:
 
 
 def climbed(delta: Tensor, gradient: Tensor, radius: float) -> Tensor:
-    """One normalised step of a perturbation, back into the ball: (N, 3, S, S)."""
+    """One normalised gradient step of a perturbation, projected back into the ball: (N, 3, S, S)."""
     longer = delta + radius * unit(gradient)
     length: Tensor = longer.flatten(1).norm(dim=1).clamp(min=radius)
     return longer * (radius / length).view(-1, 1, 1, 1)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Each image (N, 3, S, S) at L2 length 1."""
+    """Each image (N, 3, S, S) normalised to L2 norm 1."""
     return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 

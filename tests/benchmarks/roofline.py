@@ -1,18 +1,17 @@
-"""Where the optimiser's time goes, and how near its networks come to what the machine can do.
+"""Where the optimiser's time goes, and how close its networks come to the machine's peak performance.
 
     export OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.roofline --data DIR/faces
     python -m tests.benchmarks.roofline                     # on scikit-image's astronaut
 
-First a batch of photos is cloaked twice, as an engine is resident: the first time it gets its memory from the system.
-The second time there is a clock on every way through a network, forward and back. Then each of its convolutions runs
-alone, as torch computes it, on the same shapes and in the precision that is faster: together they are what the
-networks would take if nothing but these were in them. All on one thread, in CPU seconds, which other programs disturb
-least.
+First a batch of photos is cloaked twice by a resident engine: the first run only gets its memory from the system.
+The second run times every pass through a network, forward and backward. Then each of its convolutions runs
+alone, as torch computes it, on the same shapes and in the faster precision: their sum is what the networks would take
+if they had no other layers. All on one thread, in CPU seconds, which other programs disturb least.
 
-Floating-point operations are those of the convolutions (a multiplication and an addition are two); back is as much as
-forward, since only the gradient of the input is wanted. Bytes are what must be read and written at least: input,
-weights and output of each convolution, once per direction.
+Floating-point operations are those of the convolutions (a multiplication and an addition are two); backward counts as
+much as forward, since only the gradient of the input is needed. Bytes are the minimum traffic: input, weights and
+output of each convolution, once per direction.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _REPEATS = 5  # of each convolution alone; the fastest counts
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One convolution as it was called. x, weight: sizes."""
+    """One convolution call. x, weight: sizes."""
 
     x: tuple[int, ...]
     weight: tuple[int, ...]
@@ -73,12 +72,12 @@ class Shape:
 
     @property
     def flop(self) -> int:
-        """Operations, one direction."""
+        """Floating-point operations in one direction."""
         return 2 * _product(self.out) * _product(self.weight[1:])
 
     @property
     def bytes(self) -> int:
-        """Least traffic, one direction."""
+        """Minimum memory traffic in one direction, bytes."""
         return (_product(self.x) + _product(self.weight) + _product(self.out)) * self.dtype.itemsize
 
     def seconds(self) -> float:
@@ -99,7 +98,7 @@ class Shape:
 
 
 class Clock:
-    """Time inside the networks while the optimiser runs, and what their convolutions were asked."""
+    """Time inside the networks while the optimiser runs, and the calls of their convolutions."""
 
     def __init__(self, surrogates: Sequence[Extractor]) -> None:
         # seconds by network: forward alone, when cloaks are compared; forward, when a gradient follows; back
@@ -115,7 +114,7 @@ class Clock:
             self._watch(extractor.name, extractor.network)
 
     def optimise(self, *args: Any, **kwargs: Any) -> list[Cloak]:
-        """Run the engine's optimiser on the clock."""
+        """Run and time the engine's optimiser."""
         begun, self._optimising = time.process_time(), True
         cloaks = optimise(*args, **kwargs)
         self.optimising += time.process_time() - begun
@@ -199,7 +198,7 @@ def main() -> None:
 
 
 def _row(name: str, clock: Clock, peak: float, bandwidth: float) -> list[str]:
-    """What one network does in the passes that gradients go through; forward alone is not in it."""
+    """What one network does in passes with gradients; forward-only passes are not included."""
     faces, shapes = clock.faces[name], clock.shapes[name]
     flop = sum(2 * s.flop * n for s, n in shapes.items())
     traffic = sum(2 * s.bytes * n for s, n in shapes.items())

@@ -1,4 +1,4 @@
-"""What becomes of every photo of a folder, and what is in the results: a table of format x outcome.
+"""The outcome for every photo of a folder, and a scan of the results: a table of format x outcome.
 
     python -m tests.benchmarks.scan_outputs --data DIR [DIR...] [--cloak] [--limit N]
 
@@ -83,7 +83,7 @@ def cloaking() -> Publish:
 
 
 def kind(data: bytes) -> str:
-    """The format of a source, as its first bytes tell it."""
+    """The format of a source, by its first bytes."""
     signatures = {
         b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WebP", b"II": "TIFF", b"MM": "TIFF", b"GIF8": "GIF",
         b"8BPS": "Photoshop", b"P5": "PGM", b"\0\0\1\0": "icon",

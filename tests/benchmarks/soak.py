@@ -1,4 +1,4 @@
-"""Everything that can go wrong, at random, for minutes: what came in, what came out, and what must be zero.
+"""Soak test with random faults: counts of photos in and out, and counts that must be zero.
 
     sudo python -m tests.benchmarks.soak --minutes 5
 
@@ -63,7 +63,7 @@ class Reader(threading.Thread):
 
 
 class Soak:
-    """One home on disks of its own, and everything that happens to it."""
+    """One home on its own disks, and all events that happen to it."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self.random = random.Random(seed)
@@ -76,7 +76,7 @@ class Soak:
         self.daemon: DaemonProcess | None = None
 
     def settings(self) -> Settings:
-        """Quick in everything, so that minutes hold much."""
+        """Short delays everywhere, so that much happens within minutes."""
         return Settings(
             state_dir=self.root / "state disk" / "state",
             users=(UserSettings(name="ada", outboxes=(self.outbox,), sync=self.usb / "sync"),),
@@ -118,13 +118,13 @@ class Soak:
             self.put(f"{folder}{self.serial}.jpg", make_photo(deed, seed=self.serial))
 
     def overwrite(self) -> None:
-        """A photo that is there gets another content."""
+        """Overwrite an existing photo with other content."""
         if self.contents:
             self.serial += 1
             self.put(self.random.choice(list(self.contents)), make_photo(seed=self.serial))
 
     def touch(self) -> None:
-        """A photo that is there gets another time and keeps its content."""
+        """Touch an existing photo: new timestamp, same content."""
         if self.contents:
             os.utime(self.outbox_drive / self.random.choice(list(self.contents)))
 
@@ -147,7 +147,7 @@ class Soak:
         self.done["contents"] += 1
 
     def kill_daemon(self) -> None:
-        """SIGKILL, and a new start."""
+        """SIGKILL, then restart."""
         if self.daemon is not None:
             self.daemon.stop(signal.SIGKILL)
         self.start()
@@ -187,7 +187,7 @@ class Soak:
         mount("--bind", content, place)
 
     def act(self) -> None:
-        """Let one thing happen."""
+        """Trigger one random event."""
         actions: dict[Callable[[], None], int] = {
             self.arrive: 60,
             self.overwrite: 15,
@@ -219,7 +219,7 @@ class Soak:
         return [name for name in self.contents if not self.has_ended(rows.get(name), self.contents[name])]
 
     def calm_down(self) -> None:
-        """Let the daemon finish what waits; give up when nothing has come to an end for long."""
+        """Let the daemon finish what waits; give up when nothing has finished for long."""
         left, end_s = len(self.lost()), time.monotonic() + CALM_S
         while left and time.monotonic() < end_s:
             time.sleep(0.5)
@@ -227,7 +227,7 @@ class Soak:
                 left, end_s = len(self.lost()), time.monotonic() + CALM_S
 
     def has_ended(self, row: sqlite3.Row | None, content: str) -> bool:
-        """Whether a photo's newest row is its right end."""
+        """Whether a photo's newest row is the correct final state."""
         if row is None or row["state"] not in {"published", "held"}:
             return False
         if row["state"] == "held":
@@ -245,7 +245,7 @@ class Soak:
 
 
 def published(sync: Path) -> list[Path]:
-    """Every file below the sync folder but the marker."""
+    """Every file below the sync folder except the marker."""
     return [path for path in sync.rglob("*.jpg") if path.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""How much faster the engine is than the paper's recipe and than its own loop written straightforwardly.
+"""How much faster the engine is than the paper's recipe, and than a straightforward version of its own loop.
 
     export OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.speedup --data DIR/faces --tracker onnx:FILE
@@ -6,8 +6,8 @@
 
 All three cloak the same faces through the same recognisers toward the same targets, round by round in one process: the
 engine a batch of photos, the baselines the middle face of the first few. The engine's seconds are those of the whole
-call, decoding to verification, shared by all faces it cloaked; the baselines' are those of their loops. They are CPU
-seconds of the process, which other programs disturb least. Results are written without loss, measured on the same
+call, decoding to verification, divided among all faces it cloaked; the baselines' are those of their loops. They are
+CPU seconds of the process, which other programs disturb least. Results are written losslessly, measured on the same
 region, and judged by their cosine to the clean face, which is low where a cloak protects.
 """
 
@@ -89,7 +89,7 @@ class Contest:
         self.outcomes: dict[str, dict[str, Outcome]] = defaultdict(dict)
 
     def round(self, number: int, photos: Sequence[Photo], straight: int, papers: int) -> None:
-        """Let each contender have its share of some photos."""
+        """Run each contender on its share of some photos."""
         requests = [Request(_png(pixels), person) for person, pixels in photos]
         begun = time.process_time()
         results = self.engine.protect(requests)
@@ -167,7 +167,7 @@ class Contest:
         return table(["contender", "runs", "CPU seconds per face", "range", "times the engine's"], rows)
 
     def worths(self) -> Iterator[str]:
-        """What the cloaks are worth, each baseline beside the engine on the same faces, as Markdown tables."""
+        """The cloaks' effect, each baseline beside the engine on the same faces, as Markdown tables."""
         for other in (STRAIGHTFORWARD, PAPER):
             shared = list(self.outcomes[other])
             if shared:

@@ -1,4 +1,4 @@
-"""The engine's objective as one would write it first, as a baseline of its speed.
+"""A straightforward implementation of the engine's objective, as a baseline for its speed.
 
     python -m tests.benchmarks.speedup --data DIR/faces
 
@@ -47,7 +47,7 @@ class Levels(nn.Module):
 
 
 class Maxima(nn.Module):
-    """The larger of each two channels of a convolution, as torch computes it."""
+    """Max-feature-map: the larger of each two channels of a convolution, as torch computes it."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""What decoys are worth: recognition by how many photos leaked and how many decoys there are, per tracker and head.
+"""How much decoys help: recognition by number of leaked photos and of decoys, per tracker and head.
 
     python -m tests.benchmarks.sybil --data DIR/faces --people 5 --mode strong --published DIR/published/users \
         --decoys DIR --tracker dlib --tracker onnx:FILE
 
---published is what `fawkesd evaluate --keep` kept of the same people. Decoys are kept in --decoys, and those of a user
-who has some there are not made again: a run that was cut off goes on.
+--published is the folder written by `fawkesd evaluate --keep` for the same people. Decoys are kept in --decoys, and
+users who have some there are skipped: an interrupted run resumes.
 
-The tracker learns each user from published photos, of which a share is as it was, and under another name from decoys
+The tracker learns each user from published photos, a share of them uncloaked, and decoys under another name
 (Shan et al. 2020, section 7). It is asked who is on the user's other, clean photos.
 """
 
@@ -69,7 +69,7 @@ class SybilRow:
 
 
 def posing(data: Path, split: Split, photos: int) -> dict[str, list[Path]]:
-    """Draw for each user so many photos of people whom neither the tracker nor the target pool knows.
+    """Draw for each user this many photos of people whom neither the tracker nor the target pool knows.
 
     A person's photos stay together, and no photo is drawn twice.
 
@@ -108,7 +108,7 @@ def study(
     *,
     on_step: Callable[[str], None] = lambda doing: None,
 ) -> list[SybilRow]:
-    """Judge what was published of a split's photos, with and without decoys (user -> files).
+    """Evaluate what was published of a split's photos, with and without decoys (user -> files).
 
     Of a user with n published photos the first share of LEAKS is leaked, and the first n and 2 n decoys are used, or
     fewer where there are not 2 n.
@@ -139,7 +139,7 @@ def study(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A user's photos as a tracker finds them; cloaked has None for what was held."""
+    """A user's photos as a tracker finds them; cloaked has None for held photos."""
 
     clean: list[Sighting]
     cloaked: list[Sighting | None]

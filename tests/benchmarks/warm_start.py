@@ -1,12 +1,12 @@
-"""Whether what was learned on a user's earlier photos saves steps on the next one.
+"""Whether a warm start from cloaks of a user's earlier photos saves steps on the next one.
 
     export OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
     python -m tests.benchmarks.warm_start --data DIR/faces --tracker onnx:FILE
 
-Each person's first photos are cloaked as ever; the average of those cloaks, in aligned face coordinates, is the start
-for the other photos, in place of nothing. Nothing is held, so that nothing gets a second try. Cosines are those of the
-cloaked to the clean face (low: protected); linked is the mean cosine between the cloaked faces of one person (low: one
-cannot tell that they belong together).
+Each person's first photos are cloaked as usual; the average of those cloaks, in aligned face coordinates, initialises
+the other photos' cloaks, instead of zero. Nothing is held, so nothing gets a second try. Cosines are those of the
+cloaked to the clean face (low: protected); linked is the mean cosine between the cloaked faces of one person (low: they
+cannot be linked).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Memory:
 
 
 class Session:
-    """Engines for several numbers of steps, whose cloaks are noted, and may start from a memory."""
+    """Engines for several numbers of steps, whose cloaks are recorded, and may start from an average."""
 
     def __init__(self, steps: Sequence[int]) -> None:
         targets = evaluation.MemoryTargets()
@@ -81,7 +81,7 @@ class Session:
         self.cloaks: list[optimise.Cloak] = []
 
     def meet(self, photos: Sequence[Path]) -> None:
-        """Show the engines photos of one user until they know the user as well as they ever will."""
+        """Show the engines photos of one user until the user's mean face is complete."""
         for _ in range(-(-FACES_AVERAGED // len(photos))):
             self.protect(photos, _MEETING_STEPS)
 

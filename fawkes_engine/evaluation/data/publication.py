@@ -108,7 +108,7 @@ class Publication:
             if had.get(photo) != digest:
                 raise EvaluationError(
                     f"{photo} is not among the photos that were cloaked before; use the same --data, --seed, "
-                    "--people, --cloaked and --tested as then, or cloak anew"
+                    "--people, --cloaked and --tested as then, or cloak again"
                 )
         return replace(
             self,

@@ -1,9 +1,9 @@
 """Beyond clean conditions: what is left of the protection when a tracker has, does or learns more.
 
     gather ---------> a study of STUDIES ----------------------------> as_markdown, as_json
-    material.py       leak.py, gallery.py, linkage.py, adaptive.py     result.py
-    cache.py          disruption.py (hog.py), detection.py
-                      learning.py: fine-tuned, from scratch
+    material          leak, gallery, linkage, adaptive                 result
+    cache             disruption (hog), detection
+                      learning: fine-tuned, from scratch
 
     material = studies.gather([publication], split, trackers, cache=Path("cache"))
     print(studies.as_markdown(studies.STUDIES["leak"](material), run))
@@ -35,7 +35,7 @@ STUDIES: Mapping[str, Callable[[Material], Study]] = {
 
 
 def check_studies(names: Iterable[str]) -> None:
-    """Raise EvaluationError for a name that is none of STUDIES."""
+    """Raise EvaluationError for a name that is not in STUDIES."""
     for name in names:
         if name not in STUDIES:
             raise EvaluationError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")

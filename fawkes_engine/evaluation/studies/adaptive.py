@@ -1,7 +1,7 @@
-"""Trackers that learned to see through cloaks, from other people's photos with and without one.
+"""Adaptive trackers: trained to see through cloaks on pairs of other people's cloaked and clean photos.
 
-As FaceCure (Radiya-Dixit et al., ICLR 2022) does it: whoever has the tool can make such pairs. Here they are few, a
-user's published photos and their originals; a real adversary makes thousands.
+As in FaceCure (Radiya-Dixit et al., ICLR 2022): anyone who has the tool can make such pairs. Here there are few, the
+users' published photos and their originals; a real adversary makes thousands.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.evaluation.trackers.training import as_bytes, train
 
 FOLDS = 4
-_SHRINKAGE = 0.1  # of the scatter toward a multiple of the identity: it has fewer samples than dimensions
+_SHRINKAGE = 0.1  # of the scatter matrix toward a multiple of the identity: fewer samples than dimensions
 _EPOCHS, _RATE = 8, 3e-2
 
 Describe = Callable[[Sequence[StudyPhoto], Collection[str]], Faces]  # photos, and of which people
@@ -32,7 +32,7 @@ Adapt = Callable[[Material, Tracker, Collection[str]], Describe]
 
 
 def adaptive(material: Material) -> Study:
-    """Measure recognition of held-out people by trackers that adapted to the other people's cloaks, all modes'."""
+    """Measure recognition of held-out people by trackers adapted to the other people's cloaks, in all modes."""
     rows = []
     for tracker in material.trackers:
         ways: dict[str, Adapt] = {"as it is": unchanged, "projection": projected}
@@ -45,10 +45,10 @@ def adaptive(material: Material) -> Study:
             rows.append(Row((tracker.name, way), rates))
     return material.study(
         title="Adaptive trackers",
-        method=f"The tracker adapted on {FOLDS - 1} of {FOLDS} parts of the people, cloaked and clean, and knows the "
-        f"people of the other part and {len(people_of(material.others))} others. Projection: within-class covariance "
-        "normalisation of its embeddings. Network trained: all layers, so that cloaked photos are described as their "
-        f"originals are, {_EPOCHS} epochs; PyTorch trackers only.",
+        method=f"The tracker adapted on {FOLDS - 1} of {FOLDS} folds of the people, cloaked and clean, and knows the "
+        f"people of the other fold and {len(people_of(material.others))} others. Projection: within-class covariance "
+        "normalisation of its embeddings. Network trained: all layers, so that cloaked photos get the embeddings of "
+        f"their originals, {_EPOCHS} epochs; PyTorch trackers only.",
         tables=(
             Table("Recognised", ("tracker (nearest photo)", "adapted"), tuple(material.learned), tuple(rows)),
         ),
@@ -56,12 +56,12 @@ def adaptive(material: Material) -> Study:
 
 
 def unchanged(material: Material, tracker: Tracker, teachers: Collection[str]) -> Describe:
-    """Do not adapt."""
+    """The tracker without adaptation."""
     return lambda photos, people: material.faces(tracker, photos).of(_names(photos, people))
 
 
 def projected(material: Material, tracker: Tracker, teachers: Collection[str]) -> Describe:
-    """Scale down the directions in which photos of one teacher differ, cloaked or not."""
+    """Scale down the directions in which photos of one training person differ, cloaked or not."""
     as_it_is = unchanged(material, tracker, teachers)
     shown = [as_it_is(photos, teachers) for photos in material.learned.values()]
     mean = material.faces(tracker, material.others).vectors.mean(axis=0)
@@ -76,7 +76,7 @@ def projected(material: Material, tracker: Tracker, teachers: Collection[str]) -
 
 
 def trained(material: Material, tracker: Tracker, teachers: Collection[str]) -> Describe:
-    """Train a copy of the network so that each teacher's photo, cloaked or not, is described as its original was."""
+    """Train a copy of the network to embed each training person's photo, cloaked or not, as its original was."""
     originals = material.faces(tracker, material.originals)
     wanted = dict(zip(originals.photos, originals.vectors, strict=True))
     pairs = [
@@ -112,7 +112,7 @@ def trained(material: Material, tracker: Tracker, teachers: Collection[str]) -> 
 
 
 def within_class_whitening(faces: Labelled) -> Vectors:
-    """Return W (D, D), symmetric: vectors @ W have the identity as shrunken covariance within each person's.
+    """Return W (D, D), symmetric: the shrunken within-person covariance of vectors @ W is the identity.
 
     Within-class covariance normalisation (Hatch et al. 2006).
     """

@@ -1,4 +1,4 @@
-"""Arrays on disk, each under the hash of all it was computed from, so that no study describes a face twice."""
+"""A cache of arrays on disk, keyed by the hash of all inputs, so that no study embeds a face twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 class Cache:
-    """A folder of .npy files; it is made, only grows, and may be deleted at any time."""
+    """A folder of .npy files; created if missing, only grows, and may be deleted at any time."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError if the folder cannot be made."""
@@ -24,7 +24,7 @@ class Cache:
         self._folder = folder
 
     def array(self, made_from: Iterable[str], make: Callable[[], Array]) -> Array:
-        """Return what `make` returned when it was called for the same strings, which name all that it depends on.
+        """Return the cached result of `make` for these strings, which must name all that it depends on.
 
         Raises:
             EvaluationError: a file of the folder is damaged.

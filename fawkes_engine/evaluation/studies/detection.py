@@ -1,4 +1,4 @@
-"""Whether a cloak shows: a small network learns cloaked from clean on some people and is asked about others."""
+"""Whether cloaks can be detected: a small network learns cloaked from clean on some people, tested on others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fawkes_engine.photo.encode import encode
 
 FOLDS = 4
 FALSE_ALARMS = (0.01, 0.05, 0.2)  # shares of clean photos taken for cloaked ones
-_CROP = Crop(ARCFACE_CHIP_PX, ARCFACE_TEMPLATE)  # a face of 100 px nearly as it is
+_CROP = Crop(ARCFACE_CHIP_PX, ARCFACE_TEMPLATE)  # keeps a face of 100 px at nearly native size
 _WIDTHS = (16, 32, 64)
 _EPOCHS, _RATE, _SHIFT_PX = 30, 0.05, 2
 _SIGMA_PX, _GAIN = 1.5, 16.0  # of the high-pass; the gain brings its output to about 1
@@ -32,7 +32,7 @@ _SIGMA_PX, _GAIN = 1.5, 16.0  # of the high-pass; the gain brings its output to 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the detector said of photos: the higher, the more cloaked. people, cloaked, values: N each."""
+    """The detector's scores: the higher, the more likely cloaked. people, cloaked, values: N each."""
 
     people: npt.NDArray[np.str_]
     cloaked: npt.NDArray[np.bool_]
@@ -40,7 +40,7 @@ class Scores:
 
 
 class HighPass(nn.Module):
-    """Chips (N, 3, S, S) less their own blur: without it a network this small learns faces, and no cloak."""
+    """Chips (N, 3, S, S) minus their blur: without it a network this small learns faces, not cloaks."""
 
     def forward(self, chips: Tensor) -> Tensor:
         """See the class."""
@@ -48,7 +48,7 @@ class HighPass(nn.Module):
 
 
 def detection(material: Material) -> Study:
-    """Measure the ROC of a detector of cloaks, per mode, over people whom it never saw."""
+    """Measure the ROC of a cloak detector, per mode, on people it never saw."""
     rows = []
     for mode in material.cloaked:
         material.on_step(f"learning to detect {mode} cloaks")
@@ -56,9 +56,9 @@ def detection(material: Material) -> Study:
     found = tuple(f"found at {share:.0%} false alarms".replace("%", " %") for share in FALSE_ALARMS)
     return material.study(
         title="Detecting cloaks",
-        method="A convolutional network behind a high-pass filter learned to tell cloaked photos from clean ones, "
-        f"written anew in the same format and quality, on {FOLDS - 1} of {FOLDS} parts of the people, and was asked "
-        "about the other part's.",
+        method="A convolutional network behind a high-pass filter learned to distinguish cloaked photos from clean "
+        f"ones, re-encoded in the same format and quality, on {FOLDS - 1} of {FOLDS} folds of the people, and was "
+        "tested on the other fold.",
         tables=(Table("Detected", ("mode",), ("area under the ROC", *found), tuple(rows)),),
     )
 
@@ -87,7 +87,7 @@ def roc(scores: Scores, seed: int) -> tuple[Rate, ...]:
 
 
 def rewritten(original: bytes, published: bytes) -> bytes:
-    """Encode an original as its published file is, without a cloak: else the encoding would tell them apart."""
+    """Encode an original like its published file, without a cloak: else the encoding would give the cloak away."""
     photo = decode(original)
     return encode(photo, photo.pixels, decode(published).jpeg_quality)
 
@@ -122,6 +122,6 @@ def _learned(material: Material, chips: Tensor, labels: Tensor, asked: Tensor) -
 
 
 def _chips(material: Material, photos: Sequence[StudyPhoto]) -> tuple[Tensor, list[str]]:
-    """Return chips (N, 3, S, S) uint8 and whose each is."""
+    """Return chips (N, 3, S, S) uint8 and the person in each."""
     seen = detected(material.sightings(photos))
     return as_bytes(batches(seen, _CROP)), [sighting.person for sighting in seen]

@@ -1,4 +1,4 @@
-"""What a tracker gains by working on the photos before it learns from them, or by aligning faces in another way."""
+"""What a tracker gains by editing photos before learning them, or by another face alignment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fawkes_engine.evaluation.studies.result import Row, Study, Table
 from fawkes_engine.evaluation.trackers.sightings import Detector
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 
-PHOTOS = 5  # of each user: half of them tell as much, and each is worked on once per disruption
+PHOTOS = 5  # of each user: half of them suffice, and each is edited once per disruption
 _NOTHING = "nothing"
 _OTHER_DETECTOR = "aligned by dlib's HOG and landmarks"
 
@@ -34,8 +34,8 @@ def disruption(material: Material) -> Study:
     rows = [row for rows in by_tracker.values() for row in rows]
     return material.study(
         title="Disruption by the tracker",
-        method=f"The tracker works on the users' photos ({PHOTOS} of each) before it learns from them; those of other "
-        "people and those asked about stay as they are, but for the other detector, which is used on all.",
+        method=f"The tracker edits the users' photos ({PHOTOS} of each) before it learns them; those of other "
+        "people and the test photos stay as they are, except that the other detector is used on all.",
         tables=(Table("Recognised", ("tracker (nearest photo)", "what it does"), tuple(piles), tuple(rows)),),
     )
 

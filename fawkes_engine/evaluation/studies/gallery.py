@@ -1,4 +1,4 @@
-"""How protection goes with the size of what a tracker knows: how many people, and how many photos of each user."""
+"""Protection against the size of a tracker's gallery: how many people, and how many photos of each user."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fawkes_engine.evaluation.trackers.tracker import Tracker
 KNOWN_PEOPLE = (
     65,
     530,
-)  # identities of PubFig and of FaceScrub, the trackers' sets in Fawkes (Shan et al. 2020)
+)  # identities of PubFig and FaceScrub, the trackers' data in Fawkes (Shan et al. 2020)
 PHOTOS = (2, 5, 10)  # of each user
 
 
 def gallery(material: Material) -> Study:
-    """Measure recognition for each of KNOWN_PEOPLE, for as many as there are, and for each of PHOTOS."""
+    """Measure recognition for each of KNOWN_PEOPLE, for everybody there is, and for each of PHOTOS."""
     others = [*material.others, *material.more_others]
     most = len(material.users) + len(people_of(others))
     sizes = [*(size for size in KNOWN_PEOPLE if len(material.users) < size < most), most]
@@ -56,7 +56,7 @@ def gallery(material: Material) -> Study:
 
 
 def first_photos(photos: Collection[StudyPhoto], count: int) -> set[str]:
-    """Return the names of the first so many photos of each person."""
+    """Return the names of each person's first `count` photos."""
     by_person: dict[str, list[str]] = {}
     for photo in photos:
         by_person.setdefault(photo.person, []).append(photo.name)

@@ -1,4 +1,4 @@
-"""A second opinion on where a face is: dlib's HOG detector and 68 landmarks, unlike the engine's MTCNN in all parts."""
+"""A second detector: dlib's HOG detector and 68 landmarks, which share nothing with the engine's MTCNN."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fawkes_engine.extractors.dlib import weights_path
 from fawkes_engine.face.detect import Face, Pixels
 
 _LANDMARKS_FILE = "shape_predictor_68_face_landmarks.dat"  # beside the recogniser's weights
-_UPSAMPLED = 1  # times doubled: it finds faces of 80 px and more
-# the points of the 68 whose means are MTCNN's five: eyes, nose tip, mouth corners, left as seen in the picture first
+_UPSAMPLED = 1  # times doubled in size: it finds faces of 80 px and more
+# indices whose means are MTCNN's five points: eyes, nose tip, mouth corners, left as seen in the picture first
 _FIVE = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 
 
@@ -36,7 +36,7 @@ class HogDetector:
         self._landmarks = dlib.shape_predictor(str(weights_path().with_name(_LANDMARKS_FILE)))
 
     def detect(self, pixels: Pixels) -> list[Face]:
-        """Find upright faces in a photo (H, W, 3) uint8, the surest first."""
+        """Find upright faces in a photo (H, W, 3) uint8, the most confident first."""
         boxes, scores, _ = self._faces.run(pixels, _UPSAMPLED, 0.0)
         return [
             Face(

@@ -1,4 +1,4 @@
-"""How much clean photos help: a share of what the tracker has of a user are originals, not cloaked."""
+"""How much leaked clean photos help: a share of a user's photos in the gallery are originals, not cloaked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def leak(material: Material) -> Study:
     ]
     return material.study(
         title="Leaked originals",
-        method="Of the photos that the tracker has of each user, a share are originals instead of cloaked copies.",
+        method="A share of the photos that the tracker has of each user are originals instead of cloaked copies.",
         tables=(
             Table(
                 "Recognised",
@@ -38,9 +38,9 @@ def leak(material: Material) -> Study:
 
 
 def leaked(photos: Sequence[StudyPhoto], share: float, seed: int) -> set[str]:
-    """Choose which photos leak: of each person as near to the share as whole photos allow, of all together exactly.
+    """Choose which photos leak: per person as near to the share as whole photos allow, in total exactly.
 
-    A smaller share's photos are among those of a larger one's, but for that rounding.
+    Except for that rounding, a larger share contains the photos of a smaller one.
     """
     chosen: set[str] = set()
     due = 0.0

@@ -1,4 +1,4 @@
-"""Trackers that train a network on what they gathered: an existing one, or a small one from nothing."""
+"""Trackers that train a network on their gallery: an existing one, or a small one from scratch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fawkes_engine.evaluation.trackers.training import as_bytes, predict, train
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
 
 FINE_TUNE_EPOCHS = 2
-_CHIP_PX = 64  # about half of ArcFace's chip: what a network of this size can use
+_CHIP_PX = 64  # about half of ArcFace's chip: as much as a network of this size can use
 _WIDTHS = (24, 48, 96, 192)
 _EPOCHS, _RATE = 20, 0.1
 _SHIFT_PX = 3
@@ -30,7 +30,7 @@ def fine_tune(material: Material) -> Study:
     """Measure recognition by each PyTorch tracker after its whole network was trained on its gallery.
 
     Raises:
-        EvaluationError: no tracker has a network that could be trained.
+        EvaluationError: no tracker has a trainable network.
     """
     networks = [tracker for tracker in material.trackers if tracker.network]
     if not networks:
@@ -41,14 +41,14 @@ def fine_tune(material: Material) -> Study:
     ]
     return material.study(
         title="Fine-tuned trackers",
-        method="All layers of the tracker's network, and a linear layer behind it, were trained on its gallery, for "
+        method="All layers of the tracker's network, and a linear layer on top, were trained on its gallery, for "
         f"{FINE_TUNE_EPOCHS} epochs; {len(people_of(material.others))} other people.",
         tables=(Table("Recognised", ("tracker",), tuple(material.learned), tuple(rows)),),
     )
 
 
 def scratch(material: Material) -> Study:
-    """Measure recognition by a small network that knows nothing but the gallery."""
+    """Measure recognition by a small network trained on nothing but the gallery."""
     everybody = [*material.users, *people_of([*material.others, *material.more_others])]
     known = everybody[: KNOWN_PEOPLE[-1]]
     rates = tuple(_from_scratch(material, photos, known) for photos in material.learned.values())

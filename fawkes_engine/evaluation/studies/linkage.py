@@ -1,7 +1,7 @@
-"""Whether a user's cloaked photos can be told to be of one person, whoever that is.
+"""Whether a user's cloaked photos can be linked to one another, even if the person stays unknown.
 
 Protego (CVPR 2026) calls it retrieval among protected photos: a target common to all photos of a user draws them
-together. Vectors are centred by what the tracker knows of other people, as its heads do.
+together. Embeddings are centred by the mean of other people's, as in the heads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fawkes_engine.evaluation.trackers.tracker import Tracker
 
 
 def linkage(material: Material) -> Study:
-    """Measure whether a photo's nearest other one is of the same user, and the ROC of pairs of photos."""
+    """Measure how often a photo's nearest neighbour is of the same user, and the ROC over pairs of photos."""
     rows = [
         Row((tracker.name, learned), _linked(material, tracker, learned))
         for tracker in material.trackers
@@ -25,8 +25,8 @@ def linkage(material: Material) -> Study:
     ]
     return material.study(
         title="Linking a user's cloaked photos to each other",
-        method="Among the users' published photos: how often the nearest other one is of the same user, and the "
-        "area under the ROC of telling pairs of one user from pairs of two by the cosine (mean over users).",
+        method="Among the users' published photos: how often the nearest neighbour is of the same user, and the area "
+        "under the ROC of separating pairs of one user from pairs of two by their cosine (mean over users).",
         tables=(
             Table(
                 "Linked",
@@ -46,7 +46,7 @@ def area_under_roc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
 
 
 def nearest_is_own(faces: Faces) -> list[Outcome]:
-    """Count for each person whose nearest other photo is of the same person."""
+    """Count each person's photos whose nearest neighbour is of the same person."""
     cosines = faces.vectors @ faces.vectors.T
     np.fill_diagonal(cosines, -np.inf)
     people = np.array(faces.people)
@@ -58,7 +58,7 @@ def nearest_is_own(faces: Faces) -> list[Outcome]:
 
 
 def areas(faces: Faces) -> list[float]:
-    """Return for each person with two photos or more the area under the ROC of own pairs against pairs with others."""
+    """Return, per person with two or more photos, the area under the ROC of own pairs against pairs with others."""
     cosines = faces.vectors @ faces.vectors.T
     people = np.array(faces.people)
     found = []

@@ -1,6 +1,6 @@
-"""What all studies share: the photos of a split, what was published of them, and what each tracker sees in them.
+"""The input of all studies: the photos of a split, their published versions, and each tracker's embeddings of them.
 
-A photo is known by "person/name" of its original, whatever was done to it: so a cloaked photo and its original pair.
+A photo is identified by its original's "person/name", whatever was done to it, so cloaked photos and originals pair.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ORIGINALS = "as they were"
 
 @dataclass(frozen=True, slots=True)
 class StudyPhoto:
-    """One photo as somebody has it. name: "person/name" of its original."""
+    """One version of a photo. name: "person/name" of its original."""
 
     name: str
     data: bytes
@@ -42,19 +42,19 @@ class StudyPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Photos as one tracker describes them. photos: names of the K that show a face. vectors: (K, D), of length 1."""
+    """One tracker's embeddings of photos. photos: names of the K that show a face. vectors: (K, D), unit length."""
 
     photos: tuple[str, ...]
     vectors: Vectors
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Whose each is."""
+        """The person of each."""
         return tuple(photo.partition("/")[0] for photo in self.photos)
 
     @property
     def labelled(self) -> Labelled:
-        """The same, as heads take it."""
+        """The same as input for heads."""
         return Labelled(self.people, self.vectors)
 
     def of(self, photos: Collection[str]) -> Faces:
@@ -65,10 +65,10 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Photos, trackers, and where what was computed is kept.
+    """Photos, trackers, and the cache of what was computed.
 
-    cloaked: mode -> what was published in it. originals, tested: of the users. others: of the OTHER_PEOPLE people a
-    tracker knows besides; more_others: of all further ones there are. on_step: told what begins.
+    cloaked: mode -> photos published in it. originals, tested: of the users. others: of the OTHER_PEOPLE people a
+    tracker knows besides; more_others: of all others. on_step: called with the name of each step as it begins.
     """
 
     seed: int
@@ -93,7 +93,7 @@ class Material:
         return {ORIGINALS: self.originals, **self.cloaked}
 
     def study(self, title: str, method: str, tables: tuple[Table, ...]) -> Study:
-        """Return what was found out about these users."""
+        """Return the results of a study of these users."""
         return Study(title, method, self.seed, tuple(self.users), tables)
 
     def sightings(self, photos: Sequence[StudyPhoto], detector: Detector | None = None) -> list[Sighting]:
@@ -115,7 +115,7 @@ class Material:
     def faces(
         self, tracker: Tracker, photos: Sequence[StudyPhoto], detector: Detector | None = None
     ) -> Faces:
-        """Describe the faces of photos, each photo's once and for all. Raises EvaluationError."""
+        """Embed the faces of photos, cached. Raises EvaluationError."""
         seen = self.sightings(photos, detector)
 
         def vectors() -> Vectors:
@@ -136,7 +136,7 @@ def gather(
     cache: Path,
     on_step: Callable[[str], None] = lambda doing: None,
 ) -> Material:
-    """Put together what studies need; split: drawn with all other people there are.
+    """Collect the input of studies; split: drawn with all other people there are.
 
     Raises:
         EvaluationError: no tracker or publication, two of one mode, or one that is not of this split's photos.
@@ -148,7 +148,7 @@ def gather(
     for publication in publications:
         mode = mode_of(publication)
         if mode in cloaked:
-            raise EvaluationError(f"two publications are of mode {mode}; name one of each mode")
+            raise EvaluationError(f"two publications have mode {mode}; name only one per mode")
         part = publication.of(split.cloaked)
         cloaked[mode] = [StudyPhoto(one.photo, one.data) for one in part.published]
     others = _read(split.others)
@@ -178,24 +178,24 @@ def mode_of(publication: Publication) -> str:
 
 
 def recognised(gallery: Iterable[Labelled], asked: Labelled, *, head: str = "nearest", seed: int) -> Rate:
-    """Return how often the users are named right by a tracker that learned a gallery."""
+    """Return how often a tracker that learned a gallery names the users correctly."""
     named = HEADS[head](Labelled.joined(gallery), asked.vectors)
     return rate(outcomes(asked.names, named), seed)
 
 
 def folds(people: Sequence[str], count: int) -> list[list[str]]:
-    """Return so many parts of people, as equal as can be; each is held out once while the others teach.
+    """Split people into folds of about equal size; each is held out once while the others are for training.
 
     Raises:
-        EvaluationError: fewer people than parts.
+        EvaluationError: fewer people than folds.
     """
     if len(people) < count:
-        raise EvaluationError(f"{count} people are needed at least to hold some of them out; add users")
+        raise EvaluationError(f"at least {count} people are needed to hold some of them out; add users")
     return [list(people[i::count]) for i in range(count)]
 
 
 def people_of(photos: Iterable[StudyPhoto]) -> list[str]:
-    """Return the people of photos, each once, in the order in which they come."""
+    """Return the people of photos, each once, in order of appearance."""
     return list(dict.fromkeys(photo.person for photo in photos))
 
 

@@ -1,4 +1,4 @@
-"""What a study found, as JSON with everything and as Markdown for people."""
+"""The results of a study, as JSON with everything and as Markdown to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fawkes_engine.evaluation.report.text import Run, table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: what it is of, and its figures, None where there is none."""
+    """One row: its labels, and its figures, None where there is none."""
 
     labels: tuple[str, ...]
     rates: tuple[Rate | None, ...]
@@ -19,7 +19,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Shares with their 95 % intervals over people. labels, columns: the heads of a row's labels and of its rates."""
+    """Shares with their 95 % intervals over people. labels, columns: headers of a row's labels and of its rates."""
 
     title: str
     labels: tuple[str, ...]
@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A question, how it was asked, and the answer. people: who was to be recognised."""
+    """A question, the method, and the answer. people: those to be recognised."""
 
     title: str
     method: str
@@ -45,8 +45,10 @@ def as_json(study: Study, run: Run) -> str:
 
 def as_markdown(study: Study, run: Run) -> str:
     """Return the study as a section."""
-    told = f"{study.method} {len(study.people)} people, seed {study.seed}; {run.date[:10]}, `{run.command}`\n"
-    return "\n".join([f"## {study.title}\n", told, *map(_table, study.tables)])
+    method = (
+        f"{study.method} {len(study.people)} people, seed {study.seed}; {run.date[:10]}, `{run.command}`\n"
+    )
+    return "\n".join([f"## {study.title}\n", method, *map(_table, study.tables)])
 
 
 def _table(found: Table) -> str:

@@ -71,7 +71,9 @@ def find_faces(photos: Iterable[tuple[str, bytes]], detector: Detector) -> list[
         try:
             pixels = upright(data)
         except OSError as error:
-            raise EvaluationError(f"a photo of {person} cannot be read ({error}); remove it") from error
+            raise EvaluationError(
+                f"a photo of {person} cannot be read ({error}); take it out of the folder"
+            ) from error
         face = _central(detector.detect(pixels), pixels)
         seen.append(Sighting(person, data, face.landmarks if face else None))
     return seen
