@@ -20,7 +20,7 @@ from fawkes_engine import Decoy, EngineSettings, Refusal
 if TYPE_CHECKING:
     from fawkes_engine.decoys import DecoyEngine, Likeness
 
-LEARNED_FROM = 30  # at most so many of the user's own photos; more would not move their mean
+LEARNED_FROM = 30  # the most of the user's own photos that are used; more would not move their mean
 _BATCH_PHOTOS = 16
 
 EXPLANATION = """\

@@ -113,7 +113,7 @@ class Destinations:
         destination.folder.release()
 
     def has_room(self, user: str, need_bytes: int, now: float) -> bool:
-        """Whether the user's folder has room for so much; if not, the destination is paused."""
+        """Whether the user's folder has room for `need_bytes`; if not, the destination is paused."""
         destination = self._destinations[user]
         if destination.paused:
             return False

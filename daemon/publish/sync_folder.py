@@ -47,7 +47,7 @@ class SyncFolder:
         self._marker: str | None = None  # read from the ledger by `activate`
 
     def activate(self, need_bytes: int = 0) -> None:
-        """Prove that photos of so many bytes can be published, and remove what an earlier run left in staging.
+        """Prove that `need_bytes` of photos can be published, and remove what an earlier run left in staging.
 
         Raises SyncUnavailable with the reason, and AlreadyRunning.
         """

@@ -5,7 +5,7 @@
                                            +-----------------+
 
 The watchdog is fed from the service's main loop, and only while every part makes progress: a timer in its own
-thread would keep a service that is stuck alive.
+thread would report a stuck service as alive.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Notifier:
         sockets.notify("WATCHDOG=1", f"STATUS=all work is suspended: {printable(reason)}")
 
     def stopping(self) -> None:
-        """Announce the stop: no new work is begun from now on."""
+        """Announce the stop: no new work starts from now on."""
         sockets.notify("STOPPING=1", "STATUS=finishing the photos in progress")
 
     def _notify_start(self, health: Health, now: float) -> float:

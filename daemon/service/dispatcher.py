@@ -51,7 +51,7 @@ class Dispatcher:
 
     @property
     def waiting(self) -> int:
-        """Photos that can finish without user action: their drives are there, nobody is paused."""
+        """Photos that can finish without user action: their outboxes are present, their users not paused."""
         return self._ledger.queue.waiting(self._open_outboxes)
 
     @property
@@ -60,7 +60,7 @@ class Dispatcher:
         return [outbox for outbox in self._outboxes.online if outbox.user in users]
 
     def step(self, now: float, *, feed: bool = True) -> float | None:
-        """Do everything that is due; return when something is due again. feed: whether new work may begin.
+        """Do everything that is due; return when something is due again. feed: whether new work may start.
 
         Raises EngineStartError and WeightsError.
         """
@@ -75,7 +75,7 @@ class Dispatcher:
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def _begin(self, now: float) -> float | None:
-        """Begin what can be begun, including the start of the engines; return when there may be more."""
+        """Start everything that can start, the engines included; return when there may be more."""
         if self._engine.quiet_now:
             return now + self._timing.quiet_look_s
         idle = self._pool.idle

@@ -93,7 +93,7 @@ class Supervisor:
         self._wakeup.clear()
 
     def finish(self) -> None:
-        """Give the engines `finish_s` to finish their batches; begin nothing new."""
+        """Give the engines `finish_s` to finish their batches; start nothing new."""
         self._parts.control.close()
         deadline_s = time.monotonic() + self._timing.finish_s
         while self._parts.pool.in_work and time.monotonic() < deadline_s:

@@ -19,7 +19,7 @@ class Pauses:
         self._clock = clock
 
     def add(self, outbox: Outbox, for_s: float = math.inf) -> None:
-        """Pause an outbox for so long; photos in progress are finished."""
+        """Pause an outbox for `for_s`; photos in progress are finished."""
         self._put(outbox, self._clock() + for_s, PauseReason.BY_HAND)
 
     def remove(self, outbox: Outbox) -> bool:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # Files checked in one step, so that a backlog of 50,000 does not keep results waiting.
 _CHECKS_PER_STEP = 500
 _AFTER_LOSS_S = 1.0  # a burst that overflows the queue once does so again
-_PAUSE_PER_SCAN = 20.0  # scans take at most one part in so many of the time
+_PAUSE_PER_SCAN = 20.0  # the least pause after a scan, in multiples of its duration
 
 
 class Intake:

@@ -19,14 +19,14 @@ from daemon.workers.protocol import EngineSpec
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """The engine processes were stopped after being idle for long; `start` starts new ones."""
+    """The engine processes were stopped after `idle_unload_s` without work; `start` starts new ones."""
 
 
 Event = ProcessEvent | Unloaded
 
 
 class EnginePool:
-    """Keeps the engine processes running, from a `start` until they have been idle for long."""
+    """Keeps the engine processes running, from a `start` until all have been idle for `idle_unload_s`."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class EnginePool:
     ) -> None:
         """specs: one per engine. photo_timeout_s: as in `EngineProcess`.
 
-        idle_unload_s: after so long without a photo, idle engines are stopped; None: never.
+        idle_unload_s: engines that have been idle for this long are stopped; None: never.
         """
         self._engines = [EngineProcess(spec, photo_timeout_s, timing) for spec in specs]
         self._idle_unload_s = idle_unload_s

@@ -50,7 +50,7 @@ class EngineProcess:
     """Keeps an engine process running, from a `start` until a `stop`."""
 
     def __init__(self, spec: EngineSpec, photo_timeout_s: float, timing: Timing) -> None:
-        """photo_timeout_s: a working engine without a heartbeat for so long is killed."""
+        """photo_timeout_s: a working engine that sends no message for this long is killed."""
         self._spec = spec
         self._photo_timeout_s = photo_timeout_s
         self._timing = timing
