@@ -159,7 +159,7 @@ def test_fault_37_a_batch_too_large_for_the_memory_is_made_smaller(
     daemon = start(home.settings)
 
     eventually(lambda: len(home.published()) == 5)
-    assert "at once need more memory" in daemon.log
+    assert "together need more memory" in daemon.log
     assert daemon.log.count("engine ready") == 1
 
 
