@@ -1,4 +1,4 @@
-"""How long the running service waits for what."""
+"""Intervals and time limits of the running service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Timing:
     """Waits of a run, in seconds; tests use shorter ones.
 
-    check_outboxes_s: between looks whether every outbox is there. reprobe_s: until an unusable sync folder is tried
-    again. ledger_pause_s: until the next start after the ledger's disk failed. respawn_first_s, respawn_longest_s: from
-    the end of an engine to the start of the next, doubling with each failure. finish_s: for the batch in work at a
-    signal to stop. quiet_look_s: between looks at the wall clock in quiet hours; it may have been moved, or the machine
-    slept. give_up_s, once_give_up_s: until an incomplete file at rest is passed on, to be held; of `run` and of `once`.
+    check_outboxes_s: between checks for missing outboxes. reprobe_s: until an unusable sync folder is tried again.
+    ledger_pause_s: until the next start after the ledger's disk failed. respawn_first_s, respawn_longest_s: backoff
+    before a dead engine is respawned, doubling with each failure. finish_s: for the batch in progress at a signal to
+    stop. quiet_look_s: between checks of the wall clock in quiet hours; it may have been set, or the machine may have
+    slept. give_up_s, once_give_up_s: until an unchanging, incomplete file is passed on to be held; in `run`, `once`.
     """
 
     check_outboxes_s: float = 5.0

@@ -92,7 +92,7 @@ def test_folders_are_judged_without_a_configuration(
     assert dict(shares(told)) == {PUBLISHED: 0, CLEAN: 1}
     assert told["other_people"] == {"dlib": 4}
     assert audit("--clean", data / "users/ada") == Exit.NO_INPUT
-    assert "name --published" in capsys.readouterr().err
+    assert "name the folder with --published" in capsys.readouterr().err
 
 
 def test_a_recogniser_on_disk_without_bundled_people_is_left_out_and_told(
@@ -103,7 +103,7 @@ def test_a_recogniser_on_disk_without_bundled_people_is_left_out_and_told(
     home = replace(shared, settings=shared.settings.model_copy(update={"engine": engine}))
     assert audit("-c", home.write_config(), "--json") == Exit.OK
     told = capsys.readouterr()
-    assert f"no other people for {own}: left out" in told.err
+    assert f"left out: {own} (fawkesd has no other people's faces for it" in told.err
     assert set(json.loads(told.out)["other_people"]) == {"dlib"}
 
 
@@ -111,4 +111,4 @@ def test_too_few_photos_are_told_before_anything_is_loaded(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit("-c", home.write_config()) == Exit.NO_INPUT
-    assert "0 published and 0 clean photos of ada are at hand" in capsys.readouterr().err
+    assert "0 published and 0 clean photos of ada were found" in capsys.readouterr().err

@@ -131,17 +131,17 @@ def test_without_photos_it_says_what_to_do(
 ) -> None:
     (tmp_path / "file.txt").write_text("")
     for place, complaint in {
-        home.outbox: f"there is no photo in {home.outbox}; name a folder of photos with --data",
-        tmp_path / "file.txt": f"{tmp_path}/file.txt is no folder; name a folder of photos with --data",
+        home.outbox: f"there are no photos in {home.outbox}; name a folder of photos with --data",
+        tmp_path / "file.txt": f"{tmp_path}/file.txt is not a folder; name a folder of photos with --data",
     }.items():
         with pytest.raises(InputError) as caught:
             bench_photos.of_folder(place, 16)
         assert str(caught.value) == complaint
     assert run_command(["bench", "-c", str(home.write_config())]) == Exit.NO_INPUT
-    assert f"there is no photo in {home.outbox}; name" in capsys.readouterr().err
+    assert f"there are no photos in {home.outbox}; name" in capsys.readouterr().err
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     assert run_command(["bench"]) == Exit.NO_INPUT
-    assert "no configuration that names an outbox; name a folder" in capsys.readouterr().err
+    assert "no configuration names an outbox; name a folder" in capsys.readouterr().err
 
 
 MEASURED = Measured(
@@ -168,10 +168,10 @@ def test_the_table_has_a_column_for_each_mode_and_ends_with_the_estimate() -> No
     assert lines[0] == "dlib+sface on cpu, 2 threads; 7 different photo(s)"
     assert [line.split() for line in lines[1:6]] == [
         ["quick", "standard"],
-        ["seconds", "per", "photo,", "together", "2.50", "2.50"],
+        ["seconds", "per", "photo,", "in", "batches", "2.50", "2.50"],
         ["photos", "/", "held", "/", "faces", *["14", "/", "1", "/", "21"] * 2],
         ["faces", "per", "second", "0.60", "0.60"],
-        ["the", "first", "photo,", "alone,", "s", "3.1", "3.1"],
+        ["first", "photo,", "alone,", "s", "3.1", "3.1"],
     ]
     assert [line.split() for line in lines[-4:-1]] == [
         ["decode", "1%", "1%"],
@@ -180,4 +180,4 @@ def test_the_table_has_a_column_for_each_mode_and_ends_with_the_estimate() -> No
     ]
     assert lines[-1] == "412 photos that wait: about 17 min (standard)"
     assert len({len(line) for line in lines[1:-1]}) == 1, "the columns stand below one another"
-    assert not any("graphics" in line for line in lines)
+    assert not any("GPU" in line for line in lines)

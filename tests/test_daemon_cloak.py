@@ -122,7 +122,7 @@ def test_a_refusal_holds_one_photo_and_moves_no_other_name(tmp_path: Path, engin
 
 def test_a_missing_photo_stops_everything_before_it_begins(tmp_path: Path, engine: ReversingEngine) -> None:
     wanted = job(tmp_path / "out", photo(tmp_path / "a.jpg"), tmp_path / "gone.jpg")
-    with pytest.raises(InputError, match=r"gone\.jpg is no file"):
+    with pytest.raises(InputError, match=r"gone\.jpg is not a readable file"):
         run(wanted, engine)
     assert not engine.batches
 
@@ -156,7 +156,7 @@ def test_an_existing_file_met_only_after_a_change_of_format_holds_the_photo(
 
 
 def test_an_output_folder_that_cannot_be_made_is_told(tmp_path: Path, engine: ReversingEngine) -> None:
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         run(job(photo(tmp_path / "file") / "out", photo(tmp_path / "a.jpg")), engine)
 
 

@@ -412,7 +412,7 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(
     if by_signal:
         spoil(config)
         running.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "going on as before" in running.log)
+        eventually(lambda: "the previous configuration stays in use" in running.log)
         assert complaint in running.log
     else:
         aside = config.with_name("good.yaml")

@@ -82,7 +82,7 @@ def test_an_evaluation_is_not_written_over(
 ) -> None:
     before = (result / "evaluation.json").read_bytes()
     assert run_command(["evaluate", "--data", str(data), "--out", str(result)]) == Exit.CANT_CREATE
-    assert "holds an evaluation already" in capsys.readouterr().err
+    assert "already contains an evaluation" in capsys.readouterr().err
     assert (result / "evaluation.json").read_bytes() == before
 
 

@@ -90,7 +90,7 @@ def test_a_program_that_takes_too_long_is_ended_with_all_it_started(
     run(("sh", "-c", script), limit_s=3.0).drain()  # long enough to start the other one
 
     child = int((tmp_path / "child").read_text())
-    assert "ended after 3 s" in caplog.text
+    assert "killed after 3 s" in caplog.text
     eventually(lambda: not is_running(child))
 
 

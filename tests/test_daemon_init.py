@@ -65,7 +65,7 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path, answers: Ans
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         wizard.create_folders(Answers("alice", (tmp_path / "file" / "in",), tmp_path / "out"))
 
 

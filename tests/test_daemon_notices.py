@@ -32,7 +32,7 @@ def test_only_changes_are_told() -> None:
     desktop = Desktop(Situation(held=3))
 
     assert desktop.at(0.0) == []
-    assert desktop.at(100.0, Situation(held=4)) == ["1 more held: `fawkesd status` says why"]
+    assert desktop.at(100.0, Situation(held=4)) == ["1 more held: `fawkesd status` shows why"]
     assert desktop.at(200.0) == []
     assert desktop.at(300.0, Situation(held=2)) == []
 
@@ -50,7 +50,7 @@ def test_changes_within_a_minute_are_one_message() -> None:
     assert desktop.at(10.0, Situation(held=2)) == []
 
     assert desktop.notices.step(20.0) == 60.0
-    assert desktop.at(60.0, Situation(held=5)) == ["4 more held: `fawkesd status` says why"]
+    assert desktop.at(60.0, Situation(held=5)) == ["4 more held: `fawkesd status` shows why"]
 
 
 def test_the_end_of_a_backlog_is_told_and_that_of_a_photo_is_not() -> None:
@@ -59,7 +59,7 @@ def test_the_end_of_a_backlog_is_told_and_that_of_a_photo_is_not() -> None:
     assert desktop.at(0.0, Situation(waiting=1)) == []
     assert desktop.at(10.0, Situation()) == []
     assert desktop.at(20.0, Situation(waiting=30)) == []
-    assert desktop.at(30.0, Situation()) == ["No photo waits any more"]
+    assert desktop.at(30.0, Situation()) == ["No more photos are waiting"]
     assert desktop.at(100.0) == []
 
 

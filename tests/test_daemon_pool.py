@@ -127,7 +127,7 @@ def test_a_killed_engine_gives_its_photos_back_and_another_one_takes_over(driver
 
     died = driver.run_until(Died)
 
-    assert died == Died("the engine process ended by SIGKILL", tuple(photos), alone=False)
+    assert died == Died("the engine process was killed by SIGKILL", tuple(photos), alone=False)
     driver.run_until(Ready)
     assert driver.pid != first
     driver.submit(Deed.PROTECT)

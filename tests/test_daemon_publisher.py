@@ -165,7 +165,7 @@ def test_a_changed_format_changes_the_extension(bench: Bench) -> None:
 def test_bytes_that_are_not_the_verified_ones_are_not_published(bench: Bench) -> None:
     forged = replace(result(), sha256=hashlib.sha256(b"other").hexdigest())
 
-    with pytest.raises(PublishFault, match="not the one that was verified"):
+    with pytest.raises(PublishFault, match="differs from the one that was verified"):
         bench.publisher.publish(bench.working(), forged)
 
     assert bench.names() == []
@@ -218,7 +218,7 @@ def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:
     staging = shm / f"fawkesd-test-{os.getpid()}"
     folder = SyncFolder(tmp_path / "sync", staging, ledger)
     try:
-        with pytest.raises(SyncUnavailable, match="on one mount"):
+        with pytest.raises(SyncUnavailable, match="on the same mount"):
             folder.activate()
     finally:
         folder.release()

@@ -70,7 +70,7 @@ def test_a_published_copy_that_comes_back_as_an_original_is_known_and_not_cloake
     assert [(photo.path, photo.reason) for photo in result.held] == [
         (
             home.outbox / "downloaded" / "b.jpg",
-            f"cloaked already: it is the published copy of {home.outbox}/a.jpg",
+            f"already cloaked: this is the published copy of {home.outbox}/a.jpg",
         )
     ]
     assert home.published() == ["a.jpg"]
@@ -83,7 +83,7 @@ def test_an_original_overwritten_by_its_published_copy_keeps_that_copy(home: Hom
     (home.outbox / "a.jpg").write_bytes(copy)
 
     assert [photo.reason[:15] for photo in once(home.settings, Counter(), FACTORY).held] == [
-        "cloaked already"
+        "already cloaked"
     ]
     assert (home.sync / "a.jpg").read_bytes() == copy
 
@@ -188,7 +188,7 @@ def test_a_photo_that_stops_the_engine_twice_is_held_and_the_others_go_on(
 
     eventually(lambda: sorted(states(home)) == ["held", "published"])
     assert home.published() == ["good.jpg"]
-    assert reasons(home)[0].startswith("the engine stopped twice on this photo")
+    assert reasons(home)[0].startswith("the engine stopped twice while working on this photo")
 
 
 def with_two_engines(home: Home) -> Settings:

@@ -58,7 +58,7 @@ class Service:
             self.ledger,
             self.results,
             settings.retry,
-            settle_again=lambda source, _now: self.settling.append(source),
+            debounce=lambda source, _now: self.settling.append(source),
             on_end=self.ended.append,
         )
         self.admission = Admission(

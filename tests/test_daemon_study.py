@@ -86,7 +86,7 @@ def test_a_study_is_not_written_over(
 ) -> None:
     before = (result / "leak.json").read_bytes()
     assert study("leak", data=data, published=published, out=result) == Exit.CANT_CREATE
-    assert "holds the study leak already" in capsys.readouterr().err
+    assert "already contains the study leak" in capsys.readouterr().err
     assert (result / "leak.json").read_bytes() == before
 
 

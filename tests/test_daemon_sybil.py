@@ -123,7 +123,7 @@ def test_a_folder_without_photos_is_told(
     folders[folders.index(missing) + 1] = str(tmp_path / "empty")
     (tmp_path / "empty").mkdir()
     assert run_command(["sybil", *folders, "--i-have-consent"]) == Exit.NO_INPUT
-    assert "holds no photo" in capsys.readouterr().err
+    assert "contains no photos" in capsys.readouterr().err
 
 
 def test_the_user_is_learned_from_originals_of_published_photos(
@@ -139,7 +139,7 @@ def test_the_user_is_learned_from_originals_of_published_photos(
         str(home.write_config()),
     ]
     assert run_command(arguments) == Exit.NO_INPUT
-    assert "name a folder with --like" in capsys.readouterr().err
+    assert "name a folder of photos with --like" in capsys.readouterr().err
     publish(home, "alone.jpg", b"ada alone", b"cloaked")
     publish(home, "both.jpg", b"ada and ben", b"cloaked", people=("ada", "ben"))
     (home.sync / "foreign.jpg").write_bytes(b"not made by fawkesd")

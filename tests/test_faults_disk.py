@@ -105,7 +105,7 @@ def test_fault_11_a_full_disk_below_the_ledger_makes_everything_wait(
         filler = fill(disk)
         for number in range(40):
             (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
-        eventually(lambda: "everything waits" in daemon.log)
+        eventually(lambda: "all work is suspended" in daemon.log)
         time.sleep(0.5)
         assert daemon.process.poll() is None
         filler.unlink()

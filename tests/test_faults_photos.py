@@ -159,7 +159,7 @@ def test_fault_37_a_batch_too_large_for_the_memory_is_made_smaller(
     daemon = start(home.settings)
 
     eventually(lambda: len(home.published()) == 5)
-    assert "at once need more memory" in daemon.log
+    assert "together need more memory" in daemon.log
     assert daemon.log.count("engine ready") == 1
 
 
@@ -181,7 +181,7 @@ def test_fault_37_a_photo_too_large_by_itself_is_held_and_the_others_go_on(home:
 
     assert home.published() == ["0.jpg", "1.jpg", "2.jpg"]
     assert [photo.reason for photo in result.held] == [
-        "the photo needs more memory than there is; export it smaller"
+        "the photo needs more memory than is available; export it smaller"
     ]
 
 
@@ -204,7 +204,7 @@ def test_fault_39_an_engine_that_hangs_is_replaced_and_the_others_go_on(home: Ho
 
     assert home.published() == ["good.jpg"]
     assert [photo.reason for photo in result.held] == [
-        "the engine stopped twice on this photo: the engine made no progress"
+        "the engine stopped twice while working on this photo: the engine made no progress"
     ]
 
 

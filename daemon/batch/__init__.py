@@ -1,1 +1,1 @@
-"""Named files through the engine, without the service: `cloak` and the decoys of `sybil`."""
+"""Commands that run the engine on named files, without the service: `cloak`, and `sybil` for decoys."""

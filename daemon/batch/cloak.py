@@ -1,4 +1,4 @@
-"""`fawkesd cloak`: named photos through the engine once, without the service."""
+"""`fawkesd cloak`: cloaks named photos, without the service."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class CloakJob:
 
 
 def setup(config: Path | None, user: str) -> Setup:
-    """Take engine and state folder from the configuration, or their defaults where no file was ever written.
+    """Take engine and state folder from the configuration, or their defaults if there is no configuration yet.
 
-    Raises ConfigError for a faulty or missing named file, and for a user the file does not have: a slip in
-    the name would cloak toward another identity.
+    Raises ConfigError if a named file is faulty or missing, or does not have the user: a typo in the name would
+    cloak toward another identity.
     """
     settings = load_if_any(config)
     if settings is None:
@@ -68,7 +68,7 @@ def targets_dir(config: Path | None) -> Path:
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
-    """Return the real engine; imports torch, so this waits until the job is known to be sound."""
+    """Return the real engine; imports torch, so call this after the job has been checked."""
     from daemon.workers.worker import make_engine
 
     return make_engine(settings, targets_dir)
@@ -84,7 +84,7 @@ def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Writ
 
 
 def as_line(outcome: Written[Protected] | NotWritten) -> str:
-    """Return the outcome as one line for a person; names are escaped."""
+    """Return the outcome as one readable line; names are escaped."""
     if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
     report = outcome.result.report
@@ -113,6 +113,6 @@ def as_json(outcome: Written[Protected] | NotWritten) -> str:
 
 
 def face_values(face: FaceReport) -> dict[str, object]:
-    """Return a face's figures as JSON takes them."""
+    """Return a face's figures as JSON values."""
     values = {field.name: getattr(face, field.name) for field in fields(face)}
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}

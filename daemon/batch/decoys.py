@@ -1,4 +1,4 @@
-"""`fawkesd sybil`: photos of somebody who agreed become decoys that draw a tracker's guesses away from a user."""
+"""`fawkesd sybil`: turns photos of a consenting person into decoys that draw a tracker's guesses away from a user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fawkes_engine import Decoy, EngineSettings, Refusal
 if TYPE_CHECKING:
     from fawkes_engine.decoys import DecoyEngine, Likeness
 
-LEARNED_FROM = 30  # of the user's own photos at most; more would not move their mean
+LEARNED_FROM = 30  # the most of the user's own photos that are used; more would not move their mean
 _BATCH_PHOTOS = 16
 
 EXPLANATION = """\
@@ -30,16 +30,16 @@ draw a tracker that knows clean photos of {user} to that account's name instead.
 
 Do not use photos of anybody who has not agreed to this: they will be posted, and to a recogniser that face will be
 {user}'s. Do not use it to pass as somebody: the features must be your own. Post decoys neither under {user}'s name nor
-under the real name of whom they show, which trackers would then give to photos of {user}. Nothing in the files ties the
-two accounts together; where and when you post may.
+under the real name of the person they show, which trackers would then give to photos of {user}. Nothing in the
+files links the two accounts; where and when you post may.
 
-It does not remove any photo. It works only against trackers that name a face after the photos nearest to it, and only
+It does not remove any photo. It works only against trackers that name a face by the photos nearest to it, and only
 in part; not against one that learned {user} from another source, such as a passport. The README has the figures.
 """
 
 
 class DecoyMaker(Protocol):
-    """The part of the engine that is used here."""
+    """The engine interface that is used here."""
 
     def likeness(self, user: str, photos: Iterable[bytes]) -> Likeness:
         """Learn the user's clean face."""
@@ -50,9 +50,9 @@ class DecoyMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecoyJob:
-    """What to make.
+    """Which decoys to make.
 
-    images: photos of those who agreed. own: of the user. out: folder of the decoys. force: replace existing files.
+    images: photos of consenting people. own: of the user. out: folder of the decoys. force: replace existing files.
     """
 
     user: str
@@ -63,22 +63,24 @@ class DecoyJob:
 
 
 def own_photos(settings: Settings | None, user: str, like: Path | None) -> tuple[Path, ...]:
-    """Return photos of a user: those in a folder, or the originals of what the service published last.
+    """Return photos of a user: those in a folder, or the originals of those published last.
 
-    Raises InputError if there is none.
+    Raises InputError if there are none.
     """
     if like is not None:
         return tuple(photos_in(like)[:LEARNED_FROM])
-    theirs = settings.user(user) if settings else None
-    known = shared_by(settings, theirs, LEARNED_FROM) if settings and theirs else []
+    configured = settings.user(user) if settings else None
+    known = shared_by(settings, configured, LEARNED_FROM) if settings and configured else []
     originals = tuple(photo.original for photo in known if photo.original)
     if not originals:
-        raise InputError(f"no original of a published photo of {user} is at hand; name a folder with --like")
+        raise InputError(
+            f"no original of a published photo of {user} was found; name a folder of photos with --like"
+        )
     return originals
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> DecoyEngine:
-    """Return the real engine; imports torch, so this waits until the job is known to be sound."""
+    """Return the real engine; imports torch, so call this after the job has been checked."""
     load_torch()
     from fawkes_engine.decoys import DecoyEngine
 
@@ -95,7 +97,7 @@ def make(job: DecoyJob, engine: DecoyMaker, like: Likeness) -> Iterator[Written[
 
 
 def as_line(outcome: Written[Decoy] | NotWritten) -> str:
-    """Return the outcome as one line for a person; names are escaped."""
+    """Return the outcome as one readable line; names are escaped."""
     if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: no decoy: {printable(outcome.reason)}"
     face = outcome.result.face
@@ -111,9 +113,9 @@ def as_line(outcome: Written[Decoy] | NotWritten) -> str:
 
 def as_json(outcome: Written[Decoy] | NotWritten) -> str:
     """Return the outcome as one line of JSON."""
-    told: Mapping[str, object] = {"input": str(outcome.source)}
+    values: Mapping[str, object] = {"input": str(outcome.source)}
     if isinstance(outcome, NotWritten):
-        return json.dumps({**told, "refused": outcome.reason})
+        return json.dumps({**values, "refused": outcome.reason})
     decoy = outcome.result
     figures = {"face": face_values(decoy.face), "cosine_before": dict(decoy.cosine_before)}
-    return json.dumps({**told, "output": str(outcome.output), **figures, "seconds": decoy.seconds})
+    return json.dumps({**values, "output": str(outcome.output), **figures, "seconds": decoy.seconds})

@@ -1,4 +1,4 @@
-"""The folder that a command writes its results to: one name for every photo, and nothing written over by mistake."""
+"""The output folder of a command: one name per photo, and nothing overwritten by mistake."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Written(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class NotWritten:
-    """A photo nothing was written for, and why."""
+    """A photo without a result, and why."""
 
     source: Path
     reason: str
 
 
 def check(photos: Sequence[Path], out: Path, *, force: bool) -> None:
-    """Raise InputError or OutputError for what can be known to fail before the engine is loaded."""
+    """Raise InputError or OutputError for what is sure to fail, before the engine is loaded."""
     for photo in photos:
         if not photo.is_file() or not os.access(photo, os.R_OK):
-            raise InputError(f"{printable(photo)} is no file that can be read; check the path")
+            raise InputError(f"{printable(photo)} is not a readable file; check the path")
     folder = OutputFolder(photos, out, force=force)
     for photo in photos:
         objection = folder.objection(folder.place(photo, photo.suffix))
@@ -54,12 +54,12 @@ def process(
     force: bool,
     batch_photos: int,
 ) -> Iterator[Written[R] | NotWritten]:
-    """Have photos worked on in batches; yield each outcome, in order, when its file is on disk.
+    """Process photos in batches; yield each outcome, in order, when its file is on disk.
 
-    work: what the engine makes of some photos, one result each. out: folder of the results, made if missing.
+    work: makes one result per photo of a batch. out: folder of the results, created if missing.
     force: replace existing files.
 
-    Raises InputError if a photo cannot be read any more, OutputError if nothing can be written.
+    Raises InputError if a photo has become unreadable, OutputError if nothing can be written.
     """
     atomic.make_folder(out)
     folder = OutputFolder(photos, out, force=force)
@@ -70,7 +70,7 @@ def process(
 
 
 class OutputFolder:
-    """Hands out names in the output folder; every photo takes one, so a held photo moves no other's name."""
+    """Assigns names in the output folder; every photo takes one, so that a held photo changes no other's name."""
 
     def __init__(self, photos: Sequence[Path], out: Path, *, force: bool) -> None:
         """force: replace existing files, but never one of the photos."""
@@ -80,7 +80,7 @@ class OutputFolder:
         self._inputs = {_identity(photo) for photo in photos}
 
     def place(self, source: Path, suffix: str) -> Path:
-        """Return where the photo goes: its own name, or name~2 beside a namesake of the same order."""
+        """Return the photo's output path: its own name, or name~2 if another photo of the job has taken it."""
         wanted = output_name(source.name, suffix)
         name = next(name for name in candidates(wanted) if twin_key(name) not in self._taken)
         self._taken.add(twin_key(name))
@@ -91,7 +91,7 @@ class OutputFolder:
         if not path.exists():
             return None
         if _identity(path) in self._inputs:
-            return f"{printable(path)} is one of the photos given, and originals stay; choose another --out"
+            return f"{printable(path)} is one of the input photos, and originals stay; choose another --out"
         if not self._force:
             return f"{printable(path)} exists already; move it away, choose another --out or use --force"
         return None
@@ -103,18 +103,18 @@ class OutputFolder:
             return NotWritten(source, objection)
         try:
             atomic.write(output, result.data, replace=self._force)
-        except OutputExists as late:  # it came since
+        except OutputExists as late:  # it appeared after the check
             return NotWritten(source, str(late))
         return Written(source, output, result)
 
     def hold(self, source: Path, refusal: Refusal) -> NotWritten:
-        """Write nothing for a photo; its name stays its own."""
+        """Write nothing for a photo, but reserve its name."""
         self.place(source, source.suffix)
         return NotWritten(source, str(refusal))
 
 
 def read(photo: Path) -> bytes:
-    """Return a photo's bytes. Raises InputError if it cannot be read any more."""
+    """Return a photo's bytes. Raises InputError if it has become unreadable."""
     try:
         return photo.read_bytes()
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""A user's own photos: those in the sync folder, with the originals they were made of."""
+"""A user's own photos: those in the sync folder, with the originals that they were made from."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from daemon.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A photo in a sync folder. original: what it was made of, None if that is gone or it was not made by fawkesd."""
+    """A photo in a sync folder. original: what it was made from; None if that is gone, or it is not fawkesd's."""
 
     path: Path
     original: Path | None
 
 
 def shared_by(settings: Settings, user: UserSettings, at_most: int) -> list[Shared]:
-    """Return the newest photos in a user's sync folder, without those known to show somebody else, too."""
+    """Return the newest photos in a user's sync folder, without those known to show other people too."""
     with reading(settings.state_dir) as history:
         made = {
             user.sync / record.photo.output.relative: record
-            for record in reversed(history.in_state(State.PUBLISHED))  # of several the newest stays
+            for record in reversed(history.in_state(State.PUBLISHED))  # the newest wins
             if record.photo.output and record.photo.source.outbox.user == user.name
         }
     return list(islice(_shared(user, made), at_most))
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Return the photos right in a folder, in the order of names. Raises InputError if there is none."""
+    """Return the photos in a folder, not below it, sorted by name. Raises InputError if there are none."""
     if not folder.is_dir():
-        raise InputError(f"{printable(folder)} is no folder; check the path")
+        raise InputError(f"{printable(folder)} is not a folder; check the path")
     photos = sorted(p for p in folder.iterdir() if kind_of(Path(p.name)) is Kind.PHOTO and p.is_file())
     if not photos:
-        raise InputError(f"{printable(folder)} holds no photo; name a folder that does")
+        raise InputError(f"{printable(folder)} contains no photos; name a folder that does")
     return photos
 
 

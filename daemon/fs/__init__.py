@@ -1,1 +1,1 @@
-"""Files, names and locks, safe below a folder."""
+"""File access that stays below a folder, atomic writes, file names, locks."""

@@ -1,4 +1,4 @@
-"""A whole file appears under its name at once, or not at all."""
+"""Atomic writes: a complete file appears under its name at once, or not at all."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def remove(path: Path) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder and what is above it, if missing. Raises OutputError if that is impossible."""
+    """Create a folder and its parents, if missing. Raises OutputError if that is impossible."""
     try:
         path.mkdir(mode, parents=True, exist_ok=True)
     except OSError as exc:
-        raise OutputError(f"the folder {path} cannot be made ({exc.strerror})") from exc
+        raise OutputError(f"the folder {path} cannot be created ({exc.strerror})") from exc
 
 
 def _write_durably(path: Path, data: bytes, mode: int) -> None:

@@ -1,4 +1,4 @@
-"""File names: what is a photo, what is somebody's temporary file, how a published file is called.
+"""File names: which are photos, which are temporary files, and what a published file is called.
 
 Pure functions on names; no file is touched.
 """
@@ -25,7 +25,7 @@ PHOTO_SUFFIXES = frozenset(
     }
 )
 
-# Live and motion photos bring a clip of the same faces; a clip is never published.
+# Live and motion photos come with a clip of the same faces; a clip is never published.
 CLIP_SUFFIXES = frozenset({".mov", ".mp4", ".m4v", ".3gp"})
 
 # Temporary files and folders of exporters, sync tools and file managers, compared in lower case.
@@ -48,13 +48,13 @@ _ALIASES = {
 
 
 def ignore_rule(name: str) -> str | None:
-    """The pattern by which a file or folder of this name is none of ours; None if it is."""
+    """The pattern by which a file or folder of this name is ignored; None if it is not."""
     lower = name.lower()
     return next((pattern for pattern in IGNORED if fnmatchcase(lower, pattern)), None)
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder of this name is none of ours."""
+    """Whether a file or folder of this name is ignored."""
     return ignore_rule(name) is not None
 
 
@@ -67,9 +67,9 @@ class Kind(Enum):
 
 
 def kind_of(relative: PurePath, ignore: tuple[str, ...] = ()) -> Kind:
-    """Whether this path below an outbox is a photo to publish or to hold, a clip, or none of ours.
+    """Whether this path below an outbox is a photo to publish or to hold, a clip, or ignored.
 
-    ignore: further patterns in the manner of .gitignore.
+    ignore: further gitignore patterns.
     """
     suffix = relative.suffix.lower()
     if suffix not in PHOTO_SUFFIXES | CLIP_SUFFIXES or ignored_by(relative, ignore) is not None:
@@ -78,7 +78,7 @@ def kind_of(relative: PurePath, ignore: tuple[str, ...] = ()) -> Kind:
 
 
 def ignored_by(relative: PurePath, ignore: tuple[str, ...] = ()) -> str | None:
-    """The pattern that makes this path below an outbox none of ours; None if there is none."""
+    """The pattern by which this path below an outbox is ignored; None if it is not."""
     rule = next(filter(None, map(ignore_rule, relative.parts)), None)
     if rule is None and ignore:
         result = ignore_rules(ignore).check_file(relative.as_posix())
@@ -88,19 +88,19 @@ def ignored_by(relative: PurePath, ignore: tuple[str, ...] = ()) -> str | None:
 
 @lru_cache(maxsize=64)
 def ignore_rules(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    """The patterns of .gitignore lines, compiled. Raises ValueError for a line that is no pattern."""
+    """Compile gitignore patterns. Raises ValueError for an invalid one."""
     return GitIgnoreSpec.from_lines(patterns)
 
 
 def objection(relative: PurePath) -> str | None:
-    """Why a photo of this name is held, or None: sync tools drop or break on such names."""
+    """Why a photo of this name is held: sync tools drop such names or fail on them. None if it is not."""
     text = str(relative)
     try:
         text.encode()
     except UnicodeEncodeError:
         return "the file name is not valid UTF-8, which sync tools refuse; rename the file"
     if any(unicodedata.category(character) == "Cc" for character in text):
-        return "the file name has control characters, which sync tools refuse; rename the file"
+        return "the file name contains control characters, which sync tools refuse; rename the file"
     return None
 
 

@@ -14,14 +14,14 @@ from daemon.errors import SourceChanged, SourceFault, SourceGone
 from daemon.model import Settled, Snapshot
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-# O_NONBLOCK: opening a pipe that carries a photo's name must not wait for a writer.
+# O_NONBLOCK: opening a named pipe with a photo's name must not wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 # sqlite integers are signed; some network file systems use the whole unsigned range for inodes.
 _SIGNED_63 = (1 << 63) - 1
 
 
 def snapshot_of(path: Path) -> Snapshot | None:
-    """The snapshot of a regular file; None for anything else, and for nothing."""
+    """The snapshot of a regular file; None for anything else, or if there is nothing."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -31,7 +31,7 @@ def snapshot_of(path: Path) -> Snapshot | None:
 
 @contextlib.contextmanager
 def opened(path: Path | str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
-    """A file descriptor for the time of a with block."""
+    """Context manager: an open file descriptor."""
     fd = os.open(path, flags, 0o666, dir_fd=dir_fd)
     try:
         yield fd
@@ -41,7 +41,7 @@ def opened(path: Path | str, flags: int, *, dir_fd: int | None = None) -> Iterat
 
 @contextlib.contextmanager
 def descend(root: int, relative: Path) -> Iterator[int]:
-    """A descriptor of the directory `relative` below an open one, no component being a symlink.
+    """A descriptor of the directory `relative` below an open one; no component may be a symlink.
 
     Raises OSError (ELOOP, ENOTDIR, ENOENT, ...).
     """
@@ -52,9 +52,9 @@ def descend(root: int, relative: Path) -> Iterator[int]:
 
 
 def read_source(settled: Settled) -> bytes:
-    """The bytes of a photo, being exactly the content its snapshot stands for.
+    """The bytes of a photo, exactly as its snapshot identifies them.
 
-    Raises SourceGone, SourceChanged, or SourceFault with the reason for its owner.
+    Raises SourceGone, SourceChanged, or SourceFault with a reason to show to its owner.
     """
     source = settled.source
     try:
@@ -102,12 +102,12 @@ def sha256_at(name: str, dir_fd: int) -> str | None:
 
 
 def explain(exc: OSError) -> str:
-    """What the system said, without the path, which is shown beside it."""
+    """The system's error message, without the path, which is shown beside it."""
     return exc.strerror or str(exc)
 
 
 def _rights(path: Path, exc: OSError) -> str:
-    """Who may read a file that this process may not, for a person to put right."""
+    """Who may read a file that this process may not, so that the user can fix it."""
     if exc.errno not in {errno.EACCES, errno.EPERM}:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What only the kernel knows of a folder or an open file: its file system, its writers, its watch limit."""
+"""Kernel queries about a folder or an open file: its file system, its writers, its watch limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 # A change made on another machine, or below a FUSE daemon, raises no event here; and a lease is either
-# granted blindly (FUSE) or refused for reasons of the protocol (SMB).
+# granted blindly (FUSE) or refused because of the protocol (SMB).
 _REMOTE = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "prl_fs"}
 )
@@ -49,10 +49,10 @@ def has_writer(fd: int) -> bool:
 
 
 def watches_used_up(root: Path) -> bool:
-    """Whether the kernel refuses one more watch: then folders below may be unwatched without a word."""
+    """Whether the kernel refuses one more watch: then folders below may silently be unwatched."""
     fd = _LIBC.inotify_init1(os.O_CLOEXEC)
     if fd < 0:
-        return False  # this asks for watches, not for instances
+        return False  # out of instances, which is another limit
     try:
         refused = _LIBC.inotify_add_watch(fd, os.fsencode(root), _IN_CREATE) < 0
         return refused and ctypes.get_errno() == errno.ENOSPC

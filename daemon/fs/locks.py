@@ -1,4 +1,4 @@
-"""One fawkesd per directory: a lock file, locked with flock, with the holder's process number in it."""
+"""One fawkesd per directory: a lock file, locked with flock, with the holder's pid in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LOCK_NAME = "lock"
 
 
 class DirectoryLock:
-    """Holds a directory until released or until the process ends, however it ends."""
+    """A lock on a directory, held until released or until the process ends, however it ends."""
 
     def __init__(self, directory: Path, patience_s: float = 0.2) -> None:
         """Take the lock; raises AlreadyRunning with the holder's pid, or OSError.
 
-        patience_s: who only looks (`holder`) has the lock for an instant, and must not make this fail.
+        patience_s: how long to wait for it; `holder` takes it for an instant, and must not make this fail.
         """
         self._fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         if not _locks_within(self._fd, patience_s):
@@ -26,23 +26,23 @@ class DirectoryLock:
             os.close(self._fd)
             raise AlreadyRunning(directory, pid)
         number = f"{os.getpid()}\n".encode()
-        os.pwrite(self._fd, number, 0)  # over the last holder's, which also a full disk allows
+        os.pwrite(self._fd, number, 0)  # overwrites the last holder's, which works even on a full disk
         os.ftruncate(self._fd, len(number))
 
     def release(self) -> None:
-        """Let the directory go."""
+        """Release the lock."""
         os.close(self._fd)
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory that only its owner can look into, or make it so. Raises OSError."""
+    """Create a directory that only its owner can access, or restrict an existing one. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.stat().st_mode & 0o077:
         directory.chmod(0o700)
 
 
 def holder(directory: Path) -> int | None:
-    """The pid of the fawkesd that holds a directory; None if none does (or it left no number)."""
+    """The pid of the fawkesd that holds a directory; None if none does (or it left no pid)."""
     try:
         fd = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:

@@ -1,4 +1,4 @@
-"""The files below a folder."""
+"""Walks the files below a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def walk(directory: Path) -> Iterator[Path]:
-    """Every file at or below a directory whose name is no temporary one; symlinks are not followed."""
+    """Every file at or below a directory, except those with ignored names; symlinks are not followed."""
     pending = [directory]
     while pending:
         current = pending.pop()
@@ -29,4 +29,6 @@ def walk(directory: Path) -> Iterator[Path]:
                     else:
                         yield Path(entry.path)
         except OSError as exc:
-            log.warning("cannot look into %s: %s", printable(current), explain(exc))
+            log.warning(
+                "the folder %s cannot be read, its photos are skipped: %s", printable(current), explain(exc)
+            )

@@ -1,1 +1,1 @@
-"""What cloaks cost (`bench`) and what they are worth (`evaluate`, `study`, `audit`)."""
+"""Measurements: what cloaks cost (`bench`) and how well they protect (`evaluate`, `study`, `audit`)."""

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from fawkes_engine.evaluation.audit import Audit, OwnPhoto
 
 
-AT_MOST = 40  # photos of each kind; their files are held in memory
+AT_MOST = 40  # photos of each kind; their files are kept in memory
 
 
 @dataclass(frozen=True, slots=True)
 class AuditJob:
     """What to measure. shared: published photos. clean: folder of further photos of the user, None = the originals.
 
-    trackers: besides the engine's recognisers on disk. gallery: folder of other people. html: where the report goes.
+    trackers: besides the engine's recognisers on disk. gallery: folder of other people. html: path of the report.
     """
 
     user: str
@@ -38,13 +38,13 @@ class AuditJob:
 
     @property
     def photos(self) -> tuple[list[Path], list[Path]]:
-        """What was published, and the clean photos. Raises InputError if there are too few of either."""
+        """The published and the clean photos. Raises InputError if there are too few of either."""
         originals = [photo.original for photo in self.shared if photo.original]
         clean = photos_in(self.clean)[:AT_MOST] if self.clean else originals
         if not self.shared or len(clean) < 2:
             raise InputError(
-                f"{len(self.shared)} published and {len(clean)} clean photos of {self.user} are at hand, and 1 and 2 "
-                "are needed at least: name folders with --published and --clean"
+                f"{len(self.shared)} published and {len(clean)} clean photos of {self.user} were found, and at least 1 "
+                "and 2 are needed; name folders with --published and --clean"
             )
         return [photo.path for photo in self.shared], clean
 
@@ -52,20 +52,22 @@ class AuditJob:
 def shared_photos(settings: Settings | None, user: str, published: Path | None) -> tuple[Shared, ...]:
     """Return the published photos in a folder, or the newest in the user's sync folder.
 
-    Raises InputError for a folder without photos, or where neither is known.
+    Raises InputError for a folder without photos, or if no folder is known.
     """
     if published:
         return tuple(Shared(path, None) for path in photos_in(published)[:AT_MOST])
-    theirs = settings.user(user) if settings else None
-    if settings is None or theirs is None:
-        raise InputError(f"no configuration tells where {user}'s photos are published; name --published")
-    return tuple(shared_by(settings, theirs, AT_MOST))
+    configured = settings.user(user) if settings else None
+    if settings is None or configured is None:
+        raise InputError(
+            f"no configuration says where {user}'s photos are published; name the folder with --published"
+        )
+    return tuple(shared_by(settings, configured, AT_MOST))
 
 
 def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
-    """Measure; on_step gets a line for each step that begins, and for each recogniser that is left out.
+    """Measure; on_step is called with a line at the start of each step, and for recognisers that are left out.
 
-    Raises InputError, OutputExists and EvaluationError for what cannot be done.
+    Raises InputError, OutputExists and EvaluationError if it is impossible.
     """
     published, clean = job.photos
     if job.html and job.html.exists():
@@ -78,17 +80,19 @@ def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
     from fawkes_engine.identity.targets import Pool
 
     device, pool = torch.device("cpu"), Pool.load()
-    at_hand = job.engine.ensemble
+    recognisers = job.engine.ensemble
     if not job.gallery:
-        unknown = [name for name in at_hand if name not in pool.vectors]
-        at_hand = tuple(name for name in at_hand if name in pool.vectors)
+        unknown = [name for name in recognisers if name not in pool.vectors]
+        recognisers = tuple(name for name in recognisers if name in pool.vectors)
         if unknown:
-            on_step(f"without --gallery there are no other people for {', '.join(unknown)}: left out")
-    names = dict.fromkeys((*at_hand, *job.trackers))
+            on_step(
+                f"left out: {', '.join(unknown)} (fawkesd has no other people's faces for it; use --gallery)"
+            )
+    names = dict.fromkeys((*recognisers, *job.trackers))
     judges = [tracker.load(n, device, pool=pool, models_dir=job.engine.models_dir) for n in names]
-    made_of = {photo.path: photo.original for photo in job.shared}
+    made_from = {photo.path: photo.original for photo in job.shared}
     return audit.audit(
-        [_photo(path, made_of[path]) for path in published],
+        [_photo(path, made_from[path]) for path in published],
         [_photo(path) for path in clean],
         judges,
         gallery=job.gallery,
@@ -96,7 +100,7 @@ def run(job: AuditJob, on_step: Callable[[str], None]) -> Audit:
     )
 
 
-def _photo(path: Path, made_of: Path | None = None) -> OwnPhoto:
+def _photo(path: Path, made_from: Path | None = None) -> OwnPhoto:
     from fawkes_engine.evaluation.audit import OwnPhoto
 
-    return OwnPhoto(str(path), read(path), str(made_of) if made_of else None)
+    return OwnPhoto(str(path), read(path), str(made_from) if made_from else None)

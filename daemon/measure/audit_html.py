@@ -1,4 +1,4 @@
-"""An audit as one HTML file that holds everything: tables, a plot, and small pictures of the photos."""
+"""An audit as one self-contained HTML file: tables, a plot, and thumbnails of the photos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ svg { max-width: 100%; height: auto }
 
 
 def page(job: AuditJob, found: Audit) -> str:
-    """Return the report; it loads nothing from anywhere."""
+    """Return the report, which loads nothing external."""
     leaked = dict.fromkeys(found.leaked, "still looks like you to dlib")
     named = {
         path: f"named by {count} of {len(found.other_people)} trackers"
@@ -81,7 +81,7 @@ def _figures(paths: list[str], remarks: Mapping[str, str]) -> Iterator[str]:
 
 
 def _thumbnail(photo: Path) -> str:
-    """Return a small picture as a data URL."""
+    """Return a thumbnail as a data URL."""
     from PIL import Image
 
     from fawkes_engine.evaluation.trackers.sightings import upright

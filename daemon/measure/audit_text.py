@@ -1,4 +1,4 @@
-"""What an audit says: tables, and what would improve it."""
+"""An audit as text: tables, and advice on what would improve the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OFTEN = 0.1  # of the clean photos
 
 
 def as_json(found: Audit) -> str:
-    """Return everything."""
+    """Return the whole audit as JSON."""
     return json.dumps(asdict(found), indent=2)
 
 
@@ -38,16 +38,16 @@ def summary(job: AuditJob, found: Audit) -> Iterator[str]:
     others = ", ".join(f"{count} ({name})" for name, count in found.other_people.items())
     yield (
         f"Each tracker learned {len(found.published)} published photos under the name {job.user}, and other people: "
-        f"{others}. It was asked who is on {len(found.clean)} clean photos; of a photo asked about, the published copy "
-        "was left out. Brackets are 95 % intervals over photos."
+        f"{others}. It was asked who is in {len(found.clean)} clean photos, each time without the published copy "
+        "of that photo. Brackets are 95 % intervals over photos."
     )
     if not job.gallery:
         yield (
             "The more other people a tracker knows, the less often it names anybody. These are few, averaged faces "
-            "that come with fawkesd, a rough stand-in: with --gallery, a folder of real people, the figures say more."
+            "that come with fawkesd, a rough stand-in: --gallery, a folder of real people, gives more reliable figures."
         )
     if found.faceless:
-        yield f"{len(found.faceless)} photos were left out, since no face was found in them."
+        yield f"{len(found.faceless)} photos were left out because no face was found in them."
 
 
 def table(found: Audit) -> str:
@@ -59,13 +59,13 @@ def table(found: Audit) -> str:
     cells = {(row.tracker, row.head, row.learned): f"{row.recognised}" for row in found.rows}
     places = list(dict.fromkeys((row.tracker, row.head) for row in found.rows))
     return markdown(
-        ["still named, having learned", "head", *learned],
+        ["still named after learning", "head", *learned],
         [[name, HEAD_TITLES[head], *(cells[name, head, one] for one in learned)] for name, head in places],
     )
 
 
 def advices(job: AuditJob, found: Audit) -> Iterator[str]:
-    """Yield what would improve it, one sentence or two each."""
+    """Yield advice on what would improve the result, one or two sentences each."""
     from fawkes_engine.evaluation.audit import PUBLISHED, WITHOUT_LEAKS
 
     kept = WITHOUT_LEAKS if found.leaked else PUBLISHED
@@ -77,26 +77,24 @@ def advices(job: AuditJob, found: Audit) -> Iterator[str]:
     worst = max(rest, key=lambda name: rest[name])
     if rest[worst] >= _OFTEN:
         yield (
-            f"{worst} names {job.user} on {rest[worst]:.0%} of the clean photos by the nearest of what is cloaked. "
+            f"{worst} names {job.user} on {rest[worst]:.0%} of the clean photos, by the nearest cloaked photo. "
             + _stronger(job)
         )
     if len(found.published) < _FEW or len(found.clean) < _FEW:
-        yield f"These are few photos: with {_FEW} or more published and clean ones the figures say more."
+        yield f"These are few photos: with {_FEW} or more published and clean ones the figures are more reliable."
     if not job.trackers:
         yield (
-            "All of these are recognisers that cloaks are computed against; others are fooled less. Judge by one of "
-            "your own, too: --tracker onnx:FILE --gallery FOLDER."
+            "Cloaks are computed against all of these recognisers; others are fooled less. Also measure with one of "
+            "your own: --tracker onnx:FILE --gallery FOLDER."
         )
     if found.leaked:
         yield (
             f"{len(found.leaked)} of the published photos still look like {job.user} to dlib. Take them offline, or "
-            "replace them by cloaked ones; where that cannot be, more cloaked photos and `fawkesd sybil` help some:"
+            "replace them with cloaked ones; where you cannot, more cloaked photos and `fawkesd sybil` help a little:"
         )
 
 
 def _stronger(job: AuditJob) -> str:
     if job.engine.mode == "strong":
-        return "It is the strongest mode already; more recognisers (`fawkesd models list`) make cloaks more general."
-    return (
-        "In `mode: strong` cloaks show more and fool far more recognisers; `fawkesd redo` makes photos again."
-    )
+        return "This is the strongest mode already; more recognisers (`fawkesd models list`) make cloaks more general."
+    return "`mode: strong` makes cloaks more visible and fools far more recognisers; `fawkesd redo` cloaks again."

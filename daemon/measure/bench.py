@@ -1,7 +1,7 @@
-"""`fawkesd bench`: what a cloak costs on this machine, and how long the photos that wait will take.
+"""`fawkesd bench`: measures what a cloak costs on this machine, and how long the waiting photos will take.
 
-Each mode has an engine in a process of its own, one for each device, started as the service starts it. It cloaks as
-many photos together as the service would and as the time allows (`benchengine`). What it makes is thrown away.
+Each mode has one engine process per device, started as the service starts it. It cloaks as many photos together as
+the service would and as the time allows (`bench_worker`). Its results are discarded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fawkes_engine import ModeName
 
 @dataclass(frozen=True, slots=True)
 class BenchJob:
-    """What to measure. modes: one after the other. seconds: for all of them, about."""
+    """What to measure. modes: one after the other. seconds: for all of them together, roughly."""
 
     engine: EngineConfig
     modes: Sequence[ModeName]
@@ -39,8 +39,8 @@ class BenchJob:
 class Bench:
     """All that was measured.
 
-    extractors: the recognisers the cloaks were computed against. sample: different photos. waiting: photos that wait,
-    or that the named folder holds; waiting_s: what they take in waiting_mode, the configured one if it was measured.
+    extractors: the recognisers the cloaks were computed against. sample: different photos. waiting: how many photos
+    wait, or are in the named folder; waiting_s: what they take in waiting_mode, the configured one if it was measured.
     """
 
     extractors: tuple[str, ...]
@@ -51,23 +51,23 @@ class Bench:
     waiting_s: float
 
 
-def run(order: BenchJob, on_mode: Callable[[], None]) -> Bench:
-    """Measure. on_mode: told of each mode that is done.
+def run(job: BenchJob, on_mode: Callable[[], None]) -> Bench:
+    """Measure. on_mode: called after each mode.
 
-    Raises EngineError if the engine cannot be made, EngineStartError if its process ends, InputError if in no photo a
-    face could be cloaked.
+    Raises EngineError if the engine cannot be made, EngineStartError if its process dies, InputError if no face in any
+    photo could be cloaked.
     """
-    end_s = time.monotonic() + order.seconds
+    end_s = time.monotonic() + job.seconds
     modes: dict[ModeName, Measured] = {}
-    for done, mode in enumerate(order.modes):
+    for done, mode in enumerate(job.modes):
         now = time.monotonic()
-        modes[mode] = _measure(order, mode, now + max(end_s - now, 0.0) / (len(order.modes) - done))
+        modes[mode] = _measure(job, mode, now + max(end_s - now, 0.0) / (len(job.modes) - done))
         on_mode()
-    wanted = order.engine.mode if order.engine.mode in modes else order.modes[0]
-    waiting = order.sample.waiting
+    wanted = job.engine.mode if job.engine.mode in modes else job.modes[0]
+    waiting = job.sample.waiting
     return Bench(
-        extractors=order.engine.ensemble,
-        sample=len(order.sample.photos),
+        extractors=job.engine.ensemble,
+        sample=len(job.sample.photos),
         modes=modes,
         waiting=waiting,
         waiting_mode=wanted,
@@ -75,8 +75,8 @@ def run(order: BenchJob, on_mode: Callable[[], None]) -> Bench:
     )
 
 
-def _measure(order: BenchJob, mode: ModeName, until_s: float) -> Measured:
-    engines = order.engine.model_copy(update={"mode": mode}).to_engines()
+def _measure(job: BenchJob, mode: ModeName, until_s: float) -> Measured:
+    engines = job.engine.model_copy(update={"mode": mode}).to_engines()
     with (
         tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,
         engine_environment(),
@@ -86,10 +86,10 @@ def _measure(order: BenchJob, mode: ModeName, until_s: float) -> Measured:
             Task(
                 parent_pid=os.getpid(),
                 settings=settings,
-                nice=order.engine.nice,
+                nice=job.engine.nice,
                 engines=len(engines),
                 targets_dir=Path(folder),
-                photos=order.sample.photos,
+                photos=job.sample.photos,
                 begun_s=time.monotonic(),
                 until_s=until_s,
             )
@@ -98,11 +98,11 @@ def _measure(order: BenchJob, mode: ModeName, until_s: float) -> Measured:
         try:
             return _at_once(list(processes.map(cloak, tasks)))
         except BrokenProcessPool as exc:
-            raise EngineStartError("the engine process was ended; maybe memory was too small for it") from exc
+            raise EngineStartError("the engine process was killed; it may have run out of memory") from exc
 
 
 def _at_once(each: Sequence[Measured]) -> Measured:
-    """What engines do that work at the same time: the sum of what each does, and of what each needs."""
+    """Combine engines that work in parallel: the sum of what each does, and of what each needs."""
     return Measured(
         device=", ".join(one.device for one in each),
         threads=sum(one.threads for one in each),

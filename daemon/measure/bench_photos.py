@@ -1,4 +1,4 @@
-"""The photos that `fawkesd bench` measures with, and how many more there are. They are only read."""
+"""Selects the photos that `fawkesd bench` measures with, and counts those that wait. They are only read."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _TO_DO = {
     None,
     State.GONE,
     *WAITING,
-}  # states of a photo that is there; None: the ledger does not know it yet
+}  # states of an existing photo; None: not in the ledger yet
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """photos: what to measure with, newest first. waiting: how many photos there are to be cloaked in all."""
+    """photos: what to measure with, newest first. waiting: how many photos are still to be cloaked in all."""
 
     photos: tuple[Request, ...]
     waiting: int
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A photo on a disk. request: makes the engine's order from its bytes. waits: whether it is still to be cloaked."""
+    """A photo on a disk. request: makes the engine's request from its bytes. waits: whether it is not cloaked yet."""
 
     path: Path
     snapshot: Snapshot
@@ -46,20 +46,20 @@ class _Found:
 
 
 def of_folder(folder: Path, most: int) -> Sample:
-    """The newest photos below a folder, at most so many. Raises InputError if there is none."""
+    """The newest photos below a folder, at most `most`. Raises InputError if there are none."""
     if not folder.is_dir():
-        raise InputError(f"{printable(folder)} is no folder; {_HELP}")
+        raise InputError(f"{printable(folder)} is not a folder; {_HELP}")
     found = _found(Outbox("bench", folder), partial(Request, user="bench"), lambda _path: True)
-    return _sample(found, most, f"there is no photo in {printable(folder)}")
+    return _sample(found, most, f"there are no photos in {printable(folder)}")
 
 
 def of_outboxes(settings: Settings | None) -> Sample:
-    """The newest photos of the outboxes, if possible such as wait, as many as the engine works on together.
+    """The newest photos of the outboxes, waiting ones first, as many as the engine works on together.
 
-    Raises InputError if there is none, or no configuration; LedgerError.
+    Raises InputError without photos or a configuration, and LedgerError.
     """
     if settings is None:
-        raise InputError(f"there is no configuration that names an outbox; {_HELP}")
+        raise InputError(f"no configuration names an outbox; {_HELP}")
     states: dict[Path, State] = {}
     with reading(settings.state_dir) as history:
         for record in history.newest():  # a photo's newest content comes first
@@ -72,7 +72,7 @@ def of_outboxes(settings: Settings | None) -> Sample:
         )
     ]
     where = ", ".join(printable(outbox.root) for outbox in outboxes(settings))
-    return _sample(found, settings.engine.batch_photos, f"there is no photo in {where}")
+    return _sample(found, settings.engine.batch_photos, f"there are no photos in {where}")
 
 
 def _found(

@@ -1,4 +1,4 @@
-"""What `fawkesd bench` says: a table with a column for each mode, and the estimate; or all of it as JSON."""
+"""The output of `fawkesd bench`: a table with a column for each mode, and the estimate; or all of it as JSON."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _COLUMN = 12
 
 
 def bench_lines(bench: Bench, *, what: str) -> Iterator[str]:
-    """Yield the table, then how long the photos take. what: such as "photos that wait"."""
+    """Yield the table, then the estimate. what: such as "photos that wait"."""
     each = list(bench.modes.values())
     threads = f"{each[0].threads} thread{'' if each[0].threads == 1 else 's'}"
     yield f"{'+'.join(bench.extractors)} on {each[0].device}, {threads}; {bench.sample} different photo(s)"
     yield _row("", *bench.modes)
-    yield _row("seconds per photo, together", *(f"{one.seconds_per_photo:.2f}" for one in each))
+    yield _row("seconds per photo, in batches", *(f"{one.seconds_per_photo:.2f}" for one in each))
     yield _row("  photos / held / faces", *(f"{one.photos} / {one.held} / {one.faces}" for one in each))
     yield _row("faces per second", *(f"{one.faces_per_s:.2f}" for one in each))
-    yield _row("the first photo, alone, s", *(f"{one.first_s:.1f}" for one in each))
-    yield _row("start of the engine, s", *(f"{one.start_s:.1f}" for one in each))
-    yield _row("memory at rest, MiB", *(str(one.rest_mib) for one in each))
-    yield _row("memory at most, MiB", *(str(one.peak_mib) for one in each))
+    yield _row("first photo, alone, s", *(f"{one.first_s:.1f}" for one in each))
+    yield _row("engine start, s", *(f"{one.start_s:.1f}" for one in each))
+    yield _row("idle memory, MiB", *(str(one.rest_mib) for one in each))
+    yield _row("peak memory, MiB", *(str(one.peak_mib) for one in each))
     if any(one.peak_gpu_mib for one in each):
-        yield _row("graphics memory at most, MiB", *(str(one.peak_gpu_mib) for one in each))
+        yield _row("peak GPU memory, MiB", *(str(one.peak_gpu_mib) for one in each))
     for stage in each[0].stages:
         yield _row(f"  {stage}", *(f"{one.stages[stage]:.0%}" for one in each))
     if bench.waiting:
@@ -40,7 +40,7 @@ def bench_lines(bench: Bench, *, what: str) -> Iterator[str]:
 
 
 def bench_json(bench: Bench) -> str:
-    """Return all that was measured as JSON."""
+    """Return all measurements as JSON."""
     return json.dumps(asdict(bench), indent=2)
 
 

@@ -1,4 +1,4 @@
-"""What `fawkesd bench` does in an engine's process: cloak one photo alone, then 2, 4, ... together, on the clock."""
+"""The engine process of `fawkesd bench`: cloaks one photo alone, then 2, 4, ... together, and times it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.errors import InputError
-from daemon.workers.limits import settle_in
+from daemon.workers.limits import confine
 from daemon.workers.worker import make_engine
 from fawkes_engine import EngineSettings, Protected, Request
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One mode; of several devices, all together.
+    """The measurements of one mode, of all devices together.
 
-    device: for people. threads: of arithmetic. start_s: from nothing until the models are loaded and warmed up.
-    first_s: the first photo, which was alone. photos, held, faces, seconds_per_photo: of all photos after it, or of it
+    device: for display. threads: for arithmetic. start_s: from spawn until the models are warmed up.
+    first_s: for the first photo, which was alone. photos, held, faces, seconds_per_photo: of all later photos, or of it
     alone if the time allowed no more; held: those refused; faces: those cloaked. stages: shares of that time.
     rest_mib, peak_mib: resident memory before the first photo, and at most; peak_gpu_mib: reserved on a graphics card.
     """
@@ -49,9 +49,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What crosses to an engine's process.
+    """What to measure, as sent to an engine process.
 
-    engines: that work at the same time. begun_s, until_s: monotonic, which is one clock for all processes.
+    engines: how many work in parallel. begun_s, until_s: monotonic, which is one clock for all processes.
     """
 
     parent_pid: int
@@ -66,7 +66,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What came of photos that were worked on together. reasons: of those held."""
+    """The outcome of photos that were cloaked together. reasons: of those held."""
 
     photos: int
     faces: int
@@ -76,8 +76,8 @@ class _Batch:
 
 
 def cloak(task: Task) -> Measured:
-    """Body of an engine's process. Raises EngineError, and InputError if in no photo a face could be cloaked."""
-    settle_in(task.parent_pid, task.nice, task.engines)
+    """Body of the engine process. Raises EngineError, and InputError if no face in any photo could be cloaked."""
+    confine(task.parent_pid, task.nice, task.engines)
     import torch
 
     engine = make_engine(task.settings, task.targets_dir)
@@ -110,7 +110,7 @@ def cloak(task: Task) -> Measured:
 
 
 def _batches(engine: Engine, sample: Sequence[Request], until_s: float) -> list[_Batch]:
-    """Cloak photos, in batches that double, as long as the next one promises to be done in time."""
+    """Cloak photos in batches of doubling size, as long as the next one is expected to finish in time."""
     photos = itertools.cycle(sample)
     size, done = 1, [_batch(engine, [next(photos)])]
     while True:

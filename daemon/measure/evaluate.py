@@ -1,4 +1,4 @@
-"""`fawkesd evaluate`: cloak a split of photos, have trackers judge them, write what came of it."""
+"""`fawkesd evaluate`: cloaks a split of photos, runs trackers on them, writes the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Bar = Callable[[str], AbstractContextManager[Progress]]  # makes a progress bar 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateJob:
-    """What to measure; fields as the options of the command. command: it, for the record."""
+    """What to measure; fields as the options of the command. command: its line, for the record."""
 
     data: Path
     portraits: Path | None
@@ -47,12 +47,12 @@ class EvaluateJob:
 
 
 def run(job: EvaluateJob, *, bar: Bar, on_step: Callable[[str], None]) -> str:
-    """Measure, write the three files, and return the tables; on_step gets a line for each step that begins.
+    """Measure, write the three files, and return the tables; on_step is called with a line at the start of each step.
 
-    Raises EvaluationError for what cannot be measured, OutputExists if there is an evaluation already, OutputError.
+    Raises EvaluationError if it is impossible, OutputExists if there is an evaluation already, OutputError.
     """
     if (job.out / f"{RESULT}.json").exists():
-        raise OutputExists(f"{job.out} holds an evaluation already; choose another --out")
+        raise OutputExists(f"{job.out} already contains an evaluation; choose another --out")
     load_torch()
     from fawkes_engine import device, evaluation
 
@@ -62,7 +62,7 @@ def run(job: EvaluateJob, *, bar: Bar, on_step: Callable[[str], None]) -> str:
     evaluation.check_heads(job.heads)
     trackers = evaluation.load_trackers(
         job.trackers, device.chosen("auto")
-    )  # before the slow part: a slip shows at once
+    )  # before the slow part: a typo shows at once
     publication, portraits = _publications(job, split.cloaked, bar)
     judged = evaluation.evaluate(
         publication,
@@ -86,7 +86,7 @@ def run(job: EvaluateJob, *, bar: Bar, on_step: Callable[[str], None]) -> str:
 
 
 def _publications(job: EvaluateJob, photos: list[Path], bar: Bar) -> tuple[Publication, Publication | None]:
-    """Return what the engine makes of the users' photos and of the portraits, or what it made before."""
+    """Cloak the users' photos and the portraits, or load what was cloaked before."""
     from fawkes_engine import evaluation
 
     if job.published:

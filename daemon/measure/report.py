@@ -1,4 +1,4 @@
-"""Reports as files: one text of each format under one name."""
+"""Writes a report to files: one name, one file per format."""
 
 from __future__ import annotations
 

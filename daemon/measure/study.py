@@ -1,4 +1,4 @@
-"""`fawkesd study`: what is left of published photos' protection beyond clean conditions."""
+"""`fawkesd study`: measures how much protection published photos keep under other than ideal conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE = "cache"  # in the folder of results, unless another one is named
 
 @dataclass(frozen=True, slots=True)
 class StudyJob:
-    """What to study; fields as the options of the command. names: none is all. command: it, for the record."""
+    """What to study; fields as the options of the command. names: none means all. command: its line, for the record."""
 
     names: tuple[str, ...]
     data: Path
@@ -37,9 +37,9 @@ class StudyJob:
 
 
 def run(job: StudyJob, on_step: Callable[[str], None]) -> Iterator[str]:
-    """Make the studies; each one's tables are yielded when they are written, as OUT/NAME.json and .md.
+    """Run the studies; yield each one's tables when they are written, as OUT/NAME.json and .md.
 
-    Raises EvaluationError for what cannot be studied, OutputExists if a study is there already, OutputError.
+    Raises EvaluationError if one is impossible, OutputExists if one is there already, OutputError.
     """
     load_torch()
     from fawkes_engine import evaluation
@@ -49,7 +49,7 @@ def run(job: StudyJob, on_step: Callable[[str], None]) -> Iterator[str]:
     names = job.names or tuple(studies.STUDIES)
     for name in names:
         if (job.out / f"{name}.json").exists():
-            raise OutputExists(f"{job.out} holds the study {name} already; choose another --out")
+            raise OutputExists(f"{job.out} already contains the study {name}; choose another --out")
     material = _material(job, on_step)
     for name in names:
         study = studies.STUDIES[name](material)

@@ -1,1 +1,1 @@
-"""One user's way into the sync folder: verify, stage, link, and pause where that cannot be done."""
+"""Publishing to a user's sync folder: verify, stage, link, and pause while that is impossible."""

@@ -1,6 +1,6 @@
-"""Each user's way to the sync folder: open, or paused until the folder is proven again.
+"""Each user's publishing destination: open, or paused until its sync folder is proven usable again.
 
-A full disk or a missing drive concerns one user; the others go on.
+A full disk or a missing drive pauses one user; publishing continues for the others.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Destinations:
 
     @property
     def paused(self) -> str | None:
-        """Why some user's photos cannot be published now."""
+        """Why one of the users is paused; None if none is."""
         return next(
             (destination.paused for destination in self._destinations.values() if destination.paused), None
         )
@@ -76,7 +76,7 @@ class Destinations:
 
     @property
     def due_s(self) -> float | None:
-        """When `reopen` has something to try."""
+        """When `reopen` has something to retry."""
         return min(
             (destination.retry_at_s for destination in self._destinations.values() if destination.paused),
             default=None,
@@ -88,13 +88,13 @@ class Destinations:
         return None if destination.paused else destination.publisher
 
     def open(self, now: float) -> None:
-        """Use every sync folder for the first time; raises AlreadyRunning."""
+        """Activate every sync folder at the start of a run; raises AlreadyRunning."""
         for destination in self._destinations.values():
             self._ledger.facts.forget(facts.PAUSED + destination.user)  # of an earlier run
             self._try(destination, now)
 
     def reopen(self, now: float) -> None:
-        """Try the paused destinations whose time has come."""
+        """Retry the paused destinations that are due."""
         for destination in self._destinations.values():
             if destination.paused and now >= destination.retry_at_s:
                 try:
@@ -103,7 +103,7 @@ class Destinations:
                     self.pause(destination.user, str(exc), now)
 
     def pause(self, user: str, reason: str, now: float) -> None:
-        """Publish nothing for this user until the folder is proven again."""
+        """Publish nothing for this user until the folder is proven usable again."""
         destination = self._destinations[user]
         if reason != destination.paused:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
@@ -113,7 +113,7 @@ class Destinations:
         destination.folder.release()
 
     def has_room(self, user: str, need_bytes: int, now: float) -> bool:
-        """Whether the user's folder takes so much more; the destination pauses if not."""
+        """Whether the user's folder has room for `need_bytes`; if not, the destination is paused."""
         destination = self._destinations[user]
         if destination.paused:
             return False

@@ -1,9 +1,9 @@
-"""Puts a verified photo into the sync folder: complete, once, and over nothing that is not ours.
+"""Publishes a verified photo to the sync folder: complete, once, and never over a file that is not fawkesd's.
 
-    staged file -> fsync -> hash -> ledger: intent -> link (or rename over our own) -> fsync -> ledger
+    staged file -> fsync -> hash -> ledger: intent -> link (or rename over fawkesd's own) -> fsync -> ledger
 
-A crash at any point leaves no partial file: the name appears with the whole content, and `settle` tells
-afterwards from the file's hash whether it had appeared.
+A crash at any point leaves no partial file: the name appears with the whole content, and afterwards `settle`
+determines from the file's hash whether it had appeared.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Publisher:
     def publish(self, photo: Photo, protected: Protected) -> Photo:
         """Publish the result of a WORKING photo; returns it, PUBLISHED with its output, once that is on disk.
 
-        Raises PublishError: the sync folder is then as before, or has the whole file (and trying again
-        replaces it), and the photo is in any state from WORKING to PUBLISHING.
+        Raises PublishError: the sync folder is then unchanged, or has the whole file (which a retry replaces),
+        and the photo is in any state from WORKING to PUBLISHING.
         """
         with self._folder.publishing(protected.data, photo.snapshot.mtime_ns) as (root, staged):
             _expect_hash(staged, protected.sha256)
@@ -62,9 +62,9 @@ class Publisher:
         return self._ledger.move(photo, State.PUBLISHED)
 
     def adopt(self, photo: Photo, made: EarlierOutput) -> Photo | None:
-        """Take an earlier output of a WORKING photo for its own: PUBLISHED then; None if that output is not intact.
+        """Reuse an earlier output as that of a WORKING photo, now PUBLISHED; None if that output is not intact.
 
-        Raises PublishError, and then the photo is as before.
+        Raises PublishError, and then the photo is unchanged.
         """
         if not self._is_intact(made.output):
             return None
@@ -104,7 +104,7 @@ class Publisher:
 def _expect_hash(staged: Path, sha256: str) -> None:
     with staged.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise PublishFault("the staged file is not the one that was verified")
+            raise PublishFault("the staged file differs from the one that was verified")
 
 
 def _put(staged: Path, slot: _Slot) -> None:
@@ -118,9 +118,9 @@ def _put(staged: Path, slot: _Slot) -> None:
 
 @contextlib.contextmanager
 def _enter(root: int, relative: Path) -> Iterator[tuple[int, Path]]:
-    """A descriptor of the directory for `relative`, made where missing, and its path below the root.
+    """A descriptor of the directory for `relative`, created if missing, and its path below the root.
 
-    A component taken by a file, a symlink or a twin of another spelling gets a number, as files do.
+    A component whose name is taken by a file, a symlink or another spelling gets a number, as files do.
     """
     with contextlib.ExitStack() as stack:
         directory, path = root, Path()

@@ -1,8 +1,8 @@
-"""A user's sync folder with the staging directory beside it, and the proof that it may be written now.
+"""A user's sync folder with the staging directory beside it, and the checks that it may be written now.
 
-A marker file in the sync folder tells the folder from the empty directory that an unmounted drive leaves
-behind. It is made when a folder is used for the first time and remembered in the ledger; from then on nothing
-is written where it is missing or another one.
+A marker file distinguishes the sync folder from the empty directory that an unmounted drive leaves behind. It
+is created when a folder is first used and recorded in the ledger; from then on nothing is written where it is
+missing or different.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARKER_NAME = ".fawkesd-sync-folder"
 _MARKER_MAX_BYTES = 4096
 _STAGED_NAME = re.compile(r"[0-9a-f]{16}")
 
-# EACCES and EIO may concern one subfolder only; the folder then pauses for a moment at each try of that photo.
+# EACCES and EIO may affect only one subfolder; the folder then pauses for a moment at each attempt at that photo.
 _FOLDER_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -44,10 +44,10 @@ class SyncFolder:
         self._ledger = ledger
         self._lock: DirectoryLock | None = None
         self._dev: int | None = None
-        self._marker: str | None = None  # what the ledger says since `activate`
+        self._marker: str | None = None  # read from the ledger by `activate`
 
     def activate(self, need_bytes: int = 0) -> None:
-        """Prove that photos of so many bytes can be published, and remove what an earlier run left in staging.
+        """Prove that `need_bytes` of photos can be published, and remove what an earlier run left in staging.
 
         Raises SyncUnavailable with the reason, and AlreadyRunning.
         """
@@ -106,7 +106,7 @@ class SyncFolder:
         """A file of these bytes in staging, on disk, for the time of a with block; then the name is gone."""
         path = self.staging / secrets.token_hex(8)
         try:
-            # 0666: what the umask leaves of it is the published file's mode; the directory is private.
+            # 0666 less the umask is the published file's mode; the directory is private.
             with path.open("xb", buffering=0) as file:
                 _write_all(file.fileno(), data)
                 os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
@@ -120,7 +120,7 @@ class SyncFolder:
 
     def _check_same(self, root: int) -> None:
         if os.fstat(root).st_dev != self._dev:
-            raise SyncUnavailable(f"{self._sync} is on another device than before: is its drive mounted?")
+            raise SyncUnavailable(f"{self._sync} is on a different device than before: is its drive mounted?")
         self._check_marker(root)
 
     def _check_space(self, root: int, need_bytes: int) -> None:
@@ -128,14 +128,14 @@ class SyncFolder:
         if space.f_flag & os.ST_RDONLY:
             raise SyncUnavailable(f"{self._sync} is read-only")
         if space.f_bavail * space.f_frsize < need_bytes:
-            raise SyncUnavailable(f"{self._sync} is full: {need_bytes >> 20} MiB are needed")
+            raise SyncUnavailable(f"{self._sync} is full: {need_bytes >> 20} MiB must be free")
 
     def _check_marker(self, root: int) -> None:
         found = read_marker(root)
         if found != self._marker:
             raise SyncUnavailable(
                 f"{self._sync} is not the folder used before (its file {MARKER_NAME} is "
-                f"{'missing' if found is None else 'another one'}): is its drive mounted?"
+                f"{'missing' if found is None else 'a different one'}): is its drive mounted?"
             )
 
     def _prepare_staging(self) -> None:
@@ -149,20 +149,20 @@ class SyncFolder:
                 entry.unlink()
 
     def _prove_links(self, root: int) -> None:
-        # Linked out of the sync folder, so that no sync tool ever sees a name of ours. Equal device numbers
-        # prove nothing: two bind mounts of one file system refuse links.
+        # Linked from the sync folder into staging, so that no sync tool ever sees the probe. Equal device
+        # numbers prove nothing: two bind mounts of one file system refuse links.
         probe = self.staging / secrets.token_hex(8)
         try:
             os.link(MARKER_NAME, probe, src_dir_fd=root, follow_symlinks=False)
         except OSError as exc:
             raise SyncUnavailable(
-                f"files cannot be linked between {self.staging} and {self._sync} ({explain(exc)}); "
-                "both must be on one mount: set `staging` to a directory beside the sync folder"
+                f"files cannot be hard-linked between {self.staging} and {self._sync} ({explain(exc)}); "
+                "both must be on the same mount: set `staging` to a directory beside the sync folder"
             ) from exc
         probe.unlink()
 
     def _prove_space(self, need_bytes: int) -> None:
-        # Quotas show only when space is taken.
+        # Quotas show only when space is allocated.
         probe = self.staging / secrets.token_hex(8)
         try:
             with opened(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
@@ -173,7 +173,7 @@ class SyncFolder:
 
 @contextlib.contextmanager
 def publish_errors(what: str) -> Iterator[None]:
-    """Turn an OSError into the PublishError that says what is at fault: folder, name, or this try."""
+    """Turn an OSError into the PublishError for its cause: the folder, the name, or this attempt."""
     try:
         yield
     except OSError as exc:
@@ -201,7 +201,7 @@ def read_marker(root: int) -> str | None:
 
 def _write_marker(root: int) -> str:
     marker = secrets.token_hex(16)
-    text = f"{marker}\nfawkesd publishes to this folder and knows it by this file. Please keep it.\n"
+    text = f"{marker}\nfawkesd publishes to this folder and recognises it by this file. Please keep it.\n"
     with opened(MARKER_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=root) as fd:
         _write_all(fd, text.encode())
         os.fsync(fd)

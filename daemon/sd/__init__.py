@@ -1,1 +1,1 @@
-"""What systemd hears: the notify socket and the journal."""
+"""systemd integration: the notify socket and the journal."""

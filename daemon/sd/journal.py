@@ -1,7 +1,7 @@
-"""Where log records go: the journal under systemd, with fields to search by, else readable lines on stderr.
+"""Logging: to the journal under systemd, with fields to search by, otherwise readable lines on stderr.
 
 `journalctl MESSAGE_ID=...` finds every event of one kind; service/fawkesd.catalog explains each kind, and
-`journalctl --catalog` shows that. No field holds more of a photo than its folder and number.
+`journalctl --catalog` shows that. The only fields about a photo are its folder and its number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daemon.text import printable
 
 
 class Outcome(Enum):
-    """What came of a photo, a user's sync folder or the engine; the value is the MESSAGE_ID, never to change."""
+    """An event of a photo, a user's sync folder or the engine; the value is the MESSAGE_ID and must never change."""
 
     PUBLISHED = "a16ed9a0f0e04e3da36419ef1b404d5d"
     HELD = "2b8a9a55322245efa2b86f222b836e5a"
@@ -30,7 +30,7 @@ class Outcome(Enum):
     ENGINE_UNLOADED = "3a8556837df74153981a2f1c12c07ee7"
 
 
-# EMERG to DEBUG of syslog are 0 to 7; journalctl -p uses them.
+# syslog's priorities, EMERG 0 to DEBUG 7; journalctl -p uses them.
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
 
@@ -42,7 +42,7 @@ def about(
     seconds: float | None = None,
     user: str | None = None,
 ) -> Mapping[str, object]:
-    """The `extra` of a log record. stage: the photo's state before. seconds: what the engine took for it."""
+    """The `extra` of a log record. stage: the photo's state before. seconds: how long the engine took."""
     fields = {"MESSAGE_ID": outcome.value, "FAWKESD_OUTCOME": outcome.name.lower()}
     if photo is not None:
         user = photo.source.outbox.user
@@ -58,7 +58,7 @@ def about(
 
 
 def set_up() -> None:
-    """Log from INFO up, in the form that fits what stderr is."""
+    """Log INFO and above, in the form that suits stderr."""
     if sockets.stderr_is_journal():
         logging.basicConfig(format="%(message)s", handlers=[JournalHandler()], level=logging.INFO)
     else:

@@ -1,4 +1,4 @@
-"""The two ways to systemd: its notify socket and its journal. Nothing here fails where there is no systemd.
+"""The connections to systemd: its notify socket and its journal. Nothing here fails without systemd.
 
 The only module that reads systemd's environment, and the only one that knows whether systemd-python (the extra
 `systemd`) is installed. Without it the same datagrams are sent, but journal entries have no fields.
@@ -19,12 +19,12 @@ except ImportError:
     sd_daemon = sd_journal = None
 
 _IDENTIFIER = "fawkesd"
-# Addressed to this process; a program that it starts must not speak in its name.
+# Meant for this process; its child processes must not speak in its name.
 _ADDRESSED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM")
 
 
 def notify(*assignments: str) -> None:
-    """Tell the service manager, such as "READY=1"; without effect where none listens."""
+    """Notify the service manager, for example of "READY=1"; no effect if none listens."""
     message = "\n".join(assignments)
     if sd_daemon is not None:
         sd_daemon.notify(message)
@@ -33,7 +33,7 @@ def notify(*assignments: str) -> None:
     if not address.startswith(("/", "@")):
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        # a leading @ stands for the null byte of an abstract address
+        # a leading @ means the null byte of an abstract address
         sender.sendto(message.encode(), "\0" + address[1:] if address[0] == "@" else address)
 
 
@@ -43,7 +43,7 @@ def listens() -> bool:
 
 
 def watchdog_s() -> float | None:
-    """Seconds without WATCHDOG=1 after which this process is killed; None if nobody watches it."""
+    """Seconds without WATCHDOG=1 after which this process is killed; None without a watchdog."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
@@ -69,5 +69,5 @@ def write_journal(message: str, priority: int, fields: Mapping[str, str]) -> Non
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment for programs that have nothing to tell systemd."""
+    """The environment for child processes, without systemd's variables."""
     return {name: value for name, value in os.environ.items() if name not in _ADDRESSED}

@@ -1,1 +1,1 @@
-"""The running service: its loop, what it hands to the engine, how each photo ends, hooks."""
+"""The running service: main loop, dispatch to the engines, outcome policy, hooks, desktop notifications."""

@@ -1,4 +1,4 @@
-"""How the work on a photo begins: what need not go to the engine ends here, by the policy in `outcomes`."""
+"""Admission: reads photos, and finishes those that need no engine by the policy in `outcomes`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fawkes_engine import Request
 
 log = logging.getLogger(__name__)
 
-_PHOTO_BYTES = 512 << 20  # larger files are no photos that the engine could hold in memory
+_PHOTO_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Work for the engine. photo: with its input_sha256."""
+    """A photo for the engine, and its request. photo: with its input_sha256."""
 
     photo: Photo
     request: Request
 
 
 class Admission:
-    """Reads WORKING photos, and passes on those that need the engine. `now` is monotonic seconds."""
+    """Reads WORKING photos and passes on those that need the engine. `now` is monotonic seconds."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class Admission:
         self._request = request
 
     def begin(self, photo: Photo, fingerprint: str, now: float) -> Begin | None:
-        """What the engine is to do for a photo; None if nothing, and then its row has moved.
+        """Return the engine's work for a photo; None if there is none, and then its row has moved.
 
-        fingerprint: of the engine that would work on it.
+        fingerprint: of the engine that would do the work.
         """
         data = self._read(photo, now)
         if data is None:
@@ -65,7 +65,7 @@ class Admission:
     def _read(self, photo: Photo, now: float) -> bytes | None:
         reason = objection(photo.source.relative)
         if photo.snapshot.size > _PHOTO_BYTES:
-            reason = f"the file is larger than {_PHOTO_BYTES >> 20} MiB"
+            reason = f"the file is larger than {_PHOTO_BYTES >> 20} MiB, too large for the engine; export it smaller"
         if reason:
             self._outcomes.hold(photo, reason)
             return None
@@ -80,11 +80,11 @@ class Admission:
         return None
 
     def _is_done(self, photo: Photo, fingerprint: str, now: float) -> bool:
-        """Whether the photo is cloaked already, or what it would become was made before."""
+        """Whether the photo is already cloaked, or its result exists from before."""
         assert photo.input_sha256 is not None, "the photo has been read"
         origin = self._ledger.origin(photo.input_sha256)
         if origin is not None:
-            reason = f"cloaked already: it is the published copy of {printable(origin.path)}"
+            reason = f"already cloaked: this is the published copy of {printable(origin.path)}"
             self._outcomes.hold(photo, reason)
             return True
         made = self._ledger.made_before(photo, fingerprint)

@@ -1,4 +1,4 @@
-"""Feeds the engines with READY rows, newest first, and hands their answers to `outcomes`."""
+"""Dispatcher: feeds READY photos to the engines, newest first, and passes their answers to `outcomes`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Dispatcher:
 
     @property
     def waiting(self) -> int:
-        """Photos that can finish without user action: their drives are there, nobody is paused."""
+        """Photos that can finish without user action: their outboxes are present, their users not paused."""
         return self._ledger.queue.waiting(self._open_outboxes)
 
     @property
@@ -60,7 +60,7 @@ class Dispatcher:
         return [outbox for outbox in self._outboxes.online if outbox.user in users]
 
     def step(self, now: float, *, feed: bool = True) -> float | None:
-        """Do what can be done; return when something is due again. feed: whether new work may begin.
+        """Do everything that is due; return when something is due again. feed: whether new work may start.
 
         Raises EngineStartError and WeightsError.
         """
@@ -71,11 +71,11 @@ class Dispatcher:
         due += [
             self._destinations.due_s,
             self._pool.due_s,
-        ]  # last: beginning may have paused a user, or called the engine
+        ]  # last: `_begin` may have paused a user, or started an engine
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def _begin(self, now: float) -> float | None:
-        """Begin what can be begun, also a new engine; returns when there may be more."""
+        """Start everything that can start, the engines included; return when there may be more."""
         if self._engine.quiet_now:
             return now + self._timing.quiet_look_s
         idle = self._pool.idle
@@ -83,7 +83,7 @@ class Dispatcher:
             at_most = -(-self.waiting // sharers) if sharers > 1 else self._engine.batch_photos
             self._feed(engine, at_most, now)
         if not (self._pool.idle or self._pool.is_away):
-            return None  # an answer of an engine comes first
+            return None  # an engine's answer comes first
         ready_at = self._ledger.queue.next_ready_at(self._open_outboxes)
         if ready_at is None:
             return None
@@ -107,7 +107,7 @@ class Dispatcher:
             engine.submit([one.photo for one in work], [one.request for one in work], now)
 
     def _next_batch(self, at_most: int, now: float) -> list[Photo]:
-        """The photos that go to an engine together. at_most: so that other idle engines have their share."""
+        """Return the next batch of an engine. at_most: leaves the other idle engines their share."""
         photos = self._ledger.queue.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
@@ -140,7 +140,7 @@ class Dispatcher:
                 self._outcomes.died(event.photos, event.reason, alone=event.alone)
             case Unloaded():
                 self._ledger.facts.note(facts.ENGINE, facts.UNLOADED)
-                log.info("engine unloaded, since no photo came", extra=about(Outcome.ENGINE_UNLOADED))
+                log.info("engine unloaded: no photos to work on", extra=about(Outcome.ENGINE_UNLOADED))
 
     def _note_devices(self) -> None:
         if devices := self._pool.devices:

@@ -1,7 +1,7 @@
-"""Runs the user's programs after photos were published or held, one at a time, without holding anything up.
+"""Hooks: runs the user's programs after a photo is published or held, one at a time, without blocking the service.
 
-A program gets what happened in its environment, no shell, no input, and a limited time; how it ends changes
-nothing but a line of the log. It runs with the rights, and in the sandbox, of the service.
+A program gets the event in its environment, no shell, no input, and a time limit; a failure is logged and has no
+other effect. It runs with the permissions of the service, and in its sandbox.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from daemon.text import printable
 log = logging.getLogger(__name__)
 
 _STDERR = 2
-_WAITING_MAX = 10_000  # with a program that is slower than the engine, later calls are left out
-_LOOK_UP_S = 0.2  # how soon a program is ended when the service stops
+_WAITING_MAX = 10_000  # if a program is slower than the engine, later calls are dropped
+_POLL_S = 0.2  # how soon a running program is killed when the service stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,22 @@ class Hooks:
         self._thread = threading.Thread(target=self._run, name="hooks", daemon=True)
 
     def start(self) -> None:
-        """Begin to run programs."""
+        """Start the thread."""
         self._thread.start()
 
     def drain(self) -> None:
-        """Wait until every program asked for has run."""
+        """Wait until every queued program has run."""
         self._calls.join()
 
     def stop(self) -> None:
-        """End the program that runs, and run no other."""
+        """Kill the running program, and run no other."""
         self._stopping.set()
-        with contextlib.suppress(queue.Full):  # then the thread has something to wake up for
+        with contextlib.suppress(queue.Full):  # full: the thread wakes up anyway
             self._calls.put_nowait(None)
         self._thread.join()
 
     def on_end(self, photo: Photo) -> None:
-        """Run what is configured for a photo that has just come to its end."""
+        """Queue the hook for a photo that has just finished."""
         command = {State.PUBLISHED: self._hooks.on_published, State.HELD: self._hooks.on_held}.get(
             photo.state
         )
@@ -71,11 +71,11 @@ class Hooks:
             self.run(Call(command, _variables(photo, self._sync[photo.source.outbox.user])))
 
     def run(self, call: Call) -> None:
-        """Run a program as soon as those before it have ended."""
+        """Queue a program; it runs as soon as those before it have ended."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            log.warning("a hook was left out: %d others wait", _WAITING_MAX)
+            log.warning("a hook was skipped: %d others are queued already", _WAITING_MAX)
 
     def step(self) -> bool:
         """Wait for the next program and run it; returns whether there may be another."""
@@ -98,25 +98,25 @@ class Hooks:
                 call.command,
                 env={**sockets.plain_environment(), **call.variables},
                 stdin=subprocess.DEVNULL,
-                stdout=_STDERR,  # stdout is for what a command prints
-                start_new_session=True,  # so that what it starts can be ended with it
+                stdout=_STDERR,  # stdout is for a command's own output
+                start_new_session=True,  # so that its child processes can be killed with it
             )
         except OSError as exc:
             log.warning("the hook %s cannot be run: %s", program, exc.strerror)
             return
         status = self._wait(process)
         if status is None:
-            log.warning("the hook %s was ended after %g s", program, self._hooks.limit_s)
+            log.warning("the hook %s was killed after %g s", program, self._hooks.limit_s)
         elif status != 0:
             log.warning("the hook %s failed with status %d", program, status)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Wait for the end; None if the program had to be ended."""
+        """Return the exit status; None if the program had to be killed."""
         waited_s = 0.0
         while waited_s < self._hooks.limit_s and not self._stopping.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(min(_LOOK_UP_S, self._hooks.limit_s))
-            waited_s += _LOOK_UP_S
+                return process.wait(min(_POLL_S, self._hooks.limit_s))
+            waited_s += _POLL_S
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,17 +1,17 @@
-"""How the work on a photo ends: published, held, gone, or tried again later. How it begins is in `admission`.
+"""Outcome policy: a photo is published, held, gone, or retried later. Its work begins in `admission`.
 
-The policy of both:
+The policy of both modules:
 
-    source gone           -> GONE           source changed        -> SUPERSEDED, settles again
+    source gone           -> GONE           source changed        -> SUPERSEDED, debounced again
     outbox gone           -> waits for it   the engine refuses    -> HELD
     source not readable   -> later          same bytes as before  -> PUBLISHED, if that output is intact
-    engine dies           -> its photos alone; twice on one photo alone -> HELD
-    own published copy    -> HELD: it is cloaked already
-    sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven again
-    photo not writable    -> later          name never writable   -> HELD
+    engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
+    own published copy    -> HELD: already cloaked
+    sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
+    copy not writable     -> later          name not writable     -> HELD
 
-"Later" is READY after a growing wait; after `retry.attempts` failures the photo is HELD. A result that could not
-be published is kept, and the engine is not asked again.
+"Later" is READY after a backoff; after `retry.attempts` failures the photo is HELD. A result that could not be
+published is cached, so that the engine need not repeat it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DEATHS_BEFORE_HELD = 2
 
 
 class Outcomes:
-    """Takes WORKING rows to where they go from there. `now` is monotonic seconds."""
+    """Moves WORKING rows to their next state. `now` is monotonic seconds."""
 
     def __init__(
         self,
@@ -51,22 +51,22 @@ class Outcomes:
         results: ResultCache,
         retry: RetrySettings,
         *,
-        settle_again: Callable[[Source, float], None],
+        debounce: Callable[[Source, float], None],
         on_end: Callable[[Photo], None],
     ) -> None:
-        """settle_again: called with a source that changed. on_end: called once per finished photo, as it then is."""
+        """debounce: called with a source that changed. on_end: called once per finished photo, in its final state."""
         self._outboxes = outboxes
         self._destinations = destinations
         self._ledger = ledger
         self._results = results
         self._retry = retry
-        self._settle_again = settle_again
+        self._debounce = debounce
         self._on_end = on_end
 
     def answered(self, photo: Photo, outcome: Protected | Refused, now: float) -> None:
-        """The engine's outcome, now or earlier."""
+        """Apply the engine's outcome, new or cached."""
         if not self._is_working(photo):
-            return  # a newer content was admitted meanwhile
+            return  # newer content was admitted meanwhile
         found = snapshot_of(photo.source.path)
         if found is None:
             self.source_gone(photo)
@@ -78,17 +78,17 @@ class Outcomes:
             self._publish(photo, outcome, now)
 
     def died(self, photos: Sequence[Photo], reason: str, *, alone: bool) -> None:
-        """The engine ended before it answered. alone: the batch had been one photo."""
+        """Requeue or hold the photos of an engine that died. alone: its batch was a single photo."""
         for photo in filter(self._is_working, photos):
             deaths = photo.engine_deaths + alone
             if deaths >= _DEATHS_BEFORE_HELD:
-                self.hold(photo, f"the engine stopped twice on this photo: {reason}")
+                self.hold(photo, f"the engine stopped twice while working on this photo: {reason}")
             else:
                 change = Change(reason=reason, alone=True, engine_deaths=deaths)
                 self._ledger.move(photo, State.READY, change)
 
     def put_back(self, photos: Sequence[Photo]) -> None:
-        """Photos that were given to the engine and got no answer wait again, as if nothing had been."""
+        """Requeue photos that the engine did not answer, without counting a failure."""
         self._ledger.move_all([photo for photo in photos if self._is_working(photo)], State.READY)
 
     def _publish(self, photo: Photo, protected: Protected, now: float) -> None:
@@ -122,32 +122,34 @@ class Outcomes:
             self.finished(published)
 
     def finished(self, photo: Photo) -> None:
-        """Nothing is left to do for this photo."""
+        """Drop the cached result of a finished photo, and pass it to on_end."""
         if photo.input_sha256 is not None:
             self._results.drop(photo.source.outbox.user, photo.input_sha256)
         self._on_end(photo)
 
     def hold(self, photo: Photo, reason: str) -> None:
-        """The photo is not published; the reason is for its owner."""
+        """Do not publish a photo. reason: shown to its owner."""
         self._end(photo, State.HELD, reason)
 
     def source_gone(self, photo: Photo) -> None:
-        """The source is no longer there, or its whole outbox is not."""
+        """Handle a source that is missing, alone or with its whole outbox."""
         if self._outboxes.is_there(photo.source.outbox):
-            self._end(photo, State.GONE, "the source was removed")
+            self._end(photo, State.GONE, "the original was removed")
         else:
-            self._ledger.move(photo, State.READY, Change(reason="its outbox is not there"))
+            self._ledger.move(
+                photo, State.READY, Change(reason="its outbox is missing; is its drive mounted?")
+            )
 
     def source_changed(self, photo: Photo, now: float) -> None:
-        """The source has other content now."""
-        self._end(photo, State.SUPERSEDED, "the source changed")
-        self._settle_again(photo.source, now)
+        """Handle a source whose content has changed."""
+        self._end(photo, State.SUPERSEDED, "the original changed")
+        self._debounce(photo.source, now)
 
     def _is_working(self, photo: Photo) -> bool:
         return self._ledger.get(photo.id).state is State.WORKING
 
     def later(self, photo: Photo, reason: str, *, may_hold: bool = True) -> None:
-        """Try again after a wait that doubles with each failure. may_hold: whether too many failures hold it."""
+        """Retry after a backoff that doubles with each failure. may_hold: whether too many failures hold it."""
         attempts = photo.attempts + 1
         if attempts >= self._retry.attempts:
             if may_hold:
@@ -156,7 +158,7 @@ class Outcomes:
             attempts = photo.attempts
         delay_s = min(self._retry.first_s * 2**photo.attempts, self._retry.longest_s)
         log.warning(
-            "again in %.0f s: %s: %s",
+            "retrying in %.0f s: %s: %s",
             delay_s,
             printable(photo.source.path),
             printable(reason),
@@ -175,7 +177,7 @@ class Outcomes:
             self._results.keep(photo.source.outbox.user, photo.input_sha256, protected)
 
     def _end(self, photo: Photo, state: State, reason: str) -> None:
-        stage = self._ledger.get(photo.id).state  # publishing may have brought it further before it failed
+        stage = self._ledger.get(photo.id).state  # publishing may have advanced it before it failed
         ended = self._ledger.move(photo, state, Change(reason=reason))
         log.info(
             "%s: %s: %s",
@@ -184,4 +186,5 @@ class Outcomes:
             printable(reason),
             extra=about(Outcome[state.name], photo, stage=stage),
         )
-        self.finished(replace(ended, input_sha256=photo.input_sha256))  # of a photo that was read only now
+        # The hash of a photo that was just read is not in its row yet.
+        self.finished(replace(ended, input_sha256=photo.input_sha256))

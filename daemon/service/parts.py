@@ -1,4 +1,4 @@
-"""The parts of a run, put together in the order in which they start; they stop in reverse."""
+"""Assembles the parts of a run in the order in which they start; they stop in reverse."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from daemon.watch.readiness import Readiness
 from daemon.watch.watcher import Arrival, NoWatcher, Watcher
 from daemon.workers.pool import EnginePool
 
-_COMMAND_S = 2.0  # a command to a stopped service has the state directory until it has written to the ledger
+_COMMAND_S = 2.0  # a command to a stopped service locks the state directory while it writes to the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,16 @@ def assembled(
     on_arrival: Callable[[], None] | None = None,
     on_end: Callable[[Photo], None] = lambda _photo: None,
 ) -> Iterator[Parts]:
-    """The parts of a run, for the time of a with block.
+    """Context manager: the parts of a run.
 
-    factory: makes the engine, as in `EngineSpec`. give_up_s: until an incomplete file at rest is passed on.
+    factory: makes the engine, as in `EngineSpec`. give_up_s: until an unchanging, incomplete file is passed on.
     on_arrival: called from the watcher's threads; None if the outboxes are not watched. on_end: called once per
     finished photo.
 
     Raises AlreadyRunning and LedgerError.
     """
     with contextlib.ExitStack() as stack:
-        stack.callback(_own(settings.state_dir).release)
+        stack.callback(_locked(settings.state_dir).release)
         roots = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
         ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(ledger.close)
@@ -105,13 +105,13 @@ def assembled(
             ledger,
             results,
             settings.retry,
-            settle_again=intake.settle_again,
+            debounce=intake.debounce,
             on_end=ended,
         )
         admission = Admission(destinations, ledger, results, outcomes, settings.request)
         dispatcher = Dispatcher(outboxes, destinations, ledger, pool, admission, outcomes, settings, timing)
-        # The engine ends before the folders and the ledger close: what it had goes back first.
-        stack.callback(_put_back, pool, outcomes)
+        # The engines stop before the folders and the ledger close: their unanswered photos are requeued first.
+        stack.callback(_requeue, pool, outcomes)
         control = ControlServer(settings.state_dir)
         stack.callback(control.close)
         if isinstance(watcher, Watcher):
@@ -120,7 +120,7 @@ def assembled(
         yield Parts(ledger, hooks, destinations, watcher, intake, pool, dispatcher, control)
 
 
-def _own(state_dir: Path) -> DirectoryLock:
+def _locked(state_dir: Path) -> DirectoryLock:
     try:
         make_private(state_dir)
         return DirectoryLock(state_dir, _COMMAND_S)
@@ -149,7 +149,7 @@ def _watcher(arrivals: deque[Arrival], on_arrival: Callable[[], None] | None) ->
     return Watcher(arrive)
 
 
-def _put_back(pool: EnginePool, outcomes: Outcomes) -> None:
+def _requeue(pool: EnginePool, outcomes: Outcomes) -> None:
     left = pool.stop()
-    with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and does the same
+    with contextlib.suppress(LedgerUnavailable):  # the next start finds them WORKING and requeues them
         outcomes.put_back(left)

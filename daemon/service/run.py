@@ -1,6 +1,6 @@
-"""Wires the parts together and runs them: `run` until a signal, `once` until nothing waits.
+"""Runs the service: `run` until a signal, `once` until no photo waits.
 
-One thread runs everything: it sleeps until an event, an answer of the engine, a signal or a due time.
+One thread runs everything: it sleeps until an event, an engine's answer, a signal or a due time.
 Watchdog's own threads only append to a queue.
 """
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OnceResult:
-    """What `once` did. published: photos of this run. held: every photo now held, also from earlier runs."""
+    """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs."""
 
     published: int
     held: tuple[HeldPhoto, ...]
@@ -56,7 +56,7 @@ def run(
     reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
     """
     journal.set_up()
-    faulthandler.enable()  # systemd ends a service that hangs by SIGABRT: the log then says where it hung
+    faulthandler.enable()  # systemd kills a hanging service by SIGABRT: the log then shows where it hung
     try:
         with wakeup() as signals:
             _run(settings, reread, factory, signals, timing)
@@ -69,7 +69,7 @@ def run(
 def _run(
     settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup, timing: Timing
 ) -> None:
-    """Serve with one configuration after the other; one that does not even start gives way to the last.
+    """Serve until a signal to stop; each reload starts anew, and falls back to the last configuration if that fails.
 
     When the ledger's disk fails, the next start waits for it, and repairs as after a crash.
     """
@@ -91,14 +91,16 @@ def _run(
             if not has_served:
                 raise
             if not is_waiting:
-                log.error("everything waits: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
+                log.error("all work is suspended: %s", printable(str(exc)))  # noqa: TRY400 - no fault of the program
             is_waiting = True
             notifier.waits(str(exc))
             wait([signals.read_fd], timing.ledger_pause_s)
         except (AlreadyRunning, EngineStartError) as exc:
             if proven is None:
                 raise
-            log.warning("the new configuration cannot be used: %s; going on as before", printable(str(exc)))
+            log.warning(
+                "the new configuration cannot be used: %s; the previous one stays in use", printable(str(exc))
+            )
             following, proven = proven, None
 
 
@@ -112,10 +114,10 @@ def _status_line(settings: Settings) -> str:
 def once(
     settings: Settings, progress: Progress, factory: str = DEFAULT_FACTORY, timing: Timing = DEFAULT_TIMING
 ) -> OnceResult:
-    """Handle every photo that waits, then return; a signal ends it early with nothing half-done.
+    """Process every waiting photo, then return; a signal ends it early, leaving nothing half-done.
 
-    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if nothing
-    is left but photos of users whose sync folder cannot be used.
+    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if the
+    only photos left are of users whose sync folder cannot be used.
     """
     published = 0
 

@@ -1,4 +1,4 @@
-"""The loop of a running service, and of `once`: everything that is due, then sleep."""
+"""The main loop of the service and of `once`: do everything that is due, then sleep."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Supervisor:
         timing: Timing,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
-        """reread: reads the configuration again; None if this one is for the whole run."""
+        """reread: reads the configuration again; None if it cannot be reloaded."""
         self._settings = settings
         self._parts = parts
         self._wakeup = wakeup
         self._timing = timing
         self._reread = reread
         self._notices = DesktopNotices(self._situation, parts.hooks.run) if settings.hooks.desktop else None
-        self.following: Settings | None = None  # the configuration that a reload has found
+        self.following: Settings | None = None  # the configuration to use next, after a reload
 
     def serve(self, notifier: Notifier) -> None:
-        """Listen for photos, load the engine, and work until a signal or a reload."""
+        """Load the engines and work until a signal or a reload."""
         self._parts.pool.start(time.monotonic())
         while not self.is_done:
             due_s = self.step()
@@ -54,7 +54,7 @@ class Supervisor:
         self.finish()
 
     def scan(self) -> int:
-        """Look for photos once; returns how many wait."""
+        """Scan the outboxes once; return how many photos wait."""
         self._parts.intake.step(time.monotonic())
         if self.has_work:
             self._parts.pool.start(time.monotonic())
@@ -62,38 +62,38 @@ class Supervisor:
 
     @property
     def has_work(self) -> bool:
-        """Whether anything is left that will come to an end by itself, not only once the quiet hours are over."""
+        """Whether any photo can finish without user action; False in quiet hours, when none can."""
         is_quiet = self._settings.engine.quiet_now is not None
         return not is_quiet and self._parts.intake.unsettled + self._parts.dispatcher.waiting > 0
 
     @property
     def is_done(self) -> bool:
-        """Whether to end: at a signal, or once the engine has finished what it had at a reload."""
+        """Whether to end: at a signal, or after a reload once the engines have finished their batches."""
         return self._wakeup.stopping or (self.following is not None and not self._parts.pool.in_work)
 
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
         if self._wakeup.reload:
-            self._hang_up()
+            self._on_hangup()
         self._parts.control.step(now, self._run)
         self._parts.intake.step(now)
         engine_due_s = self._parts.dispatcher.step(now, feed=self.following is None)
         if self.is_done:
             return now
-        # Asked last: the dispatcher may have sent a changed photo back to settle.
+        # Computed last: the dispatcher may have sent a changed photo back to be debounced.
         notices_due_s = self._notices.step(now) if self._notices else None
         due = [self._parts.intake.due_s, engine_due_s, self._parts.control.due_s, notices_due_s]
         return min(due_s for due_s in due if due_s is not None)
 
     def sleep_until(self, due_s: float) -> None:
-        """Sleep, unless an event, an answer or a signal comes first."""
+        """Sleep until a time, or until an event, an answer or a signal."""
         pause_s = max(due_s - time.monotonic(), 0.0)
         wait([self._wakeup.read_fd, *self._parts.pool.connections, *self._parts.control.waitables], pause_s)
         self._wakeup.clear()
 
     def finish(self) -> None:
-        """Let the engine finish its batch if it does so soon; begin nothing new."""
+        """Give the engines `finish_s` to finish their batches; start nothing new."""
         self._parts.control.close()
         deadline_s = time.monotonic() + self._timing.finish_s
         while self._parts.pool.in_work and time.monotonic() < deadline_s:
@@ -125,11 +125,11 @@ class Supervisor:
         return apply(
             command,
             self._parts.ledger,
-            lambda source: self._parts.intake.settle_again(source, time.monotonic()),
+            lambda source: self._parts.intake.debounce(source, time.monotonic()),
         )
 
-    def _hang_up(self) -> None:
-        """SIGHUP came: `run` reads its configuration again, `once` ends with its terminal."""
+    def _on_hangup(self) -> None:
+        """Handle SIGHUP: `run` reloads its configuration, `once` ends with its terminal."""
         self._wakeup.reload = False
         if self._reread is None:
             self._wakeup.stopping = True
@@ -137,14 +137,14 @@ class Supervisor:
         try:
             log.info("%s", self._reload())
         except ConfigError as exc:
-            log.warning("not reloaded, going on as before: %s", printable(str(exc)))
+            log.warning("not reloaded, the previous configuration stays in use: %s", printable(str(exc)))
 
     def _reload(self) -> str:
-        """Note the configuration that follows. Raises ConfigError and InputError; this one stays then."""
+        """Read the configuration to use next. Raises ConfigError and InputError, and then the current one stays."""
         if self._reread is None:
-            raise InputError("this is `fawkesd once`, which reads its configuration at its start only")
+            raise InputError("this is `fawkesd once`, which reads its configuration only at start")
         following = self._reread()
         if following.state_dir != self._settings.state_dir:
             raise ConfigError("state_dir cannot change while fawkesd runs; stop it first")
         self.following = following
-        return "the configuration is right; it is used as soon as the photos in work are done"
+        return "the configuration is valid; it takes effect as soon as the photos in progress are finished"

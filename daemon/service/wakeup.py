@@ -1,4 +1,4 @@
-"""What ends the service's sleep: an event from another thread, or a signal, which only sets a flag here."""
+"""Wakes the main loop from its sleep: an event from another thread, or a signal, whose handler only sets a flag."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Wakeup:
-    """A pipe to sleep on. stopping: SIGTERM or SIGINT came. reload: SIGHUP came, and nobody has seen to it."""
+    """A pipe to sleep on. stopping: SIGTERM or SIGINT was received. reload: SIGHUP was, and is not handled yet."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd = read_fd
@@ -24,13 +24,13 @@ class Wakeup:
             os.write(self._write_fd, b"\0")
 
     def clear(self) -> None:
-        """Be ready for the next sleep."""
+        """Reset the pipe before the next sleep."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.read_fd, 4096):
                 pass
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal."""
+        """Set the flag of a signal."""
         if number == signal.SIGHUP:
             self.reload = True
         else:
@@ -39,7 +39,7 @@ class Wakeup:
 
 @contextlib.contextmanager
 def wakeup() -> Iterator[Wakeup]:
-    """A wakeup that the signals ring, for the time of a with block in the main thread."""
+    """Context manager: a wakeup that signals trigger. Main thread only."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     one = Wakeup(read_fd, write_fd)
     old_fd = signal.set_wakeup_fd(write_fd)

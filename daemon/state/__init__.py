@@ -1,1 +1,1 @@
-"""What outlives a run, in the state folder: ledger, history, targets, cached results."""
+"""Persistent state, in the state folder: ledger, history, targets, cached results."""

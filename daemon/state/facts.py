@@ -1,4 +1,4 @@
-"""What the running service notes for `status`: a key each, the values are for a person."""
+"""Facts that the running service records for `status`: keys with human-readable values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PAUSED = "paused "  # followed by a user's name: why nothing can be published fo
 
 
 class Facts:
-    """The facts in the ledger; of a stopped service they may be out of date."""
+    """The facts in the ledger; they may be out of date if the service is stopped."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
 
     def note(self, key: str, value: str) -> None:
-        """Keep a fact, such as the engine's device."""
+        """Record a fact, such as the engine's device."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
     def forget(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger has to tell, read without changing it: beside a running service, or without one."""
+"""Read-only access to the ledger, with or without a running service."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PausedFolder:
-    """A folder that nothing is done for now.
+    """A paused outbox.
 
     until: seconds since 1970; None if it ends by `fawkesd resume`, or by itself once the reason is gone.
-    waiting: photos that wait for it.
+    waiting: how many of its photos wait.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class PausedFolder:
 
 
 class History:
-    """What a person asks; every answer has the newest row first.
+    """Queries for the commands; every result has the newest row first.
 
     facts, markers: the same file's other tables.
     """
@@ -62,7 +62,7 @@ class History:
         self.markers = Markers(database)
 
     def outboxes(self) -> list[Outbox]:
-        """Every outbox a photo ever came from, also those that are no longer configured."""
+        """Every outbox a photo ever came from, including those that are no longer configured."""
         rows = self._db.execute("SELECT DISTINCT user, root FROM photos ORDER BY user, root")
         return [Outbox(row["user"], Path(os.fsdecode(row["root"]))) for row in rows]
 
@@ -84,7 +84,7 @@ class History:
         return map(_record, self._db.execute("SELECT * FROM photos ORDER BY updated DESC, id DESC"))
 
     def count(self, user: str, states: Sequence[State], since: float = 0.0) -> int:
-        """How many of a user's photos are in one of these states, and came to it since then."""
+        """How many of a user's photos are in one of these states, and entered it since then."""
         query = f"SELECT count(*) FROM photos WHERE state IN ({marks(states)}) AND user = ? AND updated >= ?"  # noqa: S608
         values = (*(state.value for state in states), user, since)
         return int(self._db.execute(query, values).fetchone()[0])
@@ -128,7 +128,7 @@ class History:
 
 @contextlib.contextmanager
 def reading(state_dir: Path) -> Iterator[History]:
-    """The history, for the time of a with block; an empty one before the first start. Raises LedgerError."""
+    """Context manager: the history; an empty one before the first start. Raises LedgerError."""
     path = state_dir / LEDGER_NAME
     try:
         database = _open(path) if path.exists() else _empty()
@@ -147,7 +147,7 @@ def _open(path: Path) -> sqlite3.Connection:
     database.close()
     raise LedgerError(
         f"the ledger {path} has version {version}, this fawkesd reads {len(MIGRATIONS)}; "
-        "start the service again, so that both are of one version"
+        "restart the service, so that both run the same version"
     )
 
 

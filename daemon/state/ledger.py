@@ -1,7 +1,7 @@
-"""The ledger: one sqlite row per content of a photo, the truth about what was done and what is to do.
+"""The ledger: one sqlite row per content of a photo, the source of truth for what is done and what remains.
 
-Every change of state goes through `move`, which holds it against the one table `model.TRANSITIONS`.
-WAL with synchronous=FULL: what a method has returned from survives a power cut.
+Every change of state goes through `move`, which checks it against the one table `model.TRANSITIONS`.
+WAL with synchronous=FULL: once a method has returned, its change survives a power cut.
 Times are seconds since 1970, since they outlive the process.
 """
 
@@ -31,9 +31,9 @@ _IS_FROM = {to: f"state IN ({marks(states)})" for to, states in _FROM.items()}
 
 
 class Ledger(Photos):
-    """The ledger's only writer; not for use by several threads.
+    """The ledger's only writer; not thread-safe.
 
-    queue, pauses, facts, markers: the same file's other questions and tables.
+    queue, pauses, facts, markers: the other queries and tables of the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -51,10 +51,10 @@ class Ledger(Photos):
         self._db.close()
 
     def admit(self, arrivals: Iterable[Settled]) -> int:
-        """A new READY generation for each settled content not known yet; older ones become SUPERSEDED.
+        """Insert a READY generation for each content not known yet; older ones become SUPERSEDED.
 
-        A content that was GONE, or dropped as changed, and is there again counts as new. Returns how many
-        rows were made.
+        Content that was GONE, or dropped as changed, counts as new when it is back. Returns how many rows
+        were inserted.
         """
         made = 0
         with self._transaction():
@@ -76,7 +76,7 @@ class Ledger(Photos):
         columns = _columns(change)
         assignments = "".join(f", {name} = ?" for name in columns)
         query = (
-            f"UPDATE photos SET state = ?, updated = ?, reason = ?{assignments}"  # noqa: S608 - our own names
+            f"UPDATE photos SET state = ?, updated = ?, reason = ?{assignments}"  # noqa: S608 - constant names
             f" WHERE id = ? AND {_IS_FROM[to]} RETURNING *"
         )
         values = (to.value, self._clock(), change.reason, *columns.values(), photo.id, *_FROM[to])
@@ -95,7 +95,7 @@ class Ledger(Photos):
             return [self.move(photo, to) for photo in photos]
 
     def retry(self, source: Source | None) -> int:
-        """Try held photos, and those that wait after a failure, again at once; returns how many.
+        """Retry held photos, and those in backoff after a failure, at once; returns how many.
 
         source: one photo; None for all.
         """
@@ -111,8 +111,8 @@ class Ledger(Photos):
             return cursor.rowcount
 
     def _repair(self) -> None:
-        # Whoever was working is dead: nothing of theirs is in the sync folder before PUBLISHING. Since the
-        # photo may be what killed them, it goes alone. PUBLISHING rows need the sync folder (`destinations`).
+        # The process that worked on these is dead; before PUBLISHING, nothing is in the sync folder. Since the
+        # photo may have killed it, it is retried alone. PUBLISHING rows need the sync folder (`destinations`).
         with self._transaction():
             for state in (State.WORKING, State.STAGED):
                 assert State.READY in TRANSITIONS[state]

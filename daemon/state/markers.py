@@ -1,4 +1,4 @@
-"""The markers by which sync folders are known again."""
+"""The markers by which sync folders are recognised."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Markers:
         return row["marker"] if row else None
 
     def remember(self, sync: Path, marker: str) -> None:
-        """Keep the marker of a sync folder seen for the first time."""
+        """Record the marker of a sync folder used for the first time."""
         self._db.execute("INSERT INTO sync_roots VALUES (?, ?)", (os.fsencode(sync), marker))

@@ -1,4 +1,4 @@
-"""Which outboxes nothing is begun for: the part of the ledger that a person steers."""
+"""Paused outboxes: the part of the ledger that the user controls."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from daemon.state.schema import LedgerConnection
 
 
 class Pauses:
-    """Pauses outlast a restart. clock: seconds since 1970."""
+    """The table of pauses, which survive a restart. clock: seconds since 1970."""
 
     def __init__(self, database: LedgerConnection, clock: Callable[[], float]) -> None:
         self._db = database
         self._clock = clock
 
     def add(self, outbox: Outbox, for_s: float = math.inf) -> None:
-        """Begin no work on an outbox's photos for so long; what is in work is finished."""
+        """Pause an outbox for `for_s`; photos in progress are finished."""
         self._put(outbox, self._clock() + for_s, PauseReason.BY_HAND)
 
     def remove(self, outbox: Outbox) -> bool:
-        """Take up work on an outbox again; returns whether it was paused by hand until now."""
+        """Resume an outbox; returns whether it was paused by hand until now."""
         removed = self._db.rows(
             "DELETE FROM pauses WHERE user = ? AND root = ? AND reason = ? RETURNING until > ?",
             (outbox.user, os.fsencode(outbox.root), PauseReason.BY_HAND.value, self._clock()),
@@ -31,7 +31,7 @@ class Pauses:
         return any(was_paused for (was_paused,) in removed)
 
     def configure(self, outboxes: Iterable[Outbox]) -> None:
-        """Let the photos of outboxes that are no longer configured wait, and go on with those that are again."""
+        """Pause outboxes that are no longer configured, and resume those that are configured again."""
         rows = self._db.execute("SELECT DISTINCT user, root FROM photos").fetchall()
         known = {Outbox(user, Path(os.fsdecode(root))) for user, root in rows}
         self._db.execute("DELETE FROM pauses WHERE reason = ?", (PauseReason.REMOVED.value,))

@@ -1,4 +1,4 @@
-"""The table `photos`: its rows as values, and what the service asks about single ones."""
+"""The table `photos`: its rows as values, and the queries for single photos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
 
 
 class Photos:
-    """The reading side of the ledger; `Ledger` adds what changes it."""
+    """The ledger's read queries; `Ledger` adds the writes."""
 
     def __init__(self, database: LedgerConnection) -> None:
         self._db = database
@@ -32,7 +32,7 @@ class Photos:
         return photo_of(row) if row else None
 
     def knows(self, source: Source, snapshot: Snapshot) -> bool:
-        """Whether a scan that finds this content can pass over it."""
+        """Whether a scan that finds this content can skip it."""
         row = self._db.execute(
             f"SELECT state, dev, ino, size, mtime_ns, ctime_ns FROM photos WHERE {THIS_SOURCE}"  # noqa: S608 - constant
             " ORDER BY generation DESC LIMIT 1",
@@ -70,16 +70,16 @@ class Photos:
         return [_output(row) for row in rows]
 
     def origin(self, sha256: str) -> Source | None:
-        """The original that a file with these bytes was made of, whoever's; None if it is none of our outputs."""
+        """The original, of any user, of an output with these bytes; None if fawkesd published no such file."""
         row = self._db.execute(
             "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
         ).fetchone()
         return _source(row) if row else None
 
     def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
-        """The output of the generation before, if it had the same bytes and came from the same engine.
+        """The output of the previous generation, if made from the same bytes by the same engine.
 
-        Not if somebody asked for the photo to be made again: then that row has a reason.
+        None if the photo is to be redone by command: then that row has a reason.
         """
         if photo.generation == 1:
             return None
@@ -93,11 +93,11 @@ class Photos:
 
 
 def is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
-    """Whether a file that is found needs no new row, since the newest row of its source stands for its content."""
-    # Superseded by no newer row: the content changed while it was worked on, and may have changed back.
+    """Whether a file needs no new row, since the newest row of its source already has its content."""
+    # SUPERSEDED without a newer row: the content changed during the work, and may have changed back.
     if state in {State.GONE, State.SUPERSEDED} or not known.same_content(found):
         return False
-    # Held for its owner or mode, perhaps, and those are other ones now: try again.
+    # It may have been held for its owner or mode, which have changed since: try again.
     return state is not State.HELD or known.ctime_ns == found.ctime_ns
 
 

@@ -1,4 +1,4 @@
-"""The photos that wait, in the order in which they are worked on."""
+"""The queue of waiting photos, in the configured order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST = {
 
 
 class Queue:
-    """What is READY, and when. clock: seconds since 1970."""
+    """Queries for READY photos. clock: seconds since 1970."""
 
     def __init__(self, database: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._db = database
@@ -32,9 +32,9 @@ class Queue:
         limit: int,
         order: QueueOrder = QueueOrder.NEWEST,
     ) -> list[Photo]:
-        """READY rows of these outboxes, unless paused, whose waiting time is over.
+        """READY rows of these outboxes, unless paused, whose backoff is over.
 
-        longest_s: the longest wait ever asked for; a later time comes from a clock that was set back.
+        longest_s: the longest possible backoff; a later time means that the clock was set back.
         """
         now = self._clock()
         rows = self._db.execute(
@@ -45,7 +45,7 @@ class Queue:
         return [photo_of(row) for row in rows]
 
     def next_ready_at(self, outboxes: Sequence[Outbox]) -> float | None:
-        """When the first READY row of these outboxes may be tried; None if none may before a command."""
+        """When the first READY row of these outboxes may be tried; None if none may without user action."""
         query = (
             "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
             f" WHERE state = 'ready' AND {_from_any(outboxes)}"
@@ -54,7 +54,7 @@ class Queue:
         return float(when) if when is not None and when < math.inf else None
 
     def waiting(self, outboxes: Sequence[Outbox]) -> int:
-        """How many rows of these outboxes will come to an end without a command."""
+        """How many rows of these outboxes can finish without user action."""
         query = (
             f"SELECT count(*) FROM photos WHERE state IN ({marks(WAITING)}) AND {_from_any(outboxes)}"  # noqa: S608
             f" AND NOT (state = 'ready' AND {_PAUSED})"

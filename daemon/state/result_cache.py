@@ -1,6 +1,6 @@
-"""Results that could not be published yet, kept in the state directory so that the engine need not repeat them.
+"""Cache of results that could not be published yet, in the state directory: the engine need not repeat them.
 
-Only a saving: a result that is missing, damaged, or from another engine is made again.
+Only an optimisation: a result that is missing, damaged, or from another engine is made again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ResultCache:
         self._directory = directory
 
     def keep(self, user: str, input_sha256: str, protected: Protected) -> None:
-        """Keep a result if there is room for it."""
+        """Cache a result if there is room for it."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             space = os.statvfs(self._directory)
@@ -38,11 +38,11 @@ class ResultCache:
                 data = pickle.dumps(protected)
                 self._path(user, input_sha256).write_bytes(hashlib.sha256(data).digest() + data)
         except OSError as exc:
-            log.info("a result is not kept: %s", exc.strerror)
+            log.info("a result could not be cached: %s", exc.strerror)
             self.drop(user, input_sha256)
 
     def find(self, user: str, input_sha256: str, fingerprint: str) -> Protected | None:
-        """The result of this engine for this content, whole and with the hash that was verified."""
+        """The cached result of this engine for this content, if it is intact."""
         try:
             stored = self._path(user, input_sha256).read_bytes()
         except OSError:
@@ -52,10 +52,10 @@ class ResultCache:
             return None  # cut short by a crash
         try:
             found = pickle.loads(data)
-            is_ours = isinstance(found, Protected) and asdict(found.report)["fingerprint"] == fingerprint
+            is_current = isinstance(found, Protected) and asdict(found.report)["fingerprint"] == fingerprint
         except (AttributeError, ImportError, LookupError, TypeError, ValueError):
             return None  # written by another version
-        return found if is_ours else None
+        return found if is_current else None
 
     def drop(self, user: str, input_sha256: str) -> None:
         """Remove a result that has been published, or will not be."""
@@ -63,7 +63,7 @@ class ResultCache:
             self._path(user, input_sha256).unlink(missing_ok=True)
 
     def sweep(self, waiting: Iterable[Photo]) -> None:
-        """Remove every result that none of these photos will ask for."""
+        """Remove every result that none of these photos will need."""
         wanted = {f"{photo.source.outbox.user}-{photo.input_sha256}" for photo in waiting}
         with contextlib.suppress(OSError):
             for path in self._directory.iterdir():

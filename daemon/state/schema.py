@@ -1,4 +1,4 @@
-"""The ledger's file: how it is opened, and its tables as the steps from an empty file to the present one."""
+"""The ledger's file: how it is opened, and its schema as migrations from an empty file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.errors import LedgerError, LedgerUnavailable
 
-# One entry per version, each a list of statements. Never edit an entry that was released: append one.
+# One entry per version, each a list of statements. Never edit a released entry: append one.
 # Paths are BLOBs: a file name is bytes, and sqlite text refuses what is not UTF-8.
 MIGRATIONS: Sequence[Sequence[str]] = (
     (
@@ -57,13 +57,13 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         ) STRICT
         """,
     ),
-    # A published file that comes back as an original is known by its bytes.
+    # A published file that comes back as an original is recognised by its bytes.
     ("CREATE INDEX photos_by_output ON photos (output_sha256) WHERE output_sha256 IS NOT NULL",),
 )
 
 
 class LedgerConnection(sqlite3.Connection):
-    """A connection that tells trouble with the disk, which passes, from every other error."""
+    """A connection that distinguishes disk trouble, which passes, from every other error."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - whatever sqlite takes
         """Run one statement. Raises LedgerUnavailable: disk full, read-only, failing, or gone."""
@@ -75,7 +75,7 @@ class LedgerConnection(sqlite3.Connection):
     def rows(self, sql: str, parameters: Any = (), /) -> list[sqlite3.Row]:  # noqa: ANN401
         """Run one statement and return all its rows; raises as `execute` does.
 
-        One that changes rows and returns them (RETURNING) is committed when the last row is fetched, not before.
+        A change with RETURNING is committed when the last row is fetched, not before.
         """
         try:
             return self.execute(sql, parameters).fetchall()
@@ -88,7 +88,7 @@ def _unavailable(exc: sqlite3.OperationalError) -> LedgerUnavailable:
 
 
 def open_ledger(path: Path) -> LedgerConnection:
-    """Open or create the file and bring it to the present version. Raises LedgerError."""
+    """Open or create the file and migrate it to the current version. Raises LedgerError."""
     try:
         database = sqlite3.connect(path, isolation_level=None, factory=LedgerConnection)
         database.row_factory = sqlite3.Row
@@ -101,10 +101,12 @@ def open_ledger(path: Path) -> LedgerConnection:
 
 
 def migrate(database: sqlite3.Connection) -> None:
-    """Bring the tables to the present version; raises LedgerError for one from the future."""
+    """Migrate the tables to the current version; raises LedgerError for a newer one."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise LedgerError(f"the ledger has version {version}; this fawkesd knows up to {len(MIGRATIONS)}")
+        raise LedgerError(
+            f"the ledger has version {version}, this fawkesd knows up to {len(MIGRATIONS)}; install a newer one"
+        )
     if version == len(MIGRATIONS):
         return
     database.execute("BEGIN IMMEDIATE")  # for all steps: `status` may look in between

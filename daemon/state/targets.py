@@ -1,7 +1,7 @@
 """People's targets on disk: one JSON file per person, whose identity is written once and never replaced.
 
-All that a user ever publishes must point at one identity, so a damaged file is an error for a person to
-look at, never a reason to choose anew.
+All that a user ever publishes must point at one identity, so a damaged file is an error for the user to
+resolve, never a reason to choose a new identity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FileTargetStore:
         self._directory = directory
 
     def people(self) -> list[str]:
-        """Everyone who has a target, in the order of names."""
+        """Everyone who has a target, sorted by name."""
         return sorted(path.stem for path in self._directory.glob("*.json") if not path.name.startswith("."))
 
     def get(self, person: str) -> Target | None:
@@ -38,8 +38,8 @@ class FileTargetStore:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
             raise TargetError(
-                f"the target of {person} in {path} cannot be read ({exc}); put back a backup of it. Only if "
-                "nothing was ever published for this person, delete it: a new target is then chosen"
+                f"the target of {person} in {path} cannot be read ({exc}); restore it from a backup. Delete it "
+                "only if nothing was ever published for this person: a new target is then chosen"
             ) from exc
 
     def add(self, person: str, target: Target) -> Target:
@@ -51,7 +51,7 @@ class FileTargetStore:
         return stored
 
     def learn(self, person: str, target: Target) -> None:
-        """Replace durably what a person is known by. Raises TargetError if the identity would change."""
+        """Durably replace the faces that a person is recognised by. Raises TargetError if the identity would change."""
         stored = self.get(person)
         if stored is None or stored.identity != target.identity:
             raise TargetError(f"the target of {person} would change; it is kept as it is")
@@ -59,7 +59,7 @@ class FileTargetStore:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until no other process is in a with block of this; one that dies there is out of it."""
+        """Context manager: lock out other processes, waiting for them; the lock of one that dies is released."""
         atomic.make_folder(self._directory, 0o700)
         lock = DirectoryLock(self._directory, patience_s=math.inf)
         try:
@@ -68,7 +68,7 @@ class FileTargetStore:
             lock.release()
 
     def forget(self, person: str) -> None:
-        """Erase durably what is known of a person; the person is new when seen again."""
+        """Durably erase everything about a person; the person is new when seen again."""
         atomic.remove(self._path(person))
 
     def _path(self, person: str) -> Path:

@@ -1,1 +1,1 @@
-"""What arrives in the outboxes: events, rescans, settled and complete files. It ends at a READY row of the ledger."""
+"""From the outboxes to READY rows of the ledger: file events, rescans, debounce, completeness checks."""

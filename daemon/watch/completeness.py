@@ -1,7 +1,7 @@
-"""Does a photo file end where its format says? Cheap, and no decoding.
+"""Checks whether a photo file is complete, by its container format; cheap, without decoding.
 
-Size and time alone do not tell: a preallocated copy has its final size from the start, and decoders accept
-a tail of zeros without a word. What is not recognised here counts as complete unless its tail is zeros.
+Size and time alone are not enough: a preallocated copy has its final size from the start, and decoders silently
+accept a tail of zeros. A format that is not recognised here counts as complete unless its tail is zeros.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _BOXED = frozenset({b"ftyp", b"JXL ", b"jP  "})
 
 _TIFF_STARTS, _TIFF_LENGTHS = (273, 324), (279, 325)  # of strips, of tiles
 _TIFF_FORMATS = {3: "H", 4: "I"}  # the types that offsets and lengths have
-_TIFF_MOST_DIRECTORIES = 1000  # a damaged file may link them in a circle
+_TIFF_MOST_DIRECTORIES = 1000  # in a damaged file their links may form a cycle
 
 
 def file_is_finished(path: Path) -> bool:
-    """Whether a file is whole and nobody writes to it; yes if it cannot be opened: its reader says why."""
+    """Whether a file is complete and has no writer; True if it cannot be opened: reading it will report why."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -37,7 +37,7 @@ def file_is_finished(path: Path) -> bool:
 
 
 def is_complete(file: BinaryIO, size: int) -> bool:
-    """Whether a seekable file of `size` bytes holds a whole container."""
+    """Whether a seekable file of `size` bytes holds a complete container."""
     head = file.read(12)
     if head.startswith(b"\xff\xd8\xff"):
         return _jpeg_reaches_its_end(file)

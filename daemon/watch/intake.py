@@ -1,7 +1,7 @@
-"""From a path somebody heard of to a READY row of the ledger.
+"""Intake: turns file events and scans into READY rows of the ledger.
 
-Events are hints and looks are the truth: every outbox is looked at as a whole at the start, when it comes
-back, after events were lost, and every `rescan_s`; where events do not work, every `poll_s`.
+Events are hints, scans are the truth: every outbox is scanned as a whole at the start, when it comes back,
+after events were lost, and every `rescan_s`; where events do not work, every `poll_s`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from daemon.watch.watcher import Arrival, NoWatcher, Watcher
 
 log = logging.getLogger(__name__)
 
-# Files looked at in one step, so that a backlog of 50,000 does not keep results waiting.
-_LOOKS_PER_STEP = 500
+# Files checked in one step, so that a backlog of 50,000 does not keep results waiting.
+_CHECKS_PER_STEP = 500
 _AFTER_LOSS_S = 1.0  # a burst that overflows the queue once does so again
-_MOST_OF_THE_TIME = 20.0  # looks take at most one part in so many
+_PAUSE_PER_SCAN = 20.0  # the least pause after a scan, in multiples of its duration
 
 
 class Intake:
-    """Collects arrivals, looks at the outboxes, and admits what has settled. Times are monotonic seconds."""
+    """Collects arrivals, scans the outboxes, and admits files that are ready. Times are monotonic seconds."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Intake:
         watch: WatchSettings,
         timing: Timing,
     ) -> None:
-        """arrivals: where the watcher's threads append what has come."""
+        """arrivals: the queue that the watcher's threads append to."""
         self._outboxes = outboxes
         self._ledger = ledger
         self._readiness = readiness
@@ -55,47 +55,47 @@ class Intake:
         self._watch = watch
         self._timing = timing
         self._next_check_s = 0.0
-        self._next_look_s: dict[Outbox, float] = {}
+        self._next_scan_s: dict[Outbox, float] = {}
         self._watching = ""
-        self._told_of_clips: set[Outbox] = set()
+        self._warned_of_clips: set[Outbox] = set()
 
-    def settle_again(self, source: Source, now: float) -> None:
-        """Treat a source as just changed."""
+    def debounce(self, source: Source, now: float) -> None:
+        """Start the debounce of a source that has changed."""
         self._readiness.event(source, now)
 
     @property
     def unsettled(self) -> int:
-        """How many files are not at rest yet."""
+        """How many files are still being debounced."""
         return len(self._readiness)
 
     @property
     def due_s(self) -> float:
-        """When `step` has something to do, unless something arrives before."""
+        """When `step` has something to do, unless something arrives first."""
         due_s = self._readiness.next_due_s()
-        times = [self._next_check_s, *self._next_look_s.values()]
+        times = [self._next_check_s, *self._next_scan_s.values()]
         return min(times if due_s is None else [due_s, *times])
 
     def step(self, now: float) -> None:
         """Do what is due."""
-        self._drain(now)
+        self._take_arrivals(now)
         if now >= self._next_check_s:
             self._check_outboxes(now)
-        for outbox, due_s in list(self._next_look_s.items()):
+        for outbox, due_s in list(self._next_scan_s.items()):
             if now >= due_s:
-                self._look_at(outbox, now)
-        settled = self._readiness.ready(now, _LOOKS_PER_STEP)
+                self._scan(outbox, now)
+        settled = self._readiness.ready(now, _CHECKS_PER_STEP)
         if settled:
             self._ledger.admit(settled)
 
     def _check_outboxes(self, now: float) -> None:
         self._next_check_s = now + self._timing.check_outboxes_s
         for outbox in self._outboxes.check():
-            self._next_look_s.pop(outbox, None)
+            self._next_scan_s.pop(outbox, None)
             if outbox in self._outboxes.online:
-                self._watcher.rearm(outbox)  # before the look: what comes in between is heard of
-                self._next_look_s[outbox] = now
+                self._watcher.rearm(outbox)  # before the scan, so that nothing is missed in between
+                self._next_scan_s[outbox] = now
 
-    def _look_at(self, outbox: Outbox, now: float) -> None:
+    def _scan(self, outbox: Outbox, now: float) -> None:
         started_s = time.perf_counter()
         for path in walk(outbox.root):
             self._notice(outbox, path, now)
@@ -104,8 +104,8 @@ class Intake:
         is_polled = self._watcher.why_polled(outbox) is not None
         interval_s = self._watch.poll_s if is_polled else self._watch.rescan_s
         # Jitter, so that several outboxes on one network drive, or several daemons, drift apart.
-        pause_s = max(interval_s, _MOST_OF_THE_TIME * took_s) * random.uniform(0.75, 1.25)
-        self._next_look_s[outbox] = now + pause_s
+        pause_s = max(interval_s, _PAUSE_PER_SCAN * took_s) * random.uniform(0.75, 1.25)
+        self._next_scan_s[outbox] = now + pause_s
         self._note_watching()
 
     def _note_watching(self) -> None:
@@ -115,12 +115,12 @@ class Intake:
             self._ledger.facts.note(facts.WATCHING, watching)
             log.info("watching: %s", watching)
 
-    def _drain(self, now: float) -> None:
+    def _take_arrivals(self, now: float) -> None:
         while self._arrivals:
             arrival = self._arrivals.popleft()
             if arrival.path == arrival.outbox.root:  # events were lost
-                look_s = self._next_look_s.get(arrival.outbox, now + _AFTER_LOSS_S)
-                self._next_look_s[arrival.outbox] = min(look_s, now + _AFTER_LOSS_S)
+                scan_s = self._next_scan_s.get(arrival.outbox, now + _AFTER_LOSS_S)
+                self._next_scan_s[arrival.outbox] = min(scan_s, now + _AFTER_LOSS_S)
             elif arrival.is_directory:
                 for path in walk(arrival.path):
                     self._notice(arrival.outbox, path, now)
@@ -141,21 +141,21 @@ class Intake:
             case Kind.PHOTO:
                 return Source(outbox, relative)
             case Kind.CLIP:
-                self._tell_of_clips(outbox, path)
+                self._warn_of_clips(outbox, path)
         return None
 
-    def _tell_of_clips(self, outbox: Outbox, path: Path) -> None:
-        if outbox not in self._told_of_clips:
-            self._told_of_clips.add(outbox)
+    def _warn_of_clips(self, outbox: Outbox, path: Path) -> None:
+        if outbox not in self._warned_of_clips:
+            self._warned_of_clips.add(outbox)
             log.warning(
-                "clips show the faces of the photos beside them and are never published: %s; "
-                "others in this outbox are not told of",
+                "video clips show the faces of the photos beside them and are never published: %s; "
+                "further clips in this outbox are not logged",
                 printable(path),
             )
 
     def _forget_removed(self, outbox: Outbox) -> None:
-        # Only HELD rows: a READY one is found missing when it is read, and a published one stays published.
+        # Only HELD rows: a READY one is found missing when it is read, and a PUBLISHED one stays published.
         for photo in self._ledger.in_state(State.HELD, user=outbox.user):
             missing = photo.source.outbox == outbox and snapshot_of(photo.source.path) is None
             if missing and self._outboxes.is_there(outbox):
-                self._ledger.move(photo, State.GONE, Change(reason="the source was removed"))
+                self._ledger.move(photo, State.GONE, Change(reason="the original was removed"))

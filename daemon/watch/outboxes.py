@@ -1,4 +1,4 @@
-"""Which outboxes are there: a drive that was unplugged is no folder whose photos were deleted."""
+"""Tracks which outboxes are present: an unplugged drive does not mean that its photos were deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Changes when another directory takes the place, such as the one a drive is mounted on."""
+    """Changes when another directory is at the path, such as the mount point of an unplugged drive."""
 
     dev: int
     ino: int
@@ -27,7 +27,7 @@ _UNSEEN = _Identity(0, 0)
 
 
 class Outboxes:
-    """The configured outboxes, and which of them are there."""
+    """The configured outboxes, and which of them are present."""
 
     def __init__(self, outboxes: Sequence[Outbox], ledger: Ledger) -> None:
         self._ledger = ledger
@@ -35,24 +35,26 @@ class Outboxes:
 
     @property
     def online(self) -> list[Outbox]:
-        """The outboxes that were there when last looked at."""
+        """The outboxes that were present at the last check."""
         return [outbox for outbox, identity in self._found.items() if identity is not None]
 
     def check(self) -> list[Outbox]:
-        """Look at every outbox; returns those that came, went, or were replaced since the last time."""
+        """Check every outbox; return those that appeared, vanished, or were replaced since the last check."""
         changed = []
         for outbox, before in self._found.items():
             now = self._identity(outbox)
             if now == before:
                 continue
             if now is None:
-                log.warning("the outbox %s is not there; its photos wait", printable(outbox.root))
+                log.warning(
+                    "the outbox %s is missing; its photos wait. Is its drive mounted?", printable(outbox.root)
+                )
             changed.append(outbox)
             self._found[outbox] = now
         return changed
 
     def is_there(self, outbox: Outbox) -> bool:
-        """Whether the outbox is there at this moment; if not, it is no longer `online`."""
+        """Whether the outbox is present right now; if not, it is no longer `online`."""
         if self._identity(outbox) is None:
             self._found[outbox] = None
         return outbox in self.online
@@ -61,7 +63,7 @@ class Outboxes:
         try:
             status = outbox.root.stat()
             if _is_empty(outbox.root):
-                # The place a drive is mounted on, or the folder itself with nothing in it?
+                # The mount point of an unplugged drive, or the folder itself, empty?
                 before = self._ledger.last_device(outbox)
                 if before is not None and before != status.st_dev:
                     return None

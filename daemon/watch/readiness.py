@@ -1,8 +1,8 @@
-"""When has a file come to rest? Bookkeeping without a thread, a clock or a sleep of its own.
+"""Debounces file events: decides when a file is ready. Pure bookkeeping: no thread, no clock, no sleep.
 
-A file is ready once nothing was heard of it for `settle_s`, its stat was the same at the start and at the
-end of that time, its container is complete, and nobody has it open for writing. One that stays unfinished is
-passed on after `give_up_s` of quiet, so that the engine's refusal makes it visible.
+A file is ready once it had no event for `settle_s`, its stat was the same at the start and at the end of
+that time, its container is complete, and nobody has it open for writing. One that stays incomplete is
+passed on after `give_up_s` without a change, so that the engine's refusal makes it visible.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daemon.model import Settled, Snapshot, Source
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """due_s: when to look again. quiet_since_s: the last sign of life."""
+    """A file being debounced. due_s: when to check again. quiet_since_s: its last event or change."""
 
     snapshot: Snapshot
     due_s: float
@@ -24,7 +24,7 @@ class _Pending:
 
 
 class Readiness:
-    """Knows every file that was heard of and is not ready yet. Times are seconds of a monotonic clock."""
+    """The files that are being debounced. Times are seconds of a monotonic clock."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class Readiness:
         return source in self._pending
 
     def event(self, source: Source, now: float) -> None:
-        """Start the quiet time of a path anew; what is no regular file is forgotten."""
+        """Restart the debounce of a path; anything but a regular file is dropped."""
         self.found(source, self._look(source.path), now)
 
     def found(self, source: Source, snapshot: Snapshot | None, now: float) -> None:
-        """The same for a path that was just looked at."""
+        """The same for a path whose snapshot was just taken."""
         self._pending.pop(source, None)
         self._watch(source, snapshot, now, quiet_since_s=now)
 
     def ready(self, now: float, limit: int) -> list[Settled]:
-        """The files that are ready, which are forgotten; looks at no more than `limit` that are due."""
+        """Remove and return the files that are ready; checks at most `limit` of those that are due."""
         settled = []
         due = [source for source, _ in zip(self._pending, range(limit), strict=False)]
         for source in due:
@@ -74,7 +74,7 @@ class Readiness:
         return settled
 
     def next_due_s(self) -> float | None:
-        """When `ready` has something to look at; None if nothing is pending."""
+        """When `ready` has something to check; None if nothing is pending."""
         return next((pending.due_s for pending in self._pending.values()), None)
 
     def _watch(self, source: Source, snapshot: Snapshot | None, now: float, *, quiet_since_s: float) -> None:

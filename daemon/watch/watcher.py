@@ -1,6 +1,6 @@
-"""Hears of files in the outboxes. Only a hint: events get lost (full queues, unmounts); rescans find them.
+"""Watches the outboxes for file events. Only hints: events get lost (full queues, unmounts); rescans make up for them.
 
-The handler runs in watchdog's thread and does nothing but hand the path to the sink.
+The handler runs in watchdog's thread and only passes the path to the sink.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Something came into being at, or moved to, this path below an outbox."""
+    """A file or folder was created at, or moved to, this path below an outbox."""
 
     outbox: Outbox
     path: Path
@@ -64,25 +64,25 @@ class Watcher:
         self._losses = _Losses(self._watches, sink)
 
     def start(self) -> None:
-        """Begin; nothing is watched yet."""
+        """Start the observer; nothing is watched yet."""
         _WATCHDOG_LOG.addHandler(self._losses)
         self._observer.start()
 
     def stop(self) -> None:
-        """Stop watching; no arrival is handed over after this returns."""
+        """Stop watching; no arrival is reported after this returns."""
         self._observer.stop()
         self._observer.join()
         _WATCHDOG_LOG.removeHandler(self._losses)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread that hands events over is there; those that read them end with their outbox."""
+        """Whether the thread that dispatches events is alive; those that read them end with their outbox."""
         return self._observer.is_alive()
 
     def rearm(self, outbox: Outbox) -> None:
         """Watch an outbox, or watch it anew if it came back or was replaced.
 
-        An unmount or a removal ends the events of a watch without a word.
+        An unmount or a removal silently ends the events of a watch.
         """
         watch = self._watches.pop(outbox, None)
         if watch is not None:
@@ -91,7 +91,7 @@ class Watcher:
         try:
             kind = remote_kind(outbox.root.stat().st_dev)
             if kind is not None:
-                self._refused[outbox] = f"{kind} brings no events"
+                self._refused[outbox] = f"{kind} reports no changes"
                 return
             self._watches[outbox] = self._observer.schedule(
                 _Handler(outbox, self._sink), str(outbox.root), recursive=True, event_filter=_EVENTS
@@ -100,11 +100,11 @@ class Watcher:
             self._refused[outbox] = explain(exc)
 
     def why_polled(self, outbox: Outbox) -> str | None:
-        """Why events of this outbox do not come, or not all of them; None if they do."""
+        """Why an outbox is polled: its events are missing or incomplete. None if it is not."""
         if outbox in self._refused:
             return self._refused[outbox]
-        # Folders beyond the limit are left out in silence, and later ones will be.
-        return "the limit of watched folders is reached" if watches_used_up(outbox.root) else None
+        # Folders beyond the limit are silently skipped, now and later.
+        return "the kernel's limit of watched folders is reached" if watches_used_up(outbox.root) else None
 
     def how(self, outboxes: Sequence[Outbox]) -> str | None:
         """How these are watched, for `status`: natively, or which of them are polled and why."""
@@ -114,7 +114,7 @@ class Watcher:
 
 
 class NoWatcher:
-    """Watches nothing: `fawkesd once` looks at the outboxes, and ends."""
+    """Watches nothing: `fawkesd once` scans the outboxes, and ends."""
 
     is_alive = False
 
@@ -129,7 +129,7 @@ class NoWatcher:
 
 
 class _Losses(logging.Handler):
-    """Hears watchdog warn that the kernel's queue overflowed: every outbox must be looked at."""
+    """Catches watchdog's warning that the kernel's queue overflowed: every outbox must be scanned."""
 
     def __init__(self, watched: Mapping[Outbox, ObservedWatch], sink: Callable[[Arrival], None]) -> None:
         super().__init__(logging.WARNING)

@@ -1,1 +1,1 @@
-"""Engine processes: the pool, one process and its pipe, and what runs in it."""
+"""The engine processes: the pool, one process and its pipe, and the worker that runs in it."""

@@ -24,7 +24,7 @@ class Child:
 
     def __init__(self, spec: EngineSpec) -> None:
         ours, theirs = socket.socketpair()
-        # A stopped process must not stop the supervisor in the middle of a message.
+        # A stopped process must not block the supervisor in the middle of a message.
         limit = struct.pack("ll", _PIPE_LIMIT_S, 0)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -55,7 +55,7 @@ class Child:
             self._is_open = False
 
     def receive(self) -> list[Message]:
-        """Everything the process has said since the last call."""
+        """Every message since the last call."""
         messages: list[Message] = []
         try:
             while self._is_open and self.connection.poll():
@@ -77,5 +77,5 @@ class Child:
 
 def _how_it_ended(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
-        return f"the engine process ended by {signal.Signals(-exit_code).name}"
-    return f"the engine process ended with status {exit_code}"
+        return f"the engine process was killed by {signal.Signals(-exit_code).name}"
+    return f"the engine process exited with status {exit_code}"

@@ -1,4 +1,4 @@
-"""The engines, one for each device, that work on photos at the same time; all are unloaded together when idle.
+"""A pool of engine processes, one per device, working in parallel; all are unloaded together when idle.
 
 No thread and no sleep: `poll` is called when one of `connections` is readable or `due_s` is reached. Times are
 seconds of a monotonic clock.
@@ -19,14 +19,14 @@ from daemon.workers.protocol import EngineSpec
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """The engine processes were ended, since they had nothing to do for long; `start` brings others."""
+    """The engine processes were stopped after `idle_unload_s` without work; `start` starts new ones."""
 
 
 Event = ProcessEvent | Unloaded
 
 
 class EnginePool:
-    """The engine processes, from a `start` on always there or about to be, until they have nothing to do for long."""
+    """Keeps the engine processes running, from a `start` until all have been idle for `idle_unload_s`."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class EnginePool:
         idle_unload_s: float | None = None,
         timing: Timing,
     ) -> None:
-        """specs: of an engine each. photo_timeout_s: as of `EngineProcess`.
+        """specs: one per engine. photo_timeout_s: as in `EngineProcess`.
 
-        idle_unload_s: without a photo for so long, idle engines are ended; None: never.
+        idle_unload_s: engines that have been idle for this long are stopped; None: never.
         """
         self._engines = [EngineProcess(spec, photo_timeout_s, timing) for spec in specs]
         self._idle_unload_s = idle_unload_s
@@ -63,37 +63,37 @@ class EnginePool:
 
     @property
     def pids(self) -> list[int]:
-        """The engine processes that there are."""
+        """The engine processes' pids."""
         return [engine.pid for engine in self._engines if engine.pid is not None]
 
     @property
     def idle(self) -> list[EngineProcess]:
-        """Those that a batch can be submitted to."""
+        """The engines that a batch can be submitted to."""
         return [engine for engine in self._engines if engine.is_idle]
 
     @property
     def devices(self) -> list[str]:
-        """What those with their models loaded run on."""
+        """The devices of the engines whose models are loaded."""
         return [engine.ready.device_name for engine in self._engines if engine.ready]
 
     @property
     def is_complete(self) -> bool:
-        """Whether all have their models loaded."""
+        """Whether all engines have loaded their models."""
         return all(engine.ready for engine in self._engines)
 
     @property
     def is_away(self) -> bool:
-        """Whether there is no engine and none is about to be: not started yet, or unloaded."""
+        """Whether no engine runs or is about to: not started yet, or unloaded."""
         return all(engine.is_away for engine in self._engines)
 
     @property
     def signs_of_life(self) -> int:
-        """How often an engine has said anything; grows while one gets on with a batch."""
+        """How many messages the engines have sent; grows while one makes progress with a batch."""
         return sum(engine.signs_of_life for engine in self._engines)
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
-        """The photos submitted and not answered."""
+        """The photos submitted and not yet answered."""
         return tuple(photo for engine in self._engines for photo in engine.in_work)
 
     @property
@@ -103,7 +103,7 @@ class EnginePool:
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def start(self, now: float) -> None:
-        """Ask for the engines; no effect on those that are there, or will be."""
+        """Start the engines; no effect on those that run or are about to."""
         for engine in self._engines:
             engine.start(now)
 
@@ -117,7 +117,7 @@ class EnginePool:
         return events
 
     def stop(self) -> tuple[Photo, ...]:
-        """End the engine processes; returns the photos that they had not answered."""
+        """Stop the engine processes; returns their unanswered photos."""
         return tuple(photo for engine in self._engines for photo in engine.stop())
 
     def _unload_at_s(self) -> float | None:

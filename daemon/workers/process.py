@@ -1,4 +1,4 @@
-"""One engine as the supervisor sees it: feeds it, notices when it hangs or dies, and respawns it.
+"""One engine process, from the supervisor's side: feeds it, detects hangs and crashes, and respawns it with backoff.
 
 No thread and no sleep: `poll` is called when `connection` is readable or `due_s` is reached. Times are
 seconds of a monotonic clock.
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The engine process ended. photos: those without an answer. alone: the batch had been one photo."""
+    """The engine process died. photos: the unanswered ones. alone: its batch was a single photo."""
 
     reason: str
     photos: tuple[Photo, ...]
@@ -47,10 +47,10 @@ ProcessEvent = Ready | Answer | Died
 
 
 class EngineProcess:
-    """An engine process, from a `start` on always there or about to be, until a `stop`."""
+    """Keeps an engine process running, from a `start` until a `stop`."""
 
     def __init__(self, spec: EngineSpec, photo_timeout_s: float, timing: Timing) -> None:
-        """photo_timeout_s: without a sign of progress for so long, a working engine is killed."""
+        """photo_timeout_s: a working engine that sends no message for this long is killed."""
         self._spec = spec
         self._photo_timeout_s = photo_timeout_s
         self._timing = timing
@@ -60,9 +60,9 @@ class EngineProcess:
         self._start_at_s: float | None = None
         self._failures = 0
         self._was_ever_ready = False
-        self.ready: Ready | None = None  # what it said once its models were loaded
-        self.sign_of_life_s = 0.0  # monotonic: when it has said anything last, or was given something
-        self.signs_of_life = 0  # how often it has said anything; grows while it gets on with a batch
+        self.ready: Ready | None = None  # its message once its models were loaded
+        self.sign_of_life_s = 0.0  # monotonic: its last message, submission or start
+        self.signs_of_life = 0  # messages received; grows while it makes progress with a batch
 
     @property
     def connection(self) -> Connection | None:
@@ -71,7 +71,7 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """The engine process, if there is one."""
+        """The engine process's pid, if it runs."""
         return self._child.pid if self._child else None
 
     @property
@@ -81,12 +81,12 @@ class EngineProcess:
 
     @property
     def is_away(self) -> bool:
-        """Whether there is no engine and none is about to be: not started yet, or stopped."""
+        """Whether no engine runs or is about to: not started yet, or stopped."""
         return self._child is None and self._start_at_s is None
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
-        """The photos submitted and not answered."""
+        """The photos submitted and not yet answered."""
         return tuple(self._batch.values())
 
     @property
@@ -95,12 +95,12 @@ class EngineProcess:
         return self._start_at_s if self._child is None else self._deadline_s()
 
     def start(self, now: float) -> None:
-        """Ask for an engine; no effect if there is one, or will be."""
+        """Start the engine; no effect if it runs or is about to."""
         if self._child is None and self._start_at_s is None:
             self._start_at_s = now
 
     def submit(self, photos: Sequence[Photo], requests: Sequence[Request], now: float) -> None:
-        """Give an idle engine a batch: the photos and, in the same order, their requests."""
+        """Submit a batch to an idle engine: the photos and, in the same order, their requests."""
         assert self._child is not None, "submit only to a running engine"
         assert not self._batch, "submit only to an idle engine"
         self._batch = dict(enumerate(photos))
@@ -111,8 +111,8 @@ class EngineProcess:
     def poll(self, now: float) -> list[ProcessEvent]:
         """What happened since the last call.
 
-        Raises EngineStartError if no engine has ever become ready and several tries have failed, and
-        WeightsError, since only a person can put weights in their place.
+        Raises EngineStartError if several starts have failed and none has ever succeeded, and WeightsError,
+        since only the user can install weights.
         """
         if self._child is None:
             self._spawn_if_due(now)
@@ -130,11 +130,11 @@ class EngineProcess:
         if deadline_s is not None and now >= deadline_s:
             failed = Failed("Hang", "the engine made no progress")
         if failed or not self._child.is_open:
-            events.append(self._bury(self._child, failed, now))
+            events.append(self._on_death(self._child, failed, now))
         return events
 
     def stop(self) -> tuple[Photo, ...]:
-        """End the engine process; returns the photos that it had not answered."""
+        """Stop the engine process; returns its unanswered photos."""
         left = self.in_work
         if self._child is not None:
             self._child.end()
@@ -164,7 +164,7 @@ class EngineProcess:
             case Heartbeat() | Failed():
                 return []
 
-    def _bury(self, child: Child, failed: Failed | None, now: float) -> Died:
+    def _on_death(self, child: Child, failed: Failed | None, now: float) -> Died:
         ended = child.end()
         reason = failed.reason if failed else ended
         died = Died(reason, self.in_work, alone=self._batch_size == 1)
@@ -179,7 +179,7 @@ class EngineProcess:
         )
         self._start_at_s = now + delay_s
         log.warning(
-            "engine stopped: %s; next start in %.0f s",
+            "engine stopped: %s; restarting in %.0f s",
             printable(reason),
             delay_s,
             extra=about(Outcome.ENGINE_STOPPED),

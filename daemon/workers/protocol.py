@@ -1,4 +1,4 @@
-"""What crosses the pipe between the supervisor and an engine process."""
+"""The messages between the supervisor and an engine process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see
 
 
 class EngineLike(Protocol):
-    """What the worker needs of an engine; `fawkes_engine.engine.Engine` is the real one."""
+    """The engine interface that the worker needs; `fawkes_engine.engine.Engine` is the real one."""
 
     fingerprint: str
     device_name: str
 
     def warm_up(self) -> None:
-        """Load and try everything the first photo would otherwise wait for."""
+        """Load and try out everything that the first photo would otherwise wait for."""
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
     ) -> Sequence[Protected | Refusal]:
-        """One result per request, in order; calls on_step as it gets on."""
+        """One result per request, in order; calls on_step as it makes progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The engine got on with the batch."""
+    """The engine is making progress with the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal as it crosses the pipe. kind: the class of the Refusal. reason: for the photo's owner."""
+    """A refusal as sent through the pipe. kind: the class of the Refusal. reason: shown to the photo's owner."""
 
     kind: str
     reason: str
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The engine cannot go on; the process ends after this. kind: the class of the error."""
+    """The engine failed; the process exits after this. kind: the class of the error."""
 
     kind: str
     reason: str

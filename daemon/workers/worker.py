@@ -1,7 +1,7 @@
 """The engine process: loads the models once, then answers batches until its pipe closes.
 
-It gets bytes and gives bytes back; it knows no outbox and no sync folder. It ends when the supervisor does,
-however that ends: the pipe closes, and the kernel sends SIGKILL.
+It receives and returns bytes; it knows no outbox and no sync folder. It dies with the supervisor, however
+that ends: the pipe closes, and the kernel sends SIGKILL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from daemon.state.targets import FileTargetStore
 from daemon.workers.environment import load_torch
-from daemon.workers.limits import settle_in
+from daemon.workers.limits import confine
 from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
 from fawkes_engine import EngineSettings, Protected, Refusal, Request
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BEAT_EVERY_S = 1.0
+_HEARTBEAT_EVERY_S = 1.0
 
 
 def make_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
-    """The real engine with everyone's targets; only now torch is imported."""
+    """Make the real engine, with everyone's targets; only this imports torch."""
     load_torch()
     from fawkes_engine.engine import Engine as RealEngine
 
@@ -41,14 +41,14 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
     """Body of the engine process."""
     # Ctrl-C reaches the whole terminal group; the supervisor decides what happens to the batch.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settle_in(supervisor_pid, spec.nice, spec.engines)
+    confine(supervisor_pid, spec.nice, spec.engines)
     try:
         engine = _load(spec)
         connection.send(Ready(engine.fingerprint, engine.device_name))
         while True:
             _answer(connection, engine, connection.recv())
     except (EOFError, ConnectionError):
-        return  # the supervisor is gone, or wants this process gone
+        return  # the supervisor is gone, or has closed the pipe
     except Exception as exc:
         log.exception("the engine failed")
         connection.send(Failed(type(exc).__name__, f"{type(exc).__name__}: {exc}"))
@@ -56,12 +56,12 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
 
 
 def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]) -> None:
-    beat_at_s = time.monotonic()
+    sent_at_s = time.monotonic()
 
     def on_step() -> None:
-        nonlocal beat_at_s
-        if time.monotonic() - beat_at_s >= _BEAT_EVERY_S:
-            beat_at_s = time.monotonic()
+        nonlocal sent_at_s
+        if time.monotonic() - sent_at_s >= _HEARTBEAT_EVERY_S:
+            sent_at_s = time.monotonic()
             connection.send(Heartbeat())
 
     for index, result in enumerate(_protect(engine, batch, on_step)):
@@ -72,22 +72,22 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
 def _protect(
     engine: EngineLike, batch: Sequence[Request], on_step: Callable[[], None]
 ) -> Sequence[Protected | Refusal | Refused]:
-    """The engine's results; where its memory does not suffice for the batch, those of ever smaller ones."""
+    """The engine's results; a batch that does not fit into memory is halved until it does."""
     try:
         return engine.protect(batch, on_step=on_step)
     except Exception as exc:
         if not _is_out_of_memory(exc):
             raise
-        log.warning("%d photos at once need more memory than there is", len(batch))
-    # Out of the except block: the error holds the frames, and with them the memory.
+        log.warning("%d photos together need more memory than is available", len(batch))
+    # Outside the except block: the exception holds the frames, and with them the memory.
     if len(batch) == 1:
-        return [Refused("OutOfMemory", "the photo needs more memory than there is; export it smaller")]
+        return [Refused("OutOfMemory", "the photo needs more memory than is available; export it smaller")]
     half = len(batch) // 2
     return [*_protect(engine, batch[:half], on_step), *_protect(engine, batch[half:], on_step)]
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
-    # torch's errors by their names, since this module does not import torch; on the CPU it is a plain RuntimeError.
+    # torch's errors by name, since this module does not import torch; on the CPU it is a plain RuntimeError.
     is_torchs = type(exc).__name__ == "OutOfMemoryError" or "CPUAllocator: can't allocate memory" in str(exc)
     return is_torchs or isinstance(exc, MemoryError)
 
