@@ -394,7 +394,7 @@ def test_a_reload_finishes_what_is_in_work(
     ("spoil", "complaint"),
     [
         (lambda path: path.write_text("users: []\n"), "users: is empty"),
-        (lambda path: path.unlink(), "there is no such file"),
+        (lambda path: path.unlink(), "no such file"),
         (lambda path: path.write_text("{"), "fawkesd.yaml"),
     ],
     ids=["wrong", "missing", "not-yaml"],
