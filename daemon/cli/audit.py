@@ -1,4 +1,4 @@
-"""The command `audit`: measures how well what a user has published protects."""
+"""The command `audit`: measures how well a user's published photos protect them."""
 
 from __future__ import annotations
 

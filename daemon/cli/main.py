@@ -47,7 +47,7 @@ for group in (evaluate, bench, audit, decoys):
     app.add_typer(group.app)
 app.add_typer(service.app, name="service")
 
-_USAGE_OF_TYPER = 2  # typer's exit code for a wrong option; fawkesd uses those of sysexits.h
+_TYPER_USAGE_ERROR = 2  # typer's exit code for a wrong option; fawkesd uses those of sysexits.h
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="fawkesd")
     except SystemExit as exc:
-        return Exit.USAGE if exc.code == _USAGE_OF_TYPER else int(exc.code or 0)
+        return Exit.USAGE if exc.code == _TYPER_USAGE_ERROR else int(exc.code or 0)
     except (DaemonError, EngineError) as exc:
         # a message may contain a file name: it must not send control characters to the terminal, except line breaks
         print("fawkesd:", "\n".join(map(printable, str(exc).split("\n"))), file=sys.stderr)

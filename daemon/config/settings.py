@@ -249,7 +249,7 @@ class RetrySettings(_Keys):
     """Retries with backoff when a photo fails for a reason that may pass, such as a full disk."""
 
     first_s: Annotated[Number, Field(le=86400)] = 5.0
-    """Seconds (above 0, at most 86400) before the first retry; the wait doubles with each further one."""
+    """Seconds (above 0, at most 86400) before the first retry; the wait doubles after each one."""
 
     longest_s: Annotated[Number, Field(le=604800)] = 3600.0
     """Longest wait between two attempts, in seconds, from first_s to 604800 (a week)."""

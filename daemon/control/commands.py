@@ -46,7 +46,7 @@ Relative = Annotated[Path, AfterValidator(_inside)]
 
 @dataclass(frozen=True, slots=True)
 class PauseOutbox:
-    """Stop starting photos of an outbox. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
+    """Start no new photos of an outbox. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
 
     __pydantic_config__ = _STRICT
     user: UserName
@@ -178,7 +178,7 @@ def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) 
         raise InputError(f"{printable(source.path)} {status}; `redo` is for published photos")
     if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
-    # A superseded row without a successor makes the next scan take the file anew.
+    # A superseded row without a successor makes the next scan process the file again.
     ledger.move(latest, State.SUPERSEDED, Change(reason="to be made again by hand"))
     look_again(source)
     return f"{printable(source.path)}: will be cloaked and published again"

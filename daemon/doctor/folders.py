@@ -133,7 +133,7 @@ def _linking(user: UserSettings) -> Finding:
             )
         advice = "set `staging` to a folder on the same mount as the sync folder"
         return fault(user.sync, f"files cannot be linked in from {staging}: {explain(exc)}", advice)
-    probe.unlink(missing_ok=True)  # missing if a service has just started: it clears its staging folder
+    probe.unlink(missing_ok=True)  # a starting service clears its staging folder and may have removed it
     return fine(user.sync, f"is on the same mount as {staging}: photos appear complete, in one step")
 
 

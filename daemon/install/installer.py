@@ -105,7 +105,7 @@ def _folder(scope: Scope) -> Path:
 
 
 def _make_folders(service: Service) -> None:
-    # The sandbox cannot open a folder to the service that does not exist at its start.
+    # The sandbox can open only folders that exist when the service starts.
     state, models = service.settings.state_dir, service.settings.engine.models_folder
     wanted = [state, models] if service.scope is Scope.SYSTEM else [state]
     parts = [part for folder in wanted for part in (folder, *folder.parents)]
