@@ -5,24 +5,24 @@
     |-- InputError              a photo named on the command line cannot be read
     |-- OutputError             a result cannot be written
     |   `-- OutputExists        ... since it would replace a file
-    |-- ServiceError            the system service cannot be installed or asked
-    |-- AlreadyRunning          another fawkesd holds this directory
-    |-- NotAnswering            the running service does not answer a command, or there is none
-    |-- LedgerError             the ledger cannot be read by this version
-    |   |-- IllegalTransition   a photo may not go from this state to that one
+    |-- ServiceError            the service cannot be installed, or systemd cannot be queried
+    |-- AlreadyRunning          another fawkesd has locked this directory
+    |-- NotAnswering            no service is running, or it does not answer a command
+    |-- LedgerError             this version cannot read the ledger
+    |   |-- IllegalTransition   a photo may not change from this state to that one
     |   `-- LedgerUnavailable   its disk is full, read-only, failing or gone: everything waits
     |-- TargetError             a stored target is damaged
     |-- EngineStartError        the engine process cannot be started
-    |-- SourceError             one source file
-    |   |-- SourceGone          it is no longer there
+    |-- SourceError             a source file cannot be processed
+    |   |-- SourceGone          it no longer exists
     |   |-- SourceChanged       it is not the file the ledger knows
     |   `-- SourceFault         it cannot be read now
-    `-- PublishError            one photo's result
+    `-- PublishError            a photo's result cannot be published
         |-- SyncUnavailable     the whole folder: drive missing, full, read-only; the user waits
-        |-- NameRefused         the file system never takes this name
-        `-- PublishFault        anything else that may pass
+        |-- NameRefused         the file system never accepts this name
+        `-- PublishFault        any other fault that a retry may overcome
 
-What follows from each of them for a photo is decided in `outcomes` alone.
+Only `outcomes` decides what each of them means for a photo.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from pathlib import Path
 
 
 class DaemonError(Exception):
-    """Base of every error raised on purpose; the message is written for the person at the machine."""
+    """Base of every error raised on purpose; the message is written for users."""
 
 
 class ConfigError(DaemonError):
-    """The configuration cannot be used; the message says where, what is wrong and what to do."""
+    """The configuration is invalid; the message says where, what is wrong and what to do."""
 
 
 class InputError(DaemonError):
@@ -47,48 +47,48 @@ class OutputError(DaemonError):
 
 
 class OutputExists(OutputError):
-    """A result would replace a file that is already there."""
+    """A result would replace an existing file."""
 
 
 class ServiceError(DaemonError):
-    """The service would not start as it would be installed, or systemd cannot be asked; the message says why."""
+    """The service would not start if it were installed, or systemd cannot be queried; the message says why."""
 
 
 class AlreadyRunning(DaemonError):
-    """Another fawkesd holds a directory this one needs. pid: that process, None if it left no number."""
+    """Another fawkesd has locked a directory this one needs. pid: its process, None if unknown."""
 
     def __init__(self, directory: Path, pid: int | None) -> None:
-        super().__init__(f"another fawkesd (process {pid or 'unknown'}) is using {directory}")
+        super().__init__(f"another fawkesd (process {pid or 'unknown'}) is using {directory}; stop it first")
         self.directory = directory
         self.pid = pid
 
 
 class NotAnswering(DaemonError):
-    """A command that only a running service can carry out found none, or one that does not answer."""
+    """A command needs a running service, and there is none, or it does not answer."""
 
 
 class LedgerError(DaemonError):
-    """The ledger is not one this version can read."""
+    """This version cannot read the ledger."""
 
 
 class IllegalTransition(LedgerError):
-    """A photo may not go from the state it has to the state asked for."""
+    """A photo may not change from its state to the requested one."""
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be written or read now; nothing goes on until it can."""
+    """The ledger cannot be written or read now; all work waits until it can."""
 
 
 class TargetError(DaemonError):
-    """A stored target cannot be read; it must not be replaced silently, since photos already carry it."""
+    """A stored target cannot be read; it must not be replaced silently, since published photos carry it."""
 
 
 class EngineStartError(DaemonError):
-    """The engine process failed again and again before it was ready; the message is its own."""
+    """The engine process failed repeatedly before it was ready; the message is the engine's own."""
 
 
 class SourceError(DaemonError):
-    """A photo in an outbox cannot be taken."""
+    """A photo in an outbox cannot be processed."""
 
 
 class SourceGone(SourceError):
@@ -96,7 +96,7 @@ class SourceGone(SourceError):
 
 
 class SourceChanged(SourceError):
-    """The file differs from the one that had settled; it has to settle again."""
+    """The file differs from the one that had settled; it must settle again."""
 
 
 class SourceFault(SourceError):
@@ -112,8 +112,8 @@ class SyncUnavailable(PublishError):
 
 
 class NameRefused(PublishError):
-    """This file system never takes this file's name."""
+    """This file system never accepts this file name."""
 
 
 class PublishFault(PublishError):
-    """This one photo could not be written; it may work later."""
+    """This photo could not be written; a retry may succeed."""

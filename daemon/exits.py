@@ -1,4 +1,4 @@
-"""What each way to end means to the caller: the exit codes of every command, after sysexits.h."""
+"""The exit codes of every command, after sysexits.h."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Exit(IntEnum):
     """Exit codes; a service manager restarts after TEMP_FAIL and INTERNAL, not after USAGE and CONFIG."""
 
     OK = 0
-    HELD = 1  # something needs a person, and it was printed: a held photo, or a finding of `doctor`
+    HELD = 1  # something needs user action and was printed: a held photo, or a fault found by `doctor`
     USAGE = 64
     NO_INPUT = 66
     UNAVAILABLE = 69
@@ -33,7 +33,7 @@ class Exit(IntEnum):
 
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.CONFIG),
-    (WeightsError, Exit.CONFIG),  # a person has to install them: trying again does not help
+    (WeightsError, Exit.CONFIG),  # a user must install them: a retry does not help
     (FetchError, Exit.TEMP_FAIL),
     (EvaluationError, Exit.USAGE),
     (AlreadyRunning, Exit.TEMP_FAIL),
@@ -46,5 +46,5 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 
 
 def code_of(error: DaemonError | EngineError) -> Exit:
-    """Return the exit code of a command that ended with this error."""
+    """Return the exit code of a command that failed with this error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.INTERNAL)

@@ -1,4 +1,4 @@
-"""The values that cross the modules of `daemon`, and the one table of a photo's states."""
+"""Value types shared by the modules of `daemon`, and the state machine of a photo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class State(Enum):
-    """Where a photo is in its life. It begins as READY: a path that never settles costs no row of the ledger."""
+    """The state of a photo. READY is the first: a path that never settles gets no row in the ledger."""
 
     READY = "ready"
     WORKING = "working"
@@ -38,7 +38,7 @@ WAITING = (State.READY, State.WORKING, State.STAGED, State.PUBLISHING)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What identifies one content of a file without reading it. size: bytes. mtime_ns, ctime_ns: since 1970."""
+    """Identifies the content of a file without reading it. size: bytes. mtime_ns, ctime_ns: since 1970."""
 
     dev: int
     ino: int
@@ -47,9 +47,9 @@ class Snapshot:
     ctime_ns: int
 
     def same_content(self, other: Snapshot) -> bool:
-        """Whether a scan takes both for one content.
+        """Whether a scan treats both as the same content.
 
-        A drive gets a new device number at each mount, and a change of rights alone changes ctime.
+        dev and ctime_ns are ignored: a drive gets a new device number at each mount, and chmod changes ctime.
         """
         return (self.ino, self.size, self.mtime_ns) == (other.ino, other.size, other.mtime_ns)
 
@@ -58,7 +58,7 @@ class Snapshot:
 class Outbox:
     """A watched folder. root: its real path (events never arrive for a root that is a symlink).
 
-    ignore: patterns in the manner of .gitignore for what is none of ours below it.
+    ignore: gitignore patterns of paths below root to ignore.
     """
 
     user: str
@@ -68,7 +68,7 @@ class Outbox:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One photo's place. relative: below the outbox; bytes that are no UTF-8 are surrogate escapes."""
+    """The path of a photo. relative: below the outbox; bytes that are not UTF-8 are surrogate escapes."""
 
     outbox: Outbox
     relative: Path
@@ -81,7 +81,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A photo that has come to rest and may become a row of the ledger."""
+    """A photo whose file has stopped changing; it may become a row of the ledger."""
 
     source: Source
     snapshot: Snapshot
@@ -89,7 +89,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A published file, or one about to be. relative: below the sync folder. sha256: hex of its bytes."""
+    """A published file, or one to be published. relative: below the sync folder. sha256: hex of its bytes."""
 
     relative: Path
     sha256: str
@@ -97,7 +97,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EarlierOutput:
-    """What an earlier run made of the same bytes. report: JSON."""
+    """The cached result of an earlier run on the same bytes. report: JSON."""
 
     output: Output
     report: str
@@ -107,9 +107,9 @@ class EarlierOutput:
 class Photo:
     """One row of the ledger: one content (generation, counted from 1) of one source path.
 
-    attempts: failures so far that may pass. alone: to be worked on in a batch of its own, since an engine
-    died with it. engine_deaths: how often one died on it alone. input_sha256: hex, once its bytes were read.
-    output: from PUBLISHING on.
+    attempts: transient failures so far. alone: process it in a batch of its own, since an engine died with it.
+    engine_deaths: how often one died on it alone. input_sha256: hex, once its bytes were read. output: from
+    PUBLISHING on.
     """
 
     id: int
@@ -127,9 +127,9 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change of state writes besides the state; None leaves a column as it is, but clears the reason.
+    """The columns that a state change writes besides the state; None keeps a column, but clears the reason.
 
-    not_before: seconds since 1970 before which the photo is not tried. report: JSON. Others as in `Photo`.
+    not_before: seconds since 1970 before which the photo is not retried. report: JSON. Others as in `Photo`.
     """
 
     reason: str | None = None
@@ -143,14 +143,14 @@ class Change:
 
 
 class PauseReason(Enum):
-    """Why nothing of an outbox is worked on."""
+    """Why the photos of an outbox are not processed."""
 
     BY_HAND = "paused by hand"
     REMOVED = "no longer in the configuration"
 
 
 class QueueOrder(Enum):
-    """Which of the waiting photos goes first, by the time the file was last changed."""
+    """Which waiting photo goes first, by modification time."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -158,7 +158,7 @@ class QueueOrder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HeldPhoto:
-    """A photo that was not published and will not be by itself. reason: for its owner to read."""
+    """A photo that was not published and will not be without user action. reason: a message for users."""
 
     user: str
     path: Path
@@ -166,10 +166,10 @@ class HeldPhoto:
 
 
 class Progress(Protocol):
-    """Someone who watches `once` work."""
+    """Receives the progress of `once`."""
 
     def total(self, n: int) -> None:
-        """So many photos will be handled."""
+        """Set the number of photos."""
 
     def advance(self, n: int = 1) -> None:
-        """So many more have come to their end: published, held, or gone."""
+        """Count n more photos as done: published, held, or gone."""

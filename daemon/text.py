@@ -1,4 +1,4 @@
-"""Text for terminals and log lines."""
+"""Formats text for terminals and log lines."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def printable(path: Path | str) -> str:
-    """The path as one line of visible characters: nothing in it can forge or break a log line."""
+    """Escape a path into one line of printable characters, so that it cannot forge or break a log line."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def duration(seconds: float) -> str:
-    """Return a rough duration for a person: `40 s`, `9 min`, `3 h`, `2 days`."""
+    """Return an approximate duration: `40 s`, `9 min`, `3 h`, `2 days`."""
     for unit, size_s in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size_s:
             return f"{round(seconds / size_s)} {unit}"

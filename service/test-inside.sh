@@ -47,12 +47,12 @@ CONFIG
 
 # Refusals, with the reason, before anything is written.
 chmod 700 "$outbox" && chown root: "$outbox"
-refused "alice may not read $outbox" "$config" || fail "refusal: no access"
+refused "alice cannot read $outbox" "$config" || fail "refusal: no access"
 ok "install refuses an outbox that the service's user may not read"
 chown alice: "$outbox"
 mkdir /mnt/other && mount -t tmpfs none /mnt/other && chown alice: /mnt/other
 sed "s|sync}]|sync, staging: /mnt/other/staging}]|" "$config" >"$home/other.yaml" && chown alice: "$home/other.yaml"
-refused "two mounts" "$home/other.yaml" || fail "refusal: two mounts"
+refused "are on different mounts" "$home/other.yaml" || fail "refusal: two mounts"
 ok "install refuses staging and sync folder on two mounts"
 [ ! -e /etc/systemd/system/fawkesd.service ] || fail "a refusal wrote a unit"
 

@@ -50,7 +50,7 @@ def test_the_installed_command_reports_a_config_error_in_one_line_with_78(tmp_pa
     path.write_text("user: []\n")
     done = fawkesd("check-config", "--config", str(path))
     assert done.returncode == 78
-    assert f"{path}:1: user: is no known key; did you mean users?" in done.stderr
+    assert f"{path}:1: user: is not a known key; did you mean users?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -105,7 +105,7 @@ def test_the_default_configuration_is_looked_for_in_the_xdg_folder(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert run_command([command]) == 78
-    assert f"{tmp_path}/fawkesd/fawkesd.yaml: there is no such file" in capsys.readouterr().err
+    assert f"{tmp_path}/fawkesd/fawkesd.yaml: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_what_is_no_command_is_refused_and_the_next_one_is_heard(desk: Desk, lin
     reply = desk.ask(line)
 
     assert reply.code is Exit.NO_INPUT
-    assert reply.message.startswith("this is no command")
+    assert reply.message.startswith("this is not a command")
     assert desk.ask(encode(RetryAll())).message == "done"
     assert desk.commands == [RetryAll()]
 

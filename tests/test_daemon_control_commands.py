@@ -219,7 +219,7 @@ def test_a_redo_without_the_original_changes_nothing(home: Home, capsys: pytest.
     once(home.settings, Counter(), FACTORY)
     (home.outbox / "a.jpg").unlink()
 
-    for name, reason in (("a.jpg", "no longer there"), ("held.jpg", "is held"), ("b.jpg", "is not known")):
+    for name, reason in (("a.jpg", "no longer exists"), ("held.jpg", "is held"), ("b.jpg", "is not known")):
         assert fawkesd(home, "redo", str(home.outbox / name)) == 66
         assert reason in capsys.readouterr().err
     assert sorted(states(home)) == ["held", "published"]
@@ -269,7 +269,7 @@ def test_a_time_nobody_can_mean_is_refused(home: Home, duration: str) -> None:
 
 def test_a_pause_of_nobody_says_who_there_is(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert fawkesd(home, "pause", "eve") == 66
-    assert "eve is neither an outbox nor a person" in capsys.readouterr().err
+    assert "eve is neither an outbox nor a user" in capsys.readouterr().err
 
 
 def test_replies_are_json_on_request(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +322,7 @@ def test_a_command_that_an_ending_service_did_not_take_is_carried_out_without_it
 
     in_background(end)
     assert fawkesd(home, "retry", "--all") == 0
-    assert "0 photo(s) will be tried again" in capsys.readouterr().out
+    assert "0 photo(s) will be retried" in capsys.readouterr().out
 
 
 def test_a_command_that_a_reloading_service_did_not_take_is_taken_by_what_follows(
@@ -394,7 +394,7 @@ def test_a_reload_finishes_what_is_in_work(
     ("spoil", "complaint"),
     [
         (lambda path: path.write_text("users: []\n"), "users: is empty"),
-        (lambda path: path.unlink(), "there is no such file"),
+        (lambda path: path.unlink(), "no such file"),
         (lambda path: path.write_text("{"), "fawkesd.yaml"),
     ],
     ids=["wrong", "missing", "not-yaml"],

@@ -111,7 +111,7 @@ def test_a_staging_folder_on_another_mount_is_a_fault(home: Home) -> None:
     (finding,) = bad(with_staging(home, SHM / "nothing-of-this-name"))
 
     assert finding.level is Level.FAULT
-    assert "cannot come in from /dev/shm" in finding.message
+    assert "cannot be linked in from /dev/shm" in finding.message
     assert "staging" in finding.advice
 
 
@@ -121,7 +121,7 @@ def test_a_staging_folder_that_another_service_uses_is_a_fault(home: Home, tmp_p
 
     (finding,) = bad(with_staging(home, tmp_path / "taken"))
 
-    assert finding.message == f"is used by process {os.getpid()}"
+    assert finding.message == f"is in use by another fawkesd, process {os.getpid()}"
     lock.release()
 
 
@@ -155,8 +155,8 @@ def test_low_limits_of_the_kernel_get_their_sysctl_line(tmp_path: Path) -> None:
 
     watches, queue = limits(5000, tmp_path, used_up=False)
 
-    assert watches.advice.startswith("sudo sysctl -w fs.inotify.max_user_watches=16384;")
-    assert queue.advice.startswith("sudo sysctl -w fs.inotify.max_queued_events=16384;")
+    assert watches.advice.startswith("run `sudo sysctl -w fs.inotify.max_user_watches=16384`;")
+    assert queue.advice.startswith("run `sudo sysctl -w fs.inotify.max_queued_events=16384`;")
 
 
 def test_a_limit_that_others_have_used_up_is_told(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_state_folder_that_others_can_read_is_told(home: Home) -> None:
 
     (finding,) = bad(home)
 
-    assert finding.advice == f"chmod 700 '{home.state_dir}'"
+    assert finding.advice == f"run `chmod 700 '{home.state_dir}'`"
 
 
 def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
@@ -215,8 +215,8 @@ def test_the_engine_of_a_running_service_is_left_alone(
         examine(home.settings, home.write_config(), "twins:make_broken_engine", deep=False, timing=QUICK)
     )
 
-    assert found[0].message == f"runs as process {daemon.process.pid}"
-    assert (found[-1].subject, found[-1].message) == ("engine", "runs on abacus")
+    assert found[0].message == f"is running as process {daemon.process.pid}"
+    assert (found[-1].subject, found[-1].message) == ("engine", "is running on abacus")
     assert all(finding.level is Level.FINE for finding in found)
 
 
@@ -228,7 +228,7 @@ def test_a_folder_named_by_a_symlink_is_told(home: Home) -> None:
 
     found = list(examine(home.settings, config, FACTORY, deep=False, timing=QUICK))
 
-    assert f"{link}: stands for {home.outbox}" in [
+    assert f"{link}: resolves to {home.outbox}" in [
         f"{one.subject}: {one.message}".split(",")[0] for one in found
     ]
 
@@ -262,7 +262,7 @@ def test_deep_tells_changed_foreign_and_removed_files_apart(home: Home) -> None:
     last = [
         one.message for one in examine(home.settings, home.write_config(), FACTORY, deep=True, timing=QUICK)
     ]
-    assert "2 published, 1 removed by their owner" in last
+    assert "2 published, 1 deleted by their owner" in last
 
 
 def test_deep_finds_a_damaged_ledger(home: Home) -> None:
@@ -277,4 +277,4 @@ def test_deep_finds_a_damaged_ledger(home: Home) -> None:
     (finding,) = bad(home, deep=True)
 
     assert (finding.level, finding.subject) == (Level.FAULT, "ledger")
-    assert "put back a backup" in finding.advice
+    assert "from a backup" in finding.advice

@@ -42,7 +42,7 @@ def test_an_enrolled_user_is_known_and_keeps_the_target(
     assert second is not None
     assert first.identity == second.identity
     assert len(second.known_by["dlib"]) == len(first.known_by["dlib"]) + 1
-    assert "ada is known from 1 of 1 photos" in capsys.readouterr().out
+    assert "Learned ada's face from 1 of 1 photos" in capsys.readouterr().out
 
 
 def test_strangers_are_listed_and_forgotten_and_users_are_not(

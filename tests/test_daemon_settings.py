@@ -59,20 +59,22 @@ class Case(NamedTuple):
 
 WRONG = {
     "unknown key with a near one": Case(
-        GOOD + "engin: {}\n", 6, "engin: is no known key; did you mean engine?"
+        GOOD + "engin: {}\n", 6, "engin: is not a known key; did you mean engine?"
     ),
     "unknown key in a user": Case(
-        GOOD + "    outbox: x\n", 6, "users[0].outbox: is no known key; did you mean outboxes?"
+        GOOD + "    outbox: x\n", 6, "users[0].outbox: is not a known key; did you mean outboxes?"
     ),
     "unknown key in a group": Case(
-        GOOD + "watch:\n  settle: 3\n", 7, "watch.settle: is no known key; did you mean settle_s?"
+        GOOD + "watch:\n  settle: 3\n", 7, "watch.settle: is not a known key; did you mean settle_s?"
     ),
     "unknown key like no other": Case(
-        GOOD + "retry:\n  zzz: 3\n", 7, "retry.zzz: is no known key; known: first_s, longest_s, attempts"
+        GOOD + "retry:\n  zzz: 3\n",
+        7,
+        "retry.zzz: is not a known key; known keys: first_s, longest_s, attempts",
     ),
-    "key that is no text": Case(GOOD + "7: 3\n", 6, "7: is no text"),
+    "key that is no text": Case(GOOD + "7: 3\n", 6, "7: is not text"),
     "wrong type": Case(
-        GOOD + "watch:\n  settle_s: soon\n", 7, "watch.settle_s: must be a number, is 'soon'; write"
+        GOOD + "watch:\n  settle_s: soon\n", 7, "watch.settle_s: must be a number, not 'soon'; write"
     ),
     "yes for a number": Case(GOOD + "engine:\n  threads: yes\n", 7, "engine.threads: must be a whole number"),
     "number in quotes": Case(GOOD + "watch:\n  poll_s: '0.01'\n", 7, "watch.poll_s: must be a number"),
@@ -80,29 +82,31 @@ WRONG = {
     "too small": Case(
         GOOD + "engine:\n  jpeg_quality: 80\n",
         7,
-        "engine.jpeg_quality: must be at least 90, is 80; choose a l",
+        "engine.jpeg_quality: must be at least 90, not 80; choose a l",
     ),
     "too large": Case(
-        GOOD + "hooks:\n  limit_s: 5000\n", 7, "hooks.limit_s: must be at most 3600.0, is 5000; choose a s"
+        GOOD + "hooks:\n  limit_s: 5000\n", 7, "hooks.limit_s: must be at most 3600.0, not 5000; choose a s"
     ),
     "nothing above zero": Case(GOOD + "watch:\n  rescan_s: 0\n", 7, "watch.rescan_s: must be more than 0"),
     "unknown device": Case(
-        GOOD + "engine:\n  device: gpu\n", 7, "engine.device: 'gpu' is no device; write auto"
+        GOOD + "engine:\n  device: gpu\n", 7, "engine.device: 'gpu' is not a device; write auto"
     ),
     "too little of a graphics card": Case(
         GOOD + "engine:\n  max_gpu_memory_gib: 0.2\n", 7, "engine.max_gpu_memory_gib: must be at least 1"
     ),
     "quiet hours that are none": Case(
-        GOOD + "engine:\n  quiet_hours: 23-7\n", 7, "engine.quiet_hours: '23-7' is no span of hours; write it"
+        GOOD + "engine:\n  quiet_hours: 23-7\n",
+        7,
+        "engine.quiet_hours: '23-7' is not a range of hours; write it",
     ),
     "quiet hours without an end": Case(
-        GOOD + "engine:\n  quiet_hours: 07:00-07:00\n", 7, "engine.quiet_hours: '07:00-07:00' ends when it"
+        GOOD + "engine:\n  quiet_hours: 07:00-07:00\n", 7, "engine.quiet_hours: '07:00-07:00' begins and ends"
     ),
     "number for never": Case(
         GOOD + "engine:\n  idle_unload_s: 0\n", 7, "engine.idle_unload_s: must be more than 0"
     ),
     "name that YAML takes for no": Case(
-        GOOD.replace("alice", "no"), 2, "users[0].name: must be text, is False; "
+        GOOD.replace("alice", "no"), 2, "users[0].name: must be text, not False; "
     ),
     "name with a slash": Case(
         GOOD.replace("alice", "../a"), 2, "users[0].name: '../a' cannot be used; write"
@@ -114,11 +118,11 @@ WRONG = {
         GOOD + "retry:\n  longest_s: 1\n", 6, "retry: longest_s is below first_s"
     ),
     "group without keys": Case(GOOD + "watch:\n", 6, "watch: must be a group of keys"),
-    "list that is none": Case("users: alice\n", 1, "users: must be a list, is 'alice'; write each entry"),
+    "list that is none": Case("users: alice\n", 1, "users: must be a list, not 'alice'; write each entry"),
     "no users": Case("version: 1\n", 1, "users: is missing; add it"),
     "empty users": Case("users: []\n", 1, "users: is empty"),
     "empty file": Case("", 1, "the file: must be a group of keys"),
-    "future version": Case("version: 2\n" + GOOD, 1, "version: must be 1, is 2"),
+    "future version": Case("version: 2\n" + GOOD, 1, "version: must be 1, not 2"),
     "missing folder": Case(
         GOOD.replace("outbox\n", "outbix\n"), 4, "users[0].outboxes[0]: {home}/Pictures/outbix does"
     ),
@@ -135,16 +139,16 @@ WRONG = {
         GOOD + "state_dir: ~/file.txt\n", 6, "state_dir: {home}/file.txt is not a folder"
     ),
     "key twice": Case(
-        GOOD + "    name: bob\n", 6, "users[0].name: is written twice (first in line 2); remove one"
+        GOOD + "    name: bob\n", 6, "users[0].name: is written twice (first on line 2); remove one"
     ),
     "user twice": Case(
         GOOD + SECOND.replace("bob", "Alice"), 6, "users[1].name: 'Alice' is also the name of users[0]"
     ),
-    "tabs": Case("users:\n\t- x\n", 2, "is not YAML: found character '\\t'"),
-    "open bracket": Case("users: [\n", 2, "is not YAML"),
-    "object of a language": Case("users: !!python/name:os.system x\n", 1, "is not YAML"),
-    "date that does not exist": Case(GOOD + "version: 2026-99-99\n", 1, "is not YAML"),
-    "control character": Case("version: 1\nusers: \x07\n", 2, "is not YAML"),
+    "tabs": Case("users:\n\t- x\n", 2, "is not valid YAML: found character '\\t'"),
+    "open bracket": Case("users: [\n", 2, "is not valid YAML"),
+    "object of a language": Case("users: !!python/name:os.system x\n", 1, "is not valid YAML"),
+    "date that does not exist": Case(GOOD + "version: 2026-99-99\n", 1, "is not valid YAML"),
+    "control character": Case("version: 1\nusers: \x07\n", 2, "is not valid YAML"),
     "entry that holds itself": Case("users: &a [*a]\n", 1, "users[0]: must be a group of keys"),
     "outbox as sync": Case(
         GOOD.replace("/sync", "/outbox"),
@@ -280,7 +284,7 @@ def test_a_relative_file_name_is_resolved_before_its_folder_is_used(
 
 
 def test_a_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file; write one with `fawkesd init`"):
+    with pytest.raises(ConfigError, match="no such file; create one with `fawkesd init`"):
         load(tmp_path / "none.yaml")
 
 

@@ -73,7 +73,7 @@ def test_decoys_are_written_and_what_became_none_is_told(
     told = capsys.readouterr()
     assert "likeness to mix-7 (1 is the same): dlib -0.10 -> 0.60" in told.out
     assert "b.jpg: no decoy: it shows 2 faces" in told.out
-    assert "ada's features are those of 1 of 1 photos" in told.err
+    assert "Learned ada's features from 1 of 1 photos" in told.err
     for warning in ("has not agreed", "does not remove any photo", "pass as somebody"):
         assert warning in told.err
 

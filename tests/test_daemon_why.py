@@ -93,10 +93,10 @@ def test_an_ignored_name_tells_the_rule(
 @pytest.mark.parametrize(
     ("name", "note"),
     [
-        ("new.jpg", "it is new; fawkesd is not running"),
-        ("notes.txt", "files named *.txt are not photos and are left alone"),
-        ("missing.jpg", "there is no file any more"),
-        ("link.jpg", "it is no regular file"),
+        ("new.jpg", "it is new; fawkesd is not running: start it"),
+        ("notes.txt", "files named *.txt are not photos and are ignored"),
+        ("missing.jpg", "the file no longer exists"),
+        ("link.jpg", "it is not a regular file, so it is ignored"),
     ],
 )
 def test_what_the_ledger_does_not_know_is_told(
@@ -119,8 +119,8 @@ def test_a_changed_original_and_a_removed_result_are_told(
     (home.sync / "a.jpg").unlink()
 
     assert why(home, home.outbox / "a.jpg", capsys)["notes"] == [
-        "the published file was removed and stays so; `fawkesd redo` makes it again",
-        "it has changed since; fawkesd is not running",
+        "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again",
+        "it has changed since; fawkesd is not running: start it",
     ]
 
 
@@ -132,7 +132,7 @@ def test_a_foreign_file_in_the_sync_folder_is_told(home: Home, capsys: pytest.Ca
 
 def test_a_path_outside_every_folder_exits_66(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["why", "/etc/passwd", "-c", str(home.write_config())]) == 66
-    assert "is in no outbox and in no sync folder" in capsys.readouterr().err
+    assert "is not in any outbox or sync folder" in capsys.readouterr().err
 
 
 def test_a_photo_of_an_outbox_no_longer_configured_keeps_its_history(
@@ -144,7 +144,10 @@ def test_a_photo_of_an_outbox_no_longer_configured_keeps_its_history(
 
     found = why(home.with_outbox(tmp_path / "other"), home.outbox / "a.jpg", capsys)
 
-    assert (found["state"], found["notes"]) == ("published", ["its outbox is no longer in the configuration"])
+    assert (found["state"], found["notes"]) == (
+        "published",
+        ["its outbox is no longer in the configuration, so it is not processed"],
+    )
 
 
 def test_a_running_daemon_is_not_disturbed(
@@ -188,7 +191,7 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
         "  1 face(s), 2.1 s, engine dlib-1",
         "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
         "colour 0.41 mean 1.20 p99, 42 steps",
-        "    dlib: cosine -0.12 to oneself, +0.66 to the target",
+        "    dlib: cosine -0.12 to the person, +0.66 to the target",
     ]
 
 

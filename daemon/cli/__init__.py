@@ -1,1 +1,1 @@
-"""What a person types, and the only room that prints."""
+"""The command line; no other package prints."""

@@ -1,4 +1,4 @@
-"""The command that judges what a user has published: audit."""
+"""The command `audit`: measures how well a user's published photos protect them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ app = typer.Typer()
 )
 def audit_user(
     *,
-    user: Annotated[str, typer.Option(help="Whose photos are judged.")],
+    user: Annotated[str, typer.Option(help="User whose published photos are audited.")],
     clean: Annotated[
         Path | None,
         typer.Option(help="Folder of clean, unpublished photos of the user [default: the originals]."),
     ] = None,
     published: Annotated[
-        Path | None, typer.Option(help="Folder of what is online [default: the user's sync folder].")
+        Path | None,
+        typer.Option(help="Folder of the photos that are online [default: the user's sync folder]."),
     ] = None,
     tracker: Annotated[
         list[str] | None,
-        typer.Option(help="Besides the recognisers on disk: a name, or onnx:FILE[@INPUT]; repeatable."),
+        typer.Option(
+            help="A tracker besides the recognisers on disk: a name, or onnx:FILE[@INPUT]; repeatable."
+        ),
     ] = None,
     gallery: Annotated[
         Path | None,
@@ -46,12 +49,12 @@ def audit_user(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how often trackers would still name a user.
+    """Measure how often trackers would still name a user.
 
-    The trackers at hand learn what the user published, and are asked who is on clean photos of the user. In each photo
-    the face nearest the middle counts. Nothing is changed, and nothing leaves the machine.
+    The available trackers are trained on what the user published, then asked who is in clean photos of the user. Of
+    each photo only the face nearest the middle counts. Nothing is changed, and nothing leaves the machine.
 
-    A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no other people are bundled for it.
+    A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no embeddings of other people are bundled for it.
     """
     job = audit.AuditJob(
         user=user,

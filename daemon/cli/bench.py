@@ -1,4 +1,4 @@
-"""The command that measures the machine: bench."""
+"""The command `bench`: measures how fast this machine cloaks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def measure_machine(
     data: Annotated[
         Path | None, typer.Option(help="Folder of photos to measure with, instead of the outboxes.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="How long it may take, about.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Approximate time to spend, in seconds.")] = 60.0,
     mode: Annotated[
-        ModeName | None, typer.Option(help="Measure this one only, not all.", show_default=False)
+        ModeName | None, typer.Option(help="Measure only this mode [default: all].", show_default=False)
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Measure how fast this machine cloaks.
 
-    Takes the newest photos of the outboxes, those that wait first, or of --data. They are only read; nothing is
-    published, and no target of the service is touched.
+    Uses the newest photos of the outboxes, waiting ones first, or those of --data. They are only read; nothing is
+    published, and the service's targets are not touched.
     """
     settings = load_if_any(config)
     from daemon.fs.locks import holder
@@ -48,7 +48,9 @@ def measure_machine(
     else:
         sample, what = bench_photos.of_outboxes(settings), "photos that wait"
     if settings and (pid := holder(settings.state_dir)):
-        typer.echo(f"fawkesd runs (process {pid}); what it works on now makes the figures worse", err=True)
+        typer.echo(
+            f"fawkesd is running (process {pid}) and slows the measurement down; stop it first", err=True
+        )
     modes = [mode] if mode else list(MODES)
     with progress.bar("measuring") as bar:
         bar.total(len(modes))

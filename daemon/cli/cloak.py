@@ -1,4 +1,4 @@
-"""The command that cloaks named photos: cloak."""
+"""The command `cloak`: cloaks photos given on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def _user_name(name: str) -> str:
     try:
         return TypeAdapter(UserName).validate_python(name)
     except ValidationError as exc:
-        raise typer.BadParameter("use letters a-z, digits, . _ or -, at most 64, a letter first") from exc
+        raise typer.BadParameter(
+            "write at most 64 letters a-z, digits, . _ or -, beginning with a letter, digit or _"
+        ) from exc
 
 
 @app.command(
@@ -34,16 +36,19 @@ def _user_name(name: str) -> str:
 )
 def cloak_photos(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
-    user: Annotated[str, typer.Option(callback=_user_name, help="Whose fixed identity the photos get.")],
-    out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; made if missing.")],
+    user: Annotated[
+        str, typer.Option(callback=_user_name, help="User whose target identity the photos get.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; created if missing.")],
     mode: Annotated[
-        ModeName | None, typer.Option(help="Not the configuration's, or standard.", show_default=False)
+        ModeName | None,
+        typer.Option(help="Mode to use [default: the configuration's, else standard].", show_default=False),
     ] = None,
     config: Config = None,
     as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
 ) -> None:
-    """Cloak the named photos at once.
+    """Cloak the given photos now.
 
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
     """

@@ -1,4 +1,4 @@
-"""What the groups of commands share."""
+"""Options and helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help."""
+    """Return example lines as the epilog of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def load_settings(config: Path | None) -> Settings:
-    """Return the settings of `--config`, or of the default place. Raises ConfigError."""
+    """Return the settings of `--config`, or of the default file. Raises ConfigError."""
     return load(config or default_config_path())
 
 
 def echo_step(doing: str) -> None:
-    """Print what a long command begins to do, on stderr."""
+    """Print the step that a long command starts, on stderr."""
     typer.echo(doing, err=True)
 
 
 def run_commands(settings: Settings, commands: Iterable[LedgerCommand], *, as_json: bool) -> None:
-    """Run commands, in the service if there is one, and print each reply as `echo_replies` does."""
+    """Run commands, in the service if it is running, and print the replies as `echo_replies` does."""
     from daemon.control import client
 
     echo_replies([client.run(settings.state_dir, command) for command in commands], as_json=as_json)
 
 
 def echo_replies(replies: Sequence[Reply], *, as_json: bool) -> None:
-    """Print replies and end with the first code that is not 0; refusals go to stderr."""
+    """Print replies, errors to stderr, and exit with the first code that is not 0."""
     if as_json:
         typer.echo(json.dumps([asdict(reply) for reply in replies], indent=2))
     else:

@@ -1,4 +1,4 @@
-"""The commands about the configuration: init, check-config."""
+"""The configuration commands: init, check-config."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def write_config(
 ) -> None:
     """Write a commented configuration.
 
-    Asks for what no option tells.
+    Asks for everything that was not given as an option.
     """
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
-    given = wizard.Answers(user, tuple(outbox or ()), sync)
-    answers = wizard.ask(given)
+    from_options = wizard.Answers(user, tuple(outbox or ()), sync)
+    answers = wizard.ask(from_options)
     if create:
         wizard.create_folders(answers)
-    elif not given.complete:
+    elif not from_options.complete:
         wizard.offer_folders(answers)
     wizard.write(path, answers, force=force)
-    typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what waits, `fawkesd run` keeps watching.")
+    typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
 
 
 @app.command(epilog=examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))
@@ -57,10 +57,10 @@ def check_config(
 ) -> None:
     """Check the configuration file.
 
-    Says that it is right, or every fault with its line.
+    Reports that it is valid, or every fault with its line.
     """
     if schema:
         typer.echo(reference.schema(), nl=False)
         return
     settings = load_settings(config)
-    typer.echo(f"The configuration is right; users: {', '.join(user.name for user in settings.users)}.")
+    typer.echo(f"The configuration is valid; users: {', '.join(user.name for user in settings.users)}.")

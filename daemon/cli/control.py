@@ -1,4 +1,4 @@
-"""The commands that steer the service: pause, resume, reload; and the one that examines it: doctor."""
+"""The commands that control the service (pause, resume, reload) and the one that checks the machine (doctor)."""
 
 from __future__ import annotations
 
@@ -25,44 +25,45 @@ Whose = Annotated[str | None, typer.Argument(metavar="[FOLDER-OR-USER]", show_de
 def pause_folders(
     whose: Whose = None,
     duration: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="Such as 30m, 2h or 1d; else until resumed.")
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Such as 30m, 2h or 1d [default: until resumed]."),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Begin no new photos of an outbox, of a person, or of all.
+    """Pause an outbox, a user, or everything.
 
-    What is in work is finished. A pause outlasts a restart; `fawkesd status` shows it. Works with the service
-    stopped, too.
+    No new photos are started; those in progress are finished. A pause survives a restart; `fawkesd status` shows it.
+    Also works while the service is stopped.
     """
     for_s = _seconds(duration)
     settings = load_settings(config)
     from daemon.control import commands
     from daemon.status import lookup
 
-    wanted = [commands.PauseOutbox(one.user, one.root, for_s) for one in lookup.outboxes_of(settings, whose)]
-    run_commands(settings, wanted, as_json=as_json)
+    pauses = [commands.PauseOutbox(one.user, one.root, for_s) for one in lookup.outboxes_of(settings, whose)]
+    run_commands(settings, pauses, as_json=as_json)
 
 
 @app.command("resume", epilog=examples("fawkesd resume", "fawkesd resume ~/Pictures/outbox"))
 def resume_folders(whose: Whose = None, config: Config = None, as_json: Json = False) -> None:
-    """Go on after a pause.
+    """Resume an outbox, a user, or everything after a pause.
 
-    With an outbox, a person, or all. Works with the service stopped, too.
+    Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.control import commands
     from daemon.status import lookup
 
-    wanted = [commands.Resume(one.user, one.root) for one in lookup.outboxes_of(settings, whose)]
-    run_commands(settings, wanted, as_json=as_json)
+    resumes = [commands.Resume(one.user, one.root) for one in lookup.outboxes_of(settings, whose)]
+    run_commands(settings, resumes, as_json=as_json)
 
 
 @app.command("reload", epilog=examples("fawkesd reload"))
 def reload_configuration(config: Config = None, as_json: Json = False) -> None:
-    """Let the running service read its configuration again.
+    """Make the running service reload its configuration.
 
-    A wrong one is refused with its faults, and the service goes on as before.
+    An invalid one is rejected with all its faults, and the service keeps the old one.
     """
     settings = load_settings(config)
     from daemon.control import client, commands
@@ -73,15 +74,15 @@ def reload_configuration(config: Config = None, as_json: Json = False) -> None:
 @app.command("doctor", epilog=examples("fawkesd doctor", "fawkesd doctor --deep --json"))
 def examine_machine(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also compare every published file with the record of it.")
+        bool, typer.Option("--deep", help="Also compare every published file with its record.")
     ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Check what the service needs.
+    """Check everything the service needs.
 
-    Folders, mounts, limits, room, the clock, sync tools and the engine, which is started for it unless the
-    service runs. Exits with 1 when it finds a fault.
+    Checks folders, mounts, limits, free space, the clock, sync tools and the engine, which is started for the check
+    unless the service is running. Exits with 1 when it finds a fault.
     """
     settings = load_settings(config)
     from daemon.doctor import examine
@@ -107,5 +108,7 @@ def _seconds(duration: str | None) -> float | None:
     match = _DURATION.fullmatch(duration.strip())
     seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
     if not 0 < seconds <= PAUSE_MAX_S:
-        raise typer.BadParameter(f"{duration!r} is no time; write it like 30m, 2h or 1d, at most ten years")
+        raise typer.BadParameter(
+            f"{duration!r} is not a duration; write it like 30m, 2h or 1d, at most ten years"
+        )
     return seconds

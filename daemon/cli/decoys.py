@@ -1,4 +1,4 @@
-"""The command that makes decoys: sybil."""
+"""The command `sybil`: makes decoys."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ app = typer.Typer()
 )
 def make_decoys(  # noqa: PLR0913 - one parameter per option
     *,
-    user: Annotated[str, typer.Option(help="Whom trackers shall find in the decoys.")],
-    images: Annotated[Path, typer.Option(help="Folder of photos of somebody else, who agreed.")],
-    out: Annotated[Path, typer.Option(help="Folder for the decoys; made if missing.")],
+    user: Annotated[str, typer.Option(help="User whom trackers should see in the decoys.")],
+    images: Annotated[Path, typer.Option(help="Folder of photos of somebody else, who has agreed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the decoys; created if missing.")],
     like: Annotated[
         Path | None,
         typer.Option(help="Folder of clean photos of the user [default: the originals of published ones]."),
     ] = None,
-    mode: Annotated[ModeName, typer.Option(help="How much of the change may show.")] = "strong",
+    mode: Annotated[ModeName, typer.Option(help="How visible the change may be.")] = "strong",
     consent: Annotated[
-        bool, typer.Option("--i-have-consent", help="Everyone in --images agreed; do not ask.")
+        bool, typer.Option("--i-have-consent", help="Everyone in --images has agreed; do not ask.")
     ] = False,
     config: Config = None,
     as_json: Json = False,
@@ -44,8 +44,8 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     """Make decoys, for a second account.
 
     A decoy is a photo of somebody else whose face is moved toward the user's own. Where clean photos of the user have
-    leaked, a tracker may give the decoys' name to new ones. The photos are only read; what they tell besides the
-    picture is left out. Exits with 1 when a photo became no decoy; the reason is printed.
+    leaked, a tracker may give the decoys' name to new ones. The photos are only read; decoys carry no
+    metadata. Exits with 1 when no decoy could be made of a photo; the reason is printed.
     """
     setup = cloak.setup(config, user)
     job = decoys.DecoyJob(
@@ -63,7 +63,7 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     settings = setup.engine.model_copy(update={"mode": mode})
     engine = decoys.load_engine(settings.to_engine(), setup.targets_dir)
     learned = engine.likeness(user, map(output_folder.read, job.own))
-    typer.echo(f"{user}'s features are those of {learned.photos} of {len(job.own)} photos.", err=True)
+    typer.echo(f"Learned {user}'s features from {learned.photos} of {len(job.own)} photos.", err=True)
     refused = False
     with progress.bar("making decoys") as bar:
         bar.total(len(job.images))

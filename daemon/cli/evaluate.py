@@ -1,4 +1,4 @@
-"""The commands that measure what the cloaks are worth: evaluate, study."""
+"""The commands that measure how well cloaks protect: evaluate, study."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ app = typer.Typer()
 
 Data = Annotated[Path, typer.Option(help="Folder with users/<person>/ and others/<person>/.")]
 Trackers = Annotated[list[str], typer.Option(help="An extractor's name, or onnx:FILE[@INPUT]; repeatable.")]
-People = Annotated[int | None, typer.Option(min=1, help="Only the first so many users, by name.")]
-Tested = Annotated[int, typer.Option(min=1, help="Other photos of each user, to recognise.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+People = Annotated[int | None, typer.Option(min=1, help="Use only the first N users, by name.")]
+Tested = Annotated[int, typer.Option(min=1, help="Further photos of each user, for trackers to recognise.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 
 
 @app.command(
@@ -35,47 +35,49 @@ Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 def measure_protection(  # noqa: PLR0913 - one parameter per option
     *,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation.json, .md and .svg; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.json, .md and .svg; created if missing.")],
     tracker: Trackers = ["dlib"],  # noqa: B006 - typer's way to write a repeatable option's default
     head: Annotated[
-        list[str], typer.Option(help="How it names faces: nearest, centroid or linear; repeatable.")
+        list[str], typer.Option(help="How trackers name faces: nearest, centroid or linear; repeatable.")
     ] = ["nearest", "centroid", "linear"],  # noqa: B006
     people: People = None,
     cloaked: Annotated[int, typer.Option(min=1, help="Photos of each user that are published.")] = 10,
     tested: Tested = 10,
     seed: Seed = 0,
     disturb: Annotated[
-        bool, typer.Option("--disturb", help="Also cloaked photos recompressed, halved, blurred.")
+        bool,
+        typer.Option("--disturb", help="Also test cloaked photos after recompression, halving and blur."),
     ] = False,
     fine_tune: Annotated[
         int,
         typer.Option(
-            metavar="EPOCHS", min=0, help="Also train each PyTorch tracker's network so long; slow."
+            metavar="EPOCHS", min=0, help="Also train each PyTorch tracker's network for EPOCHS; slow."
         ),
     ] = 0,
     portraits: Annotated[
-        Path | None, typer.Option(help="Folder of <person>/ with large photos: what their cloaks cost.")
+        Path | None,
+        typer.Option(help="Folder of <person>/ with large photos, to measure what cloaks cost in them."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the cloaked photos in OUT/published.")] = False,
     published: Annotated[
-        Path | None, typer.Option(help="Judge photos that --keep has kept, instead of cloaking.")
+        Path | None, typer.Option(help="Judge photos kept by an earlier --keep instead of cloaking.")
     ] = None,
     mode: Annotated[
-        ModeName, typer.Option(help="How photos are cloaked, where no --config tells.")
+        ModeName, typer.Option(help="How photos are cloaked, unless --config says.")
     ] = DEFAULT_MODE,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="Configuration whose engine settings to use, not the defaults."),
     ] = None,
 ) -> None:
-    """Measure how far trackers are fooled.
+    """Measure how well cloaks fool trackers.
 
-    Some photos of each user are cloaked; trackers learn the users from them, among 400 other people, and are asked who
-    is on other, clean photos. Nothing of this touches the targets, the outboxes or the sync folders of the service.
+    Some photos of each user are cloaked; trackers learn the users from them, among 400 other people, and are then asked
+    who is in other, clean photos. This does not touch the targets, outboxes or sync folders of the service.
 
     A tracker is the name of an extractor (dlib), which the cloaks may be computed against, or a file that onnxruntime
-    runs (pip install onnxruntime): onnx:FILE. Its crop and scale are told by its input, or by @INPUT behind it: arcface
-    (112 px, -1..1), arcface-raw (112 px, 0..255), hse (224 px, 0..255).
+    runs (pip install onnxruntime): onnx:FILE. Its crop and scale follow from its input, or from @INPUT appended to it:
+    arcface (112 px, -1..1), arcface-raw (112 px, 0..255), hse (224 px, 0..255).
     """
     if published and (portraits or keep or config):
         raise typer.BadParameter("--published cloaks nothing: leave out --portraits, --keep and --config")
@@ -110,13 +112,13 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
 def study_protection(  # noqa: PLR0913 - one parameter per option
     *,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Which studies; all if none is named.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Studies to run [default: all].")
     ] = None,
     data: Data,
     published: Annotated[
-        list[Path], typer.Option(help="What `evaluate --keep` has kept; one of each mode, repeatable.")
+        list[Path], typer.Option(help="Photos kept by `evaluate --keep`, one folder per mode; repeatable.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.md; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.json and NAME.md; created if missing.")],
     tracker: Trackers = ["dlib"],  # noqa: B006
     people: People = None,
     cloaked: Annotated[int, typer.Option(min=1, help="Photos of each user that were published.")] = 10,
@@ -124,13 +126,13 @@ def study_protection(  # noqa: PLR0913 - one parameter per option
     seed: Seed = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder in which faces are kept as trackers see them [default: OUT/cache]."),
+        typer.Option(help="Cache folder for faces as trackers see them [default: OUT/cache]."),
     ] = None,
 ) -> None:
-    """Measure what beats the cloaks.
+    """Measure what defeats the cloaks.
 
-    Takes photos that `fawkesd evaluate --keep` has cloaked, with the same --data, --people, --cloaked, --tested and
-    --seed. What each study does is told above its tables.
+    Uses photos cloaked by `fawkesd evaluate --keep`, with the same --data, --people, --cloaked, --tested and
+    --seed. Each study is explained above its tables.
     """
     job = study.StudyJob(
         names=tuple(names or ()),

@@ -1,7 +1,7 @@
-"""The command line: every command of this room, and what an error becomes.
+"""The command line: registers every command and turns errors into exit codes.
 
-Each command is a few lines; its work is in the module it names, which is imported where it is used: torch and watchdog
-are loaded by the few commands that need them.
+Each command is a few lines and leaves the work to other modules, which it imports when it runs: only the few commands
+that need torch and watchdog load them.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ for group in (evaluate, bench, audit, decoys):
     app.add_typer(group.app)
 app.add_typer(service.app, name="service")
 
-_USAGE_OF_TYPER = 2  # its exit code for a wrong option; ours are those of sysexits.h
+_TYPER_USAGE_ERROR = 2  # typer's exit code for a wrong option; fawkesd uses those of sysexits.h
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; this is the one place where an error becomes a code."""
+    """Run one command and return its exit code; the only place that maps errors to codes."""
     try:
         app(list(arguments), prog_name="fawkesd")
     except SystemExit as exc:
-        return Exit.USAGE if exc.code == _USAGE_OF_TYPER else int(exc.code or 0)
+        return Exit.USAGE if exc.code == _TYPER_USAGE_ERROR else int(exc.code or 0)
     except (DaemonError, EngineError) as exc:
-        # a message may hold a name from a disk: nothing of it but line breaks may steer the terminal
+        # a message may contain a file name: it must not send control characters to the terminal, except line breaks
         print("fawkesd:", "\n".join(map(printable, str(exc).split("\n"))), file=sys.stderr)
         return code_of(exc)
-    except Exception:  # noqa: BLE001  the outermost frame: told in full, and no success
+    except Exception:  # noqa: BLE001  the outermost frame: prints the traceback and returns an error code
         traceback.print_exc()
         return Exit.INTERNAL
     return Exit.OK
@@ -79,7 +79,7 @@ def _show_version(wanted: bool) -> None:
 def _common(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     pass

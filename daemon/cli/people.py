@@ -1,4 +1,4 @@
-"""The commands about people: enroll, people, forget."""
+"""The commands for people: enroll, people, forget."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ app = typer.Typer()
 )
 def enroll_user(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
-    user: Annotated[str, typer.Option(help="Whose face most of the photos show.")],
+    user: Annotated[str, typer.Option(help="User whose face most of the photos show.")],
     config: Config = None,
 ) -> None:
-    """Show fawkesd a user's face.
+    """Teach fawkesd a user's face.
 
-    It learns the face that most of the photos show, as embeddings; the photos are only read. Without this it takes
-    the face that most of the first photos in the user's outbox show. A running service knows it after
+    Learns the face that most of the photos show, as embeddings; the photos are only read. Without enrolment, fawkesd
+    takes the face that most of the first photos in the user's outbox show. A running service uses it after
     `fawkesd reload`.
     """
     setup = cloak.setup(config, user)
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
-        raise InputError(f"{printable(missing[0])} is no file that can be read; check the path")
+        raise InputError(f"{printable(missing[0])} is not a readable file; check the path")
     engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
     shown = engine.enroll(user, [photo.read_bytes() for photo in photos])
-    typer.echo(f"{user} is known from {shown} of {len(photos)} photos.")
+    typer.echo(f"Learned {user}'s face from {shown} of {len(photos)} photos.")
 
 
 @app.command("people", epilog=examples("fawkesd people", "fawkesd people --json"))
 def list_people(config: Config = None, as_json: Json = False) -> None:
     """Show who is known, and each one's target identity.
 
-    Names that begin with ~ are other people who were in users' photos.
+    Names that begin with ~ are other people seen in users' photos.
     """
     store = FileTargetStore(cloak.targets_dir(config))
     targets = {person: target for person in store.people() if (target := store.get(person))}
@@ -64,16 +64,18 @@ def list_people(config: Config = None, as_json: Json = False) -> None:
 @app.command("forget", epilog=examples("fawkesd forget ~1f3a5b7c9d0e", "fawkesd forget --strangers"))
 def forget_people(
     people: Annotated[list[str] | None, typer.Argument(metavar="[PERSON]...", show_default=False)] = None,
-    strangers: Annotated[bool, typer.Option("--strangers", help="Forget everyone who is no user.")] = False,
+    strangers: Annotated[
+        bool, typer.Option("--strangers", help="Forget everyone who is not a user.")
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Erase what is kept of other people.
+    """Erase the data kept about other people.
 
     They get a new target when they are seen again. Users are never forgotten this way, since their published photos
     carry their target. A running service forgets after `fawkesd reload`.
     """
     if bool(people) == strangers:
-        raise typer.BadParameter("name the people, or say --strangers")
+        raise typer.BadParameter("name the people, or use --strangers")
     store = FileTargetStore(cloak.targets_dir(config))
     known = store.people()
     wanted = [p for p in known if p.startswith(STRANGER)] if strangers else people or []

@@ -1,4 +1,4 @@
-"""The commands about photos: why, history, held, retry, redo."""
+"""The commands for single photos: why, history, held, retry, redo."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ def explain_photo(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what happened to one photo.
+    """Show what happened to one photo.
 
-    PATH is in an outbox or in a sync folder. Works with the service stopped, too.
+    PATH is in an outbox or in a sync folder. Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.status import explain
 
     found = explain.explain(settings, photo)
-    _tell([explain_text.why_json(found)] if as_json else explain_text.why_lines(found))
+    _echo_lines([explain_text.why_json(found)] if as_json else explain_text.why_lines(found))
 
 
 @app.command("history", epilog=examples("fawkesd history", "fawkesd history ~/Pictures/outbox/trip --json"))
 def show_history(
     place: Annotated[Path | None, typer.Argument(metavar="[PATH]", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Show what happened last, newest first.
+    """Show the latest changes, newest first.
 
-    PATH limits it to a photo or a folder, in an outbox or in a sync folder. Works with the service stopped.
+    PATH limits them to a photo or a folder, in an outbox or in a sync folder. Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.status import lookup
 
     records = lookup.newest_at(settings, place, limit)
-    _tell([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
+    _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
 
 
 @app.command("held", epilog=examples("fawkesd held", "fawkesd held --json"))
 def show_held(config: Config = None, as_json: Json = False) -> None:
     """Show the photos that are held, and why.
 
-    Exits with 1 if there are any. Works with the service stopped, too.
+    Exits with 1 if there are any. Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.model import State
@@ -67,31 +67,31 @@ def show_held(config: Config = None, as_json: Json = False) -> None:
 
     with reading(settings.state_dir) as history:
         records = history.in_state(State.HELD)
-    _tell([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
+    _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
     raise typer.Exit(Exit.HELD if records else Exit.OK)
 
 
 @app.command("retry", epilog=examples("fawkesd retry ~/Pictures/outbox/IMG_1.jpg", "fawkesd retry --all"))
 def retry_photos(
     photos: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", show_default=False)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Try every photo that failed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry every photo that failed.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Try photos again that failed.
+    """Retry photos that failed.
 
-    Those that are held, and those that wait after a failure. Works with the service stopped: the next start
-    tries them.
+    Retries photos that are held, and those that wait after a failure. Also works while the service is stopped: they are
+    retried at the next start.
     """
     if bool(photos) == everything:
-        raise typer.BadParameter("name the photos, or say --all")
+        raise typer.BadParameter("name the photos, or use --all")
     settings = load_settings(config)
     from daemon.control import commands
     from daemon.status import lookup
 
     sources = lookup.sources_at(settings, photos or [])
-    wanted = [commands.Retry(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    run_commands(settings, wanted or [commands.RetryAll()], as_json=as_json)
+    retries = [commands.Retry(one.outbox.user, one.outbox.root, one.relative) for one in sources]
+    run_commands(settings, retries or [commands.RetryAll()], as_json=as_json)
 
 
 @app.command("redo", epilog=examples("fawkesd redo ~/Pictures/outbox/IMG_1.jpg"))
@@ -100,20 +100,20 @@ def redo_photos(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Make published photos again.
+    """Cloak and publish photos again.
 
-    Also when the result was removed from the sync folder, which otherwise stays so. PATH is in an outbox or
-    in a sync folder. Works with the service stopped: the next start makes them.
+    Also restores a copy that was deleted from the sync folder, which otherwise stays deleted. PATH is in an outbox or
+    in a sync folder. Also works while the service is stopped: it happens at the next start.
     """
     settings = load_settings(config)
     from daemon.control import commands
     from daemon.status import lookup
 
     sources = lookup.sources_at(settings, photos)
-    wanted = [commands.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    run_commands(settings, wanted, as_json=as_json)
+    redos = [commands.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
+    run_commands(settings, redos, as_json=as_json)
 
 
-def _tell(lines: Iterable[str]) -> None:
+def _echo_lines(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)

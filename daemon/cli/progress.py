@@ -1,4 +1,4 @@
-"""A progress bar with the time that is left, on stderr, shown to a terminal only."""
+"""A progress bar with the remaining time, on stderr, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +19,19 @@ class Bar:
     _task: TaskID
 
     def total(self, n: int) -> None:
-        """So many will be handled."""
+        """Set the number of photos."""
         self._progress.update(self._task, total=n)
 
     def advance(self, n: int = 1) -> None:
-        """So many more have come to their end."""
+        """Count n more photos as done."""
         self._progress.advance(self._task, n)
 
 
 @contextmanager
 def bar(label: str) -> Iterator[Bar]:
-    """Show a bar for the time of a with block; lines printed meanwhile appear above it."""
+    """Show a bar during a with block; lines printed meanwhile appear above it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # a stdout that goes elsewhere must not be drawn into the terminal of stderr
+    # rich must not write a redirected stdout to the terminal of stderr
     progress = Progress(
         *columns,
         console=Console(stderr=True),

@@ -1,6 +1,6 @@
-"""The commands that publish, and the one that says how far it is: run, once, status.
+"""The commands that publish and report progress: run, once, status.
 
-The service is imported where it is used: no other command needs watchdog.
+The service is imported only when it runs: no other command needs watchdog.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 @app.command("run", epilog=examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
 def run_service(config: Config = None) -> None:
-    """Watch the outboxes and publish.
+    """Watch the outboxes and publish their photos.
 
     Runs in the foreground until stopped by SIGTERM or Ctrl-C.
     """
@@ -29,7 +29,7 @@ def run_service(config: Config = None) -> None:
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
 def run_once(config: Config = None) -> None:
-    """Publish what waits, then stop.
+    """Publish the photos waiting now, then exit.
 
     Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
     """
@@ -48,9 +48,9 @@ def run_once(config: Config = None) -> None:
 
 @app.command("status", epilog=examples("fawkesd status", "fawkesd status --json"))
 def show_status(config: Config = None, as_json: Json = False) -> None:
-    """Show what was published, waits or is held.
+    """Show what was published, is waiting or is held.
 
-    Works with the service stopped, too.
+    Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.status import status

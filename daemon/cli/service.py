@@ -1,4 +1,4 @@
-"""The commands about the background service: service install, uninstall, status, show."""
+"""The commands for the background service: service install, uninstall, status, show."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from daemon.config.settings import default_config_path
 from daemon.install.installer import account_of, ask_systemctl, install, installed, uninstall
 from daemon.install.units import Scope, Service, text_of
 
-app = typer.Typer(help="Run fawkesd in the background, by systemd.", no_args_is_help=True)
+app = typer.Typer(help="Run fawkesd in the background with systemd.", no_args_is_help=True)
 
 System = Annotated[
     bool, typer.Option("--system/--user", help="For the whole machine (as root), or for your own session.")
 ]
-Once = Annotated[bool, typer.Option("--once", help="No daemon: `fawkesd once`, started when photos arrive.")]
+Once = Annotated[
+    bool, typer.Option("--once", help="Instead of a daemon, start `fawkesd once` when photos arrive.")
+]
 
 
 @app.command(
@@ -32,13 +34,15 @@ Once = Annotated[bool, typer.Option("--once", help="No daemon: `fawkesd once`, s
 def install_service(
     system: System = False,
     once: Once = False,
-    enable: Annotated[bool, typer.Option("--enable", help="Start it now and at every start.")] = False,
+    enable: Annotated[
+        bool, typer.Option("--enable", help="Start it now and at every boot or login.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Write the systemd units for this configuration.
 
-    Refuses, with the reason, what would fail at the start. A system service has the rights of the
-    configuration's owner, not more.
+    Refuses to install what would fail to start, and says why. A system service has the rights of the
+    configuration's owner and no more.
     """
     service = _service(config, system=system, once=once)
     for file in install(service, enable=enable):
@@ -63,9 +67,9 @@ def uninstall_service(system: System = False) -> None:
 
 @app.command("status", epilog=examples("fawkesd service status", "fawkesd service status --system"))
 def show_service(system: System = False) -> None:
-    """Show what systemd says about the service.
+    """Show the status of the service in systemd.
 
-    Exits as `systemctl status` does: 0 when it runs, 3 when it does not. `fawkesd status` tells of the photos.
+    Exits as `systemctl status` does: 0 when it runs, 3 when it does not. `fawkesd status` shows the photos.
     """
     units = installed(_scope(system))
     if not units:
@@ -90,7 +94,7 @@ def _service(config: Path | None, *, system: bool, once: bool) -> Service:
     path = (config or default_config_path()).absolute()
     account = account_of(path)
     if system and os.geteuid() == 0:
-        # The service will read the file with its user's home and environment, not with root's.
+        # The service will read the file with the home and environment of its own user, not root's.
         os.environ["HOME"] = account.pw_dir
         for variable in ("XDG_STATE_HOME", "XDG_DATA_HOME", "FAWKESD_MODELS"):
             os.environ.pop(variable, None)

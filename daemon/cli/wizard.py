@@ -1,4 +1,4 @@
-"""The first configuration: a few questions, folders made if wanted, a commented file written."""
+"""Interactive setup: asks for names and folders, offers to create folders, writes a commented configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from daemon.fs import atomic
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a configuration cannot do without; None and () are still to be asked."""
+    """The values every configuration needs; None and () are not answered yet."""
 
     user: str | None
     outboxes: tuple[Path, ...]
@@ -28,15 +28,15 @@ class Answers:
         return bool(self.user and self.outboxes and self.sync)
 
     def folders(self) -> Iterator[Path]:
-        """Every folder answered, absolute."""
+        """Every folder in the answers, absolute."""
         for folder in (*self.outboxes, *([self.sync] if self.sync else [])):
             yield folder.expanduser().absolute()
 
 
 def ensure_new(path: Path, *, force: bool) -> None:
-    """Raise OutputError if a file is in the way; asked first, so that no answer is given in vain."""
+    """Raise OutputError if the file exists; called before any question, so that no answer is lost."""
     if path.exists() and not force:
-        raise OutputError(f"{path} exists already; edit it, or use --force to write a new one")
+        raise OutputError(f"{path} exists already; edit it, or replace it with --force")
 
 
 def ask(answers: Answers) -> Answers:
@@ -48,22 +48,22 @@ def ask(answers: Answers) -> Answers:
 
 
 def offer_folders(answers: Answers) -> None:
-    """Ask about each missing folder whether to make it."""
+    """Offer to create each missing folder."""
     for folder in answers.folders():
         if not folder.exists() and typer.confirm(f"{folder} does not exist. Create it?", default=True):
             atomic.make_folder(folder)
 
 
 def create_folders(answers: Answers) -> None:
-    """Make the missing folders without asking."""
+    """Create the missing folders without asking."""
     for folder in answers.folders():
         atomic.make_folder(folder)
 
 
 def write(path: Path, answers: Answers, *, force: bool) -> None:
-    """Write the configuration file, readable by its owner only, if it is right.
+    """Write the configuration file, readable only by its owner, if it is valid.
 
-    Raises ConfigError for answers that make no right configuration, OutputError if it cannot be written.
+    Raises ConfigError if the answers are invalid, OutputError if the file cannot be written.
     """
     *outboxes, sync = map(str, answers.folders())
     text = reference.render({"users": [{"name": answers.user, "outboxes": outboxes, "sync": sync}]})

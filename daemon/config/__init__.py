@@ -1,1 +1,1 @@
-"""The configuration: one YAML file becomes `Settings`, or a message that says what to change."""
+"""The configuration: loads a YAML file into `Settings`, or reports what to change."""

@@ -1,7 +1,7 @@
-"""Checks across the keys of a configuration, each fault at the key that should change.
+"""Checks across several keys of a configuration; each fault names the key to change.
 
 No two configured folders may be the same folder or lie inside one another: an outbox inside a sync folder
-would upload originals, a sync folder inside an outbox would feed results back, nested outboxes would publish
+would upload originals, a sync folder inside an outbox would feed results back in, nested outboxes would publish
 one photo twice, and nested sync folders would mix two people's photos.
 """
 
@@ -28,8 +28,8 @@ class Role(Enum):
     STATE = "state folder"
 
 
-# Pairs that may overlap: staging and models below the state folder, which is private to the service, are well placed.
-_GOOD_NEIGHBOURS = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
+# Pairs that may overlap: staging and models may be below the state folder, which is private to the service.
+_MAY_OVERLAP = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Folder:
 
 
 def names(settings: Settings) -> list[Fault]:
-    """Names must differ in more than case: they name files, also on disks that ignore case."""
+    """Check that names differ in more than case: they become file names, also on disks that ignore case."""
     seen: dict[str, int] = {}
     faults = []
     for index, user in enumerate(settings.users):
@@ -54,7 +54,7 @@ def names(settings: Settings) -> list[Fault]:
 
 
 def folders(settings: Settings) -> list[Fault]:
-    """No two folders may overlap; a fault stands at the later of the two keys, the state folder last."""
+    """Check that no two folders overlap; a fault names the later of the two keys, the state folder last."""
     named: list[Folder] = []
     implied: list[Folder] = []
     for index, user in enumerate(settings.users):
@@ -66,7 +66,7 @@ def folders(settings: Settings) -> list[Fault]:
     if settings.engine.models_dir is not None:
         named.append(Folder(("engine", "models_dir"), Role.MODELS, settings.engine.models_dir))
     named.append(Folder(("state_dir",), Role.STATE, settings.state_dir))
-    # a staging folder nobody wrote follows its sync folder: its clashes are told only when they are news
+    # a default staging folder follows its sync folder: its overlaps are reported only if there are no others
     return _overlaps(named) or _overlaps([*named, *implied])
 
 
@@ -80,7 +80,7 @@ def _clash(first: Folder, later: Folder) -> Iterator[str]:
     other = f"the {first.role.value} {dotted(first.where)} ({first.path})"
     if inside and around:
         yield f"{later.path} is the same folder as {other}; give each a folder of its own"
-    elif {first.role, later.role} in _GOOD_NEIGHBOURS:
+    elif {first.role, later.role} in _MAY_OVERLAP:
         return
     elif inside:
         yield f"{later.path} is inside {other}; choose a folder outside it"

@@ -1,4 +1,4 @@
-"""A configuration file becomes settings, or an error that lists every fault with its line."""
+"""Loads a configuration file into settings, or raises an error that lists every fault with its line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load(path: Path) -> Settings:
 
 
 def load_if_any(path: Path | None) -> Settings | None:
-    """Return the settings in a file, by default the usual one; None if none is named and none was ever written.
+    """Return the settings in a file, by default the usual one; None if no file is given and that one does not exist.
 
     Raises ConfigError as load does.
     """

@@ -1,4 +1,4 @@
-"""What the settings model found wrong, in the words of the person who wrote the file."""
+"""Translates validation errors of the settings model into messages for the person who wrote the file."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ if TYPE_CHECKING:
 # pydantic's error type -> what is wrong; what to do. {input!r} is the value in the file.
 _WORDS = {
     "missing": "is missing; add it",
-    "invalid_key": "is no text; write the key in quotes",
-    "string_type": "must be text, is {input!r}; put it in quotes",
+    "invalid_key": "is not text; write the key in quotes",
+    "string_type": "must be text, not {input!r}; put it in quotes",
     "string_too_short": "is empty; write at least {min_length} character",
     "string_too_long": "is longer than {max_length} characters; shorten it",
-    "path_type": "must be the path of a folder, is {input!r}; write it as text",
-    "int_type": "must be a whole number, is {input!r}; write it without quotes or a decimal point",
-    "float_type": "must be a number, is {input!r}; write it without quotes or a unit",
-    "finite_number": "must be a finite number, is {input!r}; choose a number",
-    "tuple_type": "must be a list, is {input!r}; write each entry on its own line after a dash",
+    "path_type": "must be the path of a folder, not {input!r}; write it as text",
+    "int_type": "must be a whole number, not {input!r}; write it without quotes or a decimal point",
+    "float_type": "must be a number, not {input!r}; write it without quotes or a unit",
+    "finite_number": "must be a finite number, not {input!r}; choose another",
+    "tuple_type": "must be a list, not {input!r}; write each entry on its own line after a dash",
     "model_type": "must be a group of keys; indent its keys beneath it or remove the line",
-    "enum": "must be {expected}, is {input!r}; correct it",
-    "literal_error": "must be {expected}, is {input!r}; correct it",
+    "enum": "must be {expected}, not {input!r}; correct it",
+    "literal_error": "must be {expected}, not {input!r}; correct it",
     "too_short": "is empty; write at least {min_length} entry",
-    "greater_than": "must be more than {gt}, is {input!r}; choose a larger value",
-    "greater_than_equal": "must be at least {ge}, is {input!r}; choose a larger value",
-    "less_than": "must be less than {lt}, is {input!r}; choose a smaller value",
-    "less_than_equal": "must be at most {le}, is {input!r}; choose a smaller value",
+    "greater_than": "must be more than {gt}, not {input!r}; choose a larger value",
+    "greater_than_equal": "must be at least {ge}, not {input!r}; choose a larger value",
+    "less_than": "must be less than {lt}, not {input!r}; choose a smaller value",
+    "less_than_equal": "must be at most {le}, not {input!r}; choose a smaller value",
 }
 _PATTERNS = {
-    "name": "{input!r} cannot be used; write letters a-z, digits, . _ or -, beginning with a letter or digit",
-    "device": "{input!r} is no device; write auto, cpu, cuda or cuda:N (N from 0), or several with commas between",
+    "name": "{input!r} cannot be used; write letters a-z, digits, . _ or -, beginning with a letter, digit or _",
+    "device": "{input!r} is not a device; write auto, cpu, cuda or cuda:N (N from 0), or several separated by commas",
 }
 
 
 def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Return each of pydantic's errors about model as a fault with its key and what to do."""
+    """Translate pydantic's errors about model into faults: each with its key, and what to do."""
     return [
-        Fault(_where(details), _problem(details, model)) for details in error.errors() if _is_news(details)
+        Fault(_where(details), _problem(details, model))
+        for details in error.errors()
+        if _is_relevant(details)
     ]
 
 
 def _where(details: ErrorDetails) -> KeyPath:
     where = details["loc"]
-    if details["type"] == "invalid_key":  # a number as a key must not be taken for a place in a list
+    if details["type"] == "invalid_key":  # a number used as a key is not a list index
         return (*where[:-1], str(where[-1]))
     return where
 
 
-def _is_news(details: ErrorDetails) -> bool:
-    """Whether an error is one of its own: a list whose entries are all wrong also counts as too short."""
+def _is_relevant(details: ErrorDetails) -> bool:
+    """Whether an error is not a mere consequence of others: pydantic calls a list of invalid entries too short."""
     return not (details["type"] == "too_short" and details["input"])
 
 
@@ -63,7 +65,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(str(where[-1]), _model_at(where[:-1], model))
-    if kind == "value_error":  # raised by a validator of ours, already in these words
+    if kind == "value_error":  # raised by our own validators, with a finished message
         return str(context["error"])
     words = _PATTERNS[str(where[-1])] if kind == "string_pattern_mismatch" else _WORDS.get(kind)
     if words is None:
@@ -75,14 +77,14 @@ def _unknown_key(key: str, model: type[BaseModel]) -> str:
     known = list(model.model_fields)
     close = get_close_matches(key, known, n=1)
     return (
-        f"is no known key; did you mean {close[0]}?"
+        f"is not a known key; did you mean {close[0]}?"
         if close
-        else f"is no known key; known: {', '.join(known)}"
+        else f"is not a known key; known keys: {', '.join(known)}"
     )
 
 
 def _model_at(where: KeyPath, model: type[BaseModel]) -> type[BaseModel]:
-    """Return the model that describes the group of keys at where."""
+    """Return the model for the group of keys at where."""
     for part in where:
         if isinstance(part, str):
             annotation = model.model_fields[part].annotation

@@ -1,4 +1,4 @@
-"""The commented configuration text and its JSON schema, both made from the settings model.
+"""Generates the commented reference configuration and the JSON schema from the settings model.
 
 `python -m daemon.config.reference > config/fawkesd.yaml` writes the reference configuration.
 """
@@ -22,8 +22,8 @@ EXAMPLE: Mapping[str, Any] = {
     "users": [{"name": "alice", "outboxes": ["~/Pictures/outbox"], "sync": "~/Pictures/sync"}],
 }
 _HEAD = """\
-# Configuration of fawkesd. `fawkesd check-config` says whether it is right, and where it is not.
-# Each value below is the default, except the people's names and folders.
+# Configuration of fawkesd. `fawkesd check-config` checks it and reports every fault with its line.
+# Every value below is the default, except names and folders.
 
 """
 
@@ -34,7 +34,7 @@ def render(values: Mapping[str, Any]) -> str:
 
 
 def schema() -> str:
-    """Return the JSON schema of the configuration, for editors that check while one writes."""
+    """Return the JSON schema of the configuration, for editors that check the file while you type."""
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Settings.model_json_schema(),
@@ -44,7 +44,7 @@ def schema() -> str:
 
 
 def _group(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each key of a group as commented lines, ended by a line break."""
+    """Yield each key of a group as commented lines that end in a line break."""
     for key, field in model.model_fields.items():
         value = values.get(key, field.get_default(call_default_factory=True))
         comment = textwrap.fill(
@@ -64,7 +64,7 @@ def _entry(key: str, value: object) -> str:
         value = value.value
     elif isinstance(value, tuple):
         value = list(value)
-    # a name with line breaks or other invisible characters is written with escapes, any other as it is
+    # text with line breaks or other invisible characters is escaped, any other is written as it is
     visible = "".join(value).isprintable() if isinstance(value, str | list) else True
     return yaml.safe_dump({key: value}, allow_unicode=visible, width=10_000)
 

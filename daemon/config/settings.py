@@ -1,8 +1,8 @@
-"""The configuration: one YAML file, read once, whole and strictly.
+"""The settings model: every key of the configuration, strictly validated.
 
-The docstring below each key is the key's documentation: it becomes the comment in the reference
-configuration and the description in the JSON schema (see reference.py), so it is written for the photo's
-owner. This module is long because that documentation is all here.
+The docstring below each key is its documentation: it becomes the comment in the reference configuration and
+the description in the JSON schema (see reference.py), so it is written for users.
+This module is long because all of that documentation is here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from fawkes_engine.weights import catalog
 
 def _xdg(variable: str, fallback: str) -> Path:
     base = Path(os.environ.get(variable, ""))
-    return base if base.is_absolute() else Path.home() / fallback  # the XDG rule: a relative value is ignored
+    return (
+        base if base.is_absolute() else Path.home() / fallback
+    )  # the XDG specification ignores relative values
 
 
 def default_state_dir() -> Path:
@@ -37,11 +39,11 @@ def default_config_path() -> Path:
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
-    """Absolute and free of symlinks: a watch on a symlink never fires, and overlaps hide behind one."""
+    """Make a path absolute and resolve symlinks: a watch on a symlink never fires, and symlinks hide overlaps."""
     base = info.context["folder"] if info.context else Path()
     try:
         return Path(base / path.expanduser()).resolve()
-    except (OSError, RuntimeError) as exc:  # RuntimeError: no such ~user, or symlinks in a circle
+    except (OSError, RuntimeError) as exc:  # RuntimeError: unknown ~user, or a symlink loop
         raise ValueError(f"{path} cannot be resolved ({exc}); correct the path") from exc
 
 
@@ -62,70 +64,70 @@ HoursText = Annotated[str, Field(strict=True), AfterValidator(validators.hours)]
 Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(validators.ignore_pattern)]
 
 
-class _Keys(BaseModel):  # docstrings as documentation: one text for the code, the file and the schema
+class _Keys(BaseModel):  # docstrings are the documentation of the keys in the code, the file and the schema
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class MetadataSettings(_Keys):
-    """What a published photo says about itself."""
+    """Which metadata a published photo keeps."""
 
     gps: Literal["strip", "keep"] = "strip"
-    """strip or keep the place where the photo was taken."""
+    """strip or keep: the place where the photo was taken."""
 
     camera: Literal["keep", "strip"] = "keep"
-    """keep or strip camera, lens and exposure."""
+    """keep or strip: camera, lens and exposure."""
 
     all: Literal["keep", "strip"] = "keep"
-    """strip leaves nothing but the colour profile and the resolution, whatever the two keys above say."""
+    """keep or strip: strip removes everything but the colour profile and the resolution, whatever the two keys
+    above say."""
 
     def to_engine(self) -> MetadataPolicy:
-        """Return the same policy as the engine takes it."""
+        """Return the same policy as the engine's type."""
         return MetadataPolicy(gps=self.gps == "keep", camera=self.camera == "keep", all=self.all == "keep")
 
 
 class UserSettings(_Keys):
-    """One person: where their photos arrive and where the cloaked copies go."""
+    """One user: where their photos arrive and where the cloaked copies go."""
 
     name: UserName
-    """The person's name: letters a-z, digits, . _ -, at most 64. It selects the fixed identity that all
-    of this person's photos are moved toward, so keep it: a new name means a new identity."""
+    """The person's name: letters a-z, digits, . _ -, at most 64. It selects the target identity
+    that all of this person's photos are moved toward, so keep it: a new name means a new target."""
 
     outboxes: Annotated[tuple[ExistingFolder, ...], Field(min_length=1)]
-    """Folders the photos are exported to; they are watched with their subfolders and never changed. Each
-    must exist. ~ is your home; a relative path begins at the folder of this file."""
+    """Folders the photos are exported to. They are watched with their subfolders and never changed. Each
+    must exist. ~ is your home; a relative path starts at the folder of this file."""
 
     sync: ExistingFolder
-    """Folder that the sync tool uploads; it receives the cloaked copies under the same names. It must
-    exist, and must not be, hold or lie in any other folder named here."""
+    """Folder that the sync tool uploads. The cloaked copies appear in it under the same names. It must exist,
+    and must not equal, contain or be inside any other folder named here."""
 
     staging: Place | None = None
-    """Folder where copies are finished before they appear in the sync folder; it must be on the same
-    disk. null is a folder beside the sync folder, which fits unless your sync tool uploads that place
-    too."""
+    """Folder where copies are completed before they appear in the sync folder; it must be on the same disk.
+    null: a folder beside the sync folder, which is right unless your sync tool uploads that place too."""
 
     faces: Literal["all", "mine"] = "all"
-    """all or mine: whose faces are cloaked. all is safer: a face of yours that is not known as yours, seen from
-    the side for instance, is cloaked too. mine leaves everyone else as they are."""
+    """all or mine: whose faces are cloaked. all is safer: it also cloaks a face of yours that is not recognised as
+    yours, such as one seen from the side. mine leaves other people as they are."""
 
     no_face: Literal["hold", "publish"] = "hold"
-    """hold or publish: what becomes of a photo in which no face is found. hold is safer, since a face may have
-    been missed; publish writes it anew without the metadata that is never kept."""
+    """hold or publish: what happens to a photo in which no face is found. hold is safer, since a face may have
+    been missed; publish re-encodes it without the metadata that is never kept."""
 
     metadata: MetadataSettings = MetadataSettings()
-    """What a published photo says about itself. Rights, caption, dates and rating are kept. Thumbnails, serial
-    numbers, owner names, face regions, persons, keywords and maker notes never are."""
+    """Which metadata a published photo keeps. Rights, caption, dates and rating are always kept, unless all is
+    strip. Thumbnails, serial numbers, owner names, face regions, persons, keywords and maker notes never are."""
 
     heic: Literal["jpeg", "heic"] = "jpeg"
-    """jpeg or heic: the format in which HEIC and HEIF photos, as phones take them, are published. JPEG keeps a
-    cloak better and opens everywhere."""
+    """jpeg or heic: the format in which HEIC and HEIF photos (from phones) are published. JPEG preserves a cloak
+    better and opens everywhere."""
 
     ignore: tuple[Pattern, ...] = ()
-    """Files in the outboxes that are none of ours, as lines of a .gitignore: "raw/", "*_draft.jpg",
-    "!keep_draft.jpg". Temporary files of exporters and sync tools are ignored without being named."""
+    """Files in the outboxes to ignore, as gitignore patterns: "raw/", "*_draft.jpg", "!keep_draft.jpg".
+    Temporary files of exporters and sync tools are ignored anyway."""
 
     @property
     def staging_dir(self) -> Path:
-        """The staging folder in use."""
+        """The configured staging folder, or the default one."""
         return self.staging or self.sync.parent / f".fawkesd-staging-{self.sync.name}"
 
 
@@ -133,21 +135,21 @@ class WatchSettings(_Keys):
     """How new photos are noticed."""
 
     settle_s: Annotated[Number, Field(le=3600)] = 3.0
-    """Seconds (above 0, at most 3600) a photo must be left alone before it is read. Exporters write a
-    file, close it, and open it again for its metadata; too short a wait only costs a second look."""
+    """Debounce time: seconds (above 0, at most 3600) a file must stay unchanged before it is read. Exporters
+    write a file, close it, and open it again for its metadata; too short a time only costs a second read."""
 
     order: QueueOrder = QueueOrder.NEWEST
-    """Which of the waiting photos goes first, by the time its file was last changed: newest or oldest.
-    With newest, today's photos do not wait for a backlog of years."""
+    """newest or oldest: which waiting photo goes first, by modification time. With newest, today's photos do not
+    wait for a backlog of years."""
 
     rescan_s: Annotated[Number, Field(le=86400)] = 300.0
-    """Seconds (above 0, at most 86400) between full looks at the outboxes. Change events can get lost, a
-    full look cannot; each one only lists names and times, so it is cheap."""
+    """Seconds (above 0, at most 86400) between full scans of the outboxes. Change events can get lost; a scan
+    finds what they missed. It only lists names and times, so it is cheap."""
 
     poll_s: Annotated[Number, Field(le=86400)] = 15.0
-    """Seconds (above 0, at most 86400) between looks at an outbox on a network drive, or where the
-    system's limit of watched folders is reached: no change events come from there. Very large folders
-    are looked at less often."""
+    """Seconds (above 0, at most 86400) between polls of an outbox on a network drive, or when the system's
+    limit of watched folders is reached: in both cases no change events arrive. Very large folders are polled
+    less often."""
 
 
 _DEVICE = "(auto|cpu|cuda(:[0-9]+)?)"
@@ -157,61 +159,60 @@ class EngineConfig(_Keys):
     """How faces are cloaked."""
 
     device: Annotated[Text, Field(pattern=rf"^{_DEVICE}(,{_DEVICE})*$")] = "auto"
-    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto takes CUDA if it works, else the CPU.
-    Several with commas between them, such as cuda:0,cuda:1, have an engine each, which work at the same time;
-    each needs memory of its own."""
+    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto uses CUDA if it works, else the CPU.
+    Several, separated by commas (cuda:0,cuda:1), run one engine each in parallel; each needs memory of its
+    own."""
 
     mode: ModeName = DEFAULT_MODE
-    """quick, standard or strong: how much time a photo takes and how much of a cloak may show, for how much
-    protection. standard is hard to see; strong protects far better against recognisers nobody tried, and
-    shows. The README has the figures."""
+    """quick, standard or strong: trades time and visibility for protection. standard is hard to see; strong is
+    visible, and protects far better against unknown recognisers. The README has the figures."""
 
     extractors: tuple[Text, ...] = ()
-    """Face recognisers a cloak is computed against; dlib must be among them, it also tells people apart. []
-    is the best set that is on disk (see `fawkesd models list`); several different ones protect better
-    against recognisers nobody tried. `onnx:FILE` is one of your own."""
+    """Face recognisers a cloak is computed against. dlib must be among them, since it also tells people apart.
+    []: the best set on disk (see `fawkesd models list`); several different ones protect better against
+    unknown recognisers. `onnx:FILE` is one of your own."""
 
     models_dir: Place | None = None
-    """Folder of the face recognisers that `fawkesd models fetch` brought. null is ~/.local/share/fawkesd/models, or
-    what $FAWKESD_MODELS or $XDG_DATA_HOME say; a service does not see the variables of your shell. It must not be,
-    hold or lie in an outbox, a sync or a staging folder."""
+    """Folder of the face recognisers downloaded by `fawkesd models fetch`. null: ~/.local/share/fawkesd/models, or
+    as $FAWKESD_MODELS or $XDG_DATA_HOME say; a service does not see the variables of your shell. It must not equal,
+    contain or be inside an outbox, a sync or a staging folder."""
 
     jpeg_quality: Annotated[Whole, Field(ge=90, le=100)] = 95
-    """Lowest quality of published JPEG files, 90 to 100; a better original raises it. Below 90 the
-    compression removes part of the protection, above 95 files only grow."""
+    """Lowest quality of published JPEG files, 90 to 100; a better original raises it. Below 90, compression
+    removes part of the protection; above 95, files only grow."""
 
     batch_photos: Annotated[Whole, Field(ge=1, le=256)] = 16
-    """Waiting photos worked on together at most, 1 to 256. More is faster and needs more memory."""
+    """Largest number of photos processed in one batch, 1 to 256. More is faster and needs more memory."""
 
     threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
-    """Processor threads for arithmetic, 0 to 1024; 0 is all cores, or one beside a graphics card."""
+    """CPU threads for arithmetic, 0 to 1024. 0: all cores, or one if a graphics card is used."""
 
     nice: Annotated[Whole, Field(ge=0, le=19)] = 0
-    """How much the engine gives way to other programs, 0 to 19, as the command `nice` counts. The installed service
-    has 10 as a whole, so that only a larger number changes anything there."""
+    """How much the engine yields to other programs, 0 to 19, as for the command `nice`. The installed service
+    already runs at 10, so that only a larger number has an effect there."""
 
     max_gpu_memory_gib: Annotated[Number, Field(ge=1, le=1024)] | None = None
-    """GiB of a graphics card's memory that the engine may use, 1 to 1024, besides what CUDA itself takes; null
-    is all of it. Where it does not suffice, fewer photos are worked on together."""
+    """GiB of a graphics card's memory that the engine may use, 1 to 1024, besides what CUDA itself takes. null:
+    all of it. If it is not enough, batches are smaller."""
 
     idle_unload_s: Annotated[Number, Field(le=604800)] | None = 600.0
-    """Seconds (above 0, at most 604800, a week) without a photo after which the engine is unloaded, so that other
-    programs have its memory. The next photo waits some seconds until it is loaded again. null is never."""
+    """Seconds (above 0, at most 604800, a week) without a photo after which the engine is unloaded, to free its
+    memory for other programs. The next photo waits some seconds until it is loaded again. null: never."""
 
     quiet_hours: HoursText | None = None
-    """Hours of the day, such as "23:00-07:00", in which no photo is begun: photos wait, and what is in work is
-    finished. They are local time, and may go across midnight. null is none."""
+    """Hours of the day, such as "23:00-07:00", in which no photo is started: new photos wait, those in progress
+    are finished. Local time; may cross midnight. null: none."""
 
     photo_timeout_s: Annotated[Number, Field(le=86400)] = 900.0
-    """Seconds (above 0, at most 86400) without a sign of progress on a photo after which the engine
-    counts as hung and is restarted. A large group photo on a slow processor takes minutes."""
+    """Seconds (above 0, at most 86400) without progress on a photo after which the engine counts as hung
+    and is restarted. A large group photo on a slow processor takes minutes."""
 
     def to_engine(self) -> EngineSettings:
-        """Return the same settings as an engine takes them that is alone, on the first device."""
+        """Return the settings of a single engine, on the first device."""
         return self._on(self.device.split(",")[0], self.threads)
 
     def to_engines(self) -> list[EngineSettings]:
-        """Return the same settings as the engine of each device takes them; those on the processor share its cores."""
+        """Return the settings of each device's engine; engines on the CPU share its cores."""
         devices = self.device.split(",")
         on_processor = sum(not device.startswith("cuda") for device in devices)
         shared = max(1, len(os.sched_getaffinity(0)) // on_processor) if on_processor > 1 else 0
@@ -230,73 +231,73 @@ class EngineConfig(_Keys):
 
     @property
     def quiet_now(self) -> QuietHours | None:
-        """The quiet hours, if it is within them."""
+        """The quiet hours if the present time is within them, else None."""
         hours = QuietHours.parse(self.quiet_hours) if self.quiet_hours else None
         return hours if hours and hours.cover(time_of_day()) else None
 
     @property
     def ensemble(self) -> tuple[str, ...]:
-        """The recognisers a cloak is computed against, as named or as found on disk."""
+        """The recognisers a cloak is computed against: those configured, else the best on disk."""
         return self.extractors or catalog.best_on_disk(self.models_folder)
 
     @property
     def models_folder(self) -> Path:
-        """The folder of fetched models in use."""
+        """The configured folder of fetched models, or the default one."""
         return self.models_dir or catalog.default_folder()
 
 
 class RetrySettings(_Keys):
-    """What happens when a photo fails for a reason that may pass, such as a full disk."""
+    """Retries with backoff when a photo fails for a reason that may pass, such as a full disk."""
 
     first_s: Annotated[Number, Field(le=86400)] = 5.0
-    """Seconds (above 0, at most 86400) before the first new try; each further wait is twice as long."""
+    """Seconds (above 0, at most 86400) before the first retry; the wait doubles after each one."""
 
     longest_s: Annotated[Number, Field(le=604800)] = 3600.0
-    """Longest wait between two tries, seconds, from first_s to 604800 (a week)."""
+    """Longest wait between two attempts, in seconds, from first_s to 604800 (a week)."""
 
     attempts: Annotated[Whole, Field(ge=1, le=1000)] = 5
-    """Tries, 1 to 1000, before the photo is held with its reason and shown by `fawkesd status`."""
+    """Attempts, 1 to 1000, before the photo is held; `fawkesd status` then shows it with the reason."""
 
     @model_validator(mode="after")
     def _check_waits(self) -> Self:
         if self.longest_s < self.first_s:
-            raise ValueError("longest_s is below first_s; the longest wait must be the longer one")
+            raise ValueError("longest_s is below first_s; raise longest_s or lower first_s")
         return self
 
 
 class HookSettings(_Keys):
-    """Programs that are told what happens."""
+    """Programs run on events, and desktop notifications."""
 
     on_published: Command = ()
-    """Program and arguments, as a list, run after each published photo; [] is none. No shell reads it. It
-    finds FAWKESD_EVENT, FAWKESD_USER, FAWKESD_PHOTO and FAWKESD_OUTPUT in its environment."""
+    """Program and arguments, as a list, run after each published photo. []: none. It is run without a shell,
+    with FAWKESD_EVENT, FAWKESD_USER, FAWKESD_PHOTO and FAWKESD_OUTPUT in its environment."""
 
     on_held: Command = ()
-    """The same after each photo that is held; FAWKESD_REASON says why, and there is no FAWKESD_OUTPUT."""
+    """The same for each held photo: FAWKESD_REASON says why it is held, and FAWKESD_OUTPUT is not set."""
 
     limit_s: Annotated[Number, Field(le=3600)] = 30.0
-    """Seconds (above 0, at most 3600) after which such a program is ended. They run one at a time."""
+    """Timeout in seconds (above 0, at most 3600) after which such a program is killed. They run one at a time."""
 
     desktop: Annotated[bool, Field(strict=True), AfterValidator(validators.showable)] = False
-    """Whether changes of the state are shown on the desktop (with notify-send, at most one a minute):
-    photos held, a user paused or publishing again, a backlog done. Only for a service of your own session."""
+    """true or false: show desktop notifications (with notify-send, at most one a minute) when photos are held, a
+    user is paused or publishing again, or a backlog is done. Only for a service in your own session."""
 
 
 class Settings(_Keys):
     """The whole configuration of fawkesd."""
 
     version: Literal[1] = 1
-    """Version of this file's layout; 1 is the only one."""
+    """Version of this file's format; 1 is the only one."""
 
     state_dir: Annotated[
         Place, Field(validate_default=True, json_schema_extra={"default": "~/.local/state/fawkesd"})
     ] = Field(default_factory=default_state_dir)
-    """Private folder of the service: its record of photos and each person's fixed identity. Include it in
-    your backups: a lost identity cannot be made again. It is created when missing."""
+    """Private folder of the service: its record of photos and each person's target identity. Include it in
+    your backups: a lost target cannot be recreated. The folder is created if missing."""
 
     users: Annotated[tuple[UserSettings, ...], Field(min_length=1)]
-    """The people whose photos are cloaked, one entry each; only this group must be written, every other
-    key may be left out and then has the value shown here."""
+    """The people whose photos are cloaked, one entry each. Only this group is required; every other key
+    defaults to the value shown here."""
 
     watch: WatchSettings = WatchSettings()
     """How new photos are noticed."""
@@ -305,29 +306,29 @@ class Settings(_Keys):
     """How faces are cloaked."""
 
     retry: RetrySettings = RetrySettings()
-    """What happens when a photo fails for a reason that may pass, such as a full disk."""
+    """Retries with backoff when a photo fails for a reason that may pass, such as a full disk."""
 
     hooks: HookSettings = HookSettings()
-    """Programs that are told what happens."""
+    """Programs run on events, and desktop notifications."""
 
     def user(self, name: str) -> UserSettings | None:
-        """Return the user of that name, if there is one."""
+        """Return the user of that name, or None."""
         return next((user for user in self.users if user.name == name), None)
 
     def request(self, user: str, data: bytes) -> Request:
-        """Return what the engine shall do with a photo of one of the users."""
-        theirs = self.user(user)
-        assert theirs is not None, "only users have outboxes"
+        """Return the engine's request for a photo of one of the users."""
+        configured = self.user(user)
+        assert configured is not None, "only users have outboxes"
         return Request(
             data,
             user,
-            only_mine=theirs.faces == "mine",
-            publish_faceless=theirs.no_face == "publish",
-            metadata=theirs.metadata.to_engine(),
-            heic=HeicAs(theirs.heic),
+            only_mine=configured.faces == "mine",
+            publish_faceless=configured.no_face == "publish",
+            metadata=configured.metadata.to_engine(),
+            heic=HeicAs(configured.heic),
         )
 
     @property
     def targets_dir(self) -> Path:
-        """Folder of the users' fixed identities."""
+        """Folder of the target identities."""
         return self.state_dir / "targets"

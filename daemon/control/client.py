@@ -1,4 +1,4 @@
-"""A command's side of the control socket: ask the running service, or do it to the ledger of a stopped one."""
+"""Client of the control socket: sends a command to the running service, or applies it to the ledger if none runs."""
 
 from __future__ import annotations
 
@@ -13,42 +13,45 @@ from daemon.control.commands import Command, LedgerCommand, Reply, apply, decode
 from daemon.control.server import socket_address
 from daemon.errors import AlreadyRunning, InputError, NotAnswering
 from daemon.exits import Exit, code_of
+from daemon.fs.files import explain
 from daemon.fs.locks import DirectoryLock, holder, make_private
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
-_ANSWER_S = 30.0  # the service may be writing a large photo to a slow disk
-_START_S = 10.0  # between its lock and its socket, also when it starts again with another configuration
+_ANSWER_S = 30.0  # the service may be busy writing a large photo to a slow disk
+_START_S = 10.0  # from its lock to its socket, also when it restarts with another configuration
 
 
 def run(state_dir: Path, command: LedgerCommand) -> Reply:
-    """Have a command carried out, by the service if there is one. Raises NotAnswering."""
-    return _placed(state_dir, command, alone=lambda: _do(state_dir, command))
+    """Run a command, in the service if one is running, else on the ledger. Raises NotAnswering."""
+    return _send_or(state_dir, command, fallback=lambda: _apply_to_ledger(state_dir, command))
 
 
 def ask_running(state_dir: Path, command: Command) -> Reply:
-    """Ask the running service. Raises NotAnswering also if there is none."""
-    return _placed(state_dir, command, alone=lambda: _refuse(state_dir))
+    """Send a command to the running service. Raises NotAnswering, also if there is none."""
+    return _send_or(state_dir, command, fallback=lambda: _refuse(state_dir))
 
 
-def _placed(state_dir: Path, command: Command, alone: Callable[[], Reply]) -> Reply:
-    """The service's reply. alone: what to do without one; raises AlreadyRunning if there is one after all."""
+def _send_or(state_dir: Path, command: Command, fallback: Callable[[], Reply]) -> Reply:
+    """Return the reply of the service, or of fallback, which raises AlreadyRunning if a service runs after all."""
     give_up_s = time.monotonic() + _START_S
     while True:
-        reply = _ask(state_dir, command)
+        reply = _send(state_dir, command)
         if reply is not None:
             return reply
         try:
-            return alone()
+            return fallback()
         except AlreadyRunning as exc:
             if time.monotonic() >= give_up_s:
-                raise NotAnswering(f"{exc}, and does not answer commands") from exc
+                raise NotAnswering(
+                    f"fawkesd (process {exc.pid or 'unknown'}) runs but does not answer commands; its log may say why"
+                ) from exc
             time.sleep(0.1)
 
 
-def _ask(state_dir: Path, command: Command) -> Reply | None:
-    """The service's reply; None if nobody listens, or if it closed its socket before it took the command.
+def _send(state_dir: Path, command: Command) -> Reply | None:
+    """Return the service's reply; None if nothing listens, or if it closed the socket before it read the command.
 
-    It takes a command and replies in one go, so that one it has not replied to may be placed again.
+    It runs a command and replies in one step, so a command without a reply may be sent again.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_S)
@@ -58,7 +61,9 @@ def _ask(state_dir: Path, command: Command) -> Reply | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as exc:
-            raise NotAnswering(f"fawkesd cannot be reached: {exc.strerror}") from exc
+            raise NotAnswering(
+                f"the running fawkesd cannot be reached ({explain(exc)}); its log may say why"
+            ) from exc
         try:
             connection.sendall(encode(command))
             with connection.makefile("rb") as stream:
@@ -74,10 +79,10 @@ def _refuse(state_dir: Path) -> NoReturn:
     pid = holder(state_dir)
     if pid is not None:
         raise AlreadyRunning(state_dir, pid)
-    raise NotAnswering("fawkesd is not running")
+    raise NotAnswering("fawkesd is not running; start it with `fawkesd run`, or as a service")
 
 
-def _do(state_dir: Path, command: LedgerCommand) -> Reply:
+def _apply_to_ledger(state_dir: Path, command: LedgerCommand) -> Reply:
     make_private(state_dir)
     with contextlib.ExitStack() as stack:
         stack.callback(DirectoryLock(state_dir).release)

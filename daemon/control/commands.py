@@ -1,6 +1,6 @@
-"""What a command can ask of the service, and its way through the socket: one line of JSON each way.
+"""The control commands, their wire format (one line of JSON each way) and what they do to the ledger.
 
-A running service does it in its own loop; of a stopped one, the command itself does it to the ledger.
+A running service applies a command in its own loop; if none runs, the client applies it to the ledger itself.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 def _absolute(path: Path) -> Path:
-    if not path.is_absolute() or b"\0" in os.fsencode(path):  # fsencode also refuses what no name can be
-        raise ValueError("this is no absolute path")
+    if not path.is_absolute() or b"\0" in os.fsencode(path):  # fsencode also rejects impossible names
+        raise ValueError("this is not an absolute path")
     return path
 
 
 def _inside(path: Path) -> Path:
     if path.is_absolute() or ".." in path.parts or b"\0" in os.fsencode(path):
-        raise ValueError("this is no path below an outbox")
+        raise ValueError("this is not a path below an outbox")
     return path
 
 
@@ -46,7 +46,7 @@ Relative = Annotated[Path, AfterValidator(_inside)]
 
 @dataclass(frozen=True, slots=True)
 class PauseOutbox:
-    """Begin no work on an outbox's photos. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
+    """Start no new photos of an outbox. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
 
     __pydantic_config__ = _STRICT
     user: UserName
@@ -57,7 +57,7 @@ class PauseOutbox:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Work on an outbox's photos again."""
+    """End the pause of an outbox."""
 
     __pydantic_config__ = _STRICT
     user: UserName
@@ -67,7 +67,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try a photo that is held, or that waits after a failure, at once."""
+    """Retry a photo now that is held, or that waits after a failure."""
 
     __pydantic_config__ = _STRICT
     user: UserName
@@ -78,7 +78,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class RetryAll:
-    """Try everything that is held, or that waits after a failure, at once."""
+    """Retry all photos now that are held, or that wait after a failure."""
 
     __pydantic_config__ = _STRICT
     order: Literal["retry-all"] = "retry-all"
@@ -86,7 +86,7 @@ class RetryAll:
 
 @dataclass(frozen=True, slots=True)
 class Redo:
-    """Make a published photo again, also if its result was removed."""
+    """Cloak and publish a photo again, also if its published copy was deleted."""
 
     __pydantic_config__ = _STRICT
     user: UserName
@@ -105,44 +105,44 @@ class Reload:
 
 LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo
 Command = LedgerCommand | Reload
-# a command's name is its `order` on the wire, also to services of earlier versions
+# on the wire, `order` is the name of a command, as in earlier versions of the service
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="order")])
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a command. code: as of the command's end. message: for a person."""
+    """The result of a command. code: its exit code. message: for users."""
 
     code: Exit
     message: str
 
 
 def encode(value: Command | Reply) -> bytes:
-    """Return the line that stands for a command or a reply."""
+    """Encode a command or a reply as one line."""
     return json.dumps(asdict(value), default=str).encode() + b"\n"
 
 
 def decode_command(line: bytes) -> Command:
-    """Return the command in a line. Raises InputError, naming the fault without repeating the line."""
+    """Decode a line into a command. Raises InputError, which names the fault without repeating the line."""
     try:
         return _COMMANDS.validate_python(json.loads(line))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
-        raise InputError(f"this is no command: {first['msg']} at {first['loc']}") from exc
+        raise InputError(f"this is not a command: {first['msg']} at {first['loc']}") from exc
     except (ValueError, RecursionError) as exc:
-        raise InputError("this is no command: not a line of JSON") from exc
+        raise InputError("this is not a command: not a line of JSON") from exc
 
 
 def decode_reply(line: bytes) -> Reply:
-    """Return the reply in a line. Raises ValueError or KeyError for anything else."""
+    """Decode a line into a reply. Raises ValueError or KeyError for anything else."""
     values: dict[str, Any] = json.loads(line)
     return Reply(Exit(values["code"]), str(values["message"]))
 
 
 def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
-    """Carry out a command; returns what was done. look_again: told of a photo that may be taken anew.
+    """Apply a command to the ledger and return what was done. look_again: called with a photo to be read again.
 
-    Raises InputError if the command fits nothing.
+    Raises InputError if the command does not apply to its photo.
     """
     match command:
         case PauseOutbox():
@@ -152,7 +152,7 @@ def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source],
             was_paused = ledger.pauses.remove(Outbox(command.user, command.root))
             return f"{printable(command.root)}: {'resumed' if was_paused else 'was not paused'}"
         case RetryAll():
-            return f"{ledger.retry(None)} photo(s) will be tried again"
+            return f"{ledger.retry(None)} photo(s) will be retried"
         case Retry():
             return _retry(_source(command), ledger)
         case Redo():
@@ -166,19 +166,19 @@ def _source(command: Retry | Redo) -> Source:
 def _retry(source: Source, ledger: Ledger) -> str:
     if not ledger.retry(source):
         latest = ledger.latest(source)
-        standing = f"is {latest.state.value}" if latest else "is not known"
-        raise InputError(f"{printable(source.path)} {standing}; `retry` is for photos that failed")
-    return f"{printable(source.path)}: will be tried again"
+        status = f"is {latest.state.value}" if latest else "is not known"
+        raise InputError(f"{printable(source.path)} {status}; `retry` is for photos that failed")
+    return f"{printable(source.path)}: will be retried"
 
 
 def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
     latest = ledger.latest(source)
     if latest is None or latest.state is not State.PUBLISHED:
-        standing = f"is {latest.state.value}" if latest else "is not known"
-        raise InputError(f"{printable(source.path)} {standing}; `redo` is for published photos")
+        status = f"is {latest.state.value}" if latest else "is not known"
+        raise InputError(f"{printable(source.path)} {status}; `redo` is for published photos")
     if snapshot_of(source.path) is None:
-        raise InputError(f"{printable(source.path)} is no longer there; put the original back first")
-    # A superseded row with no successor is one whose file is to be taken anew by the next look at it.
+        raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
+    # A superseded row without a successor makes the next scan process the file again.
     ledger.move(latest, State.SUPERSEDED, Change(reason="to be made again by hand"))
     look_again(source)
-    return f"{printable(source.path)}: will be made again"
+    return f"{printable(source.path)}: will be cloaked and published again"

@@ -1,7 +1,7 @@
-"""The socket by which commands reach the running service, served in the service's own loop.
+"""Server of the control socket, which runs in the service's own loop.
 
-One command per connection, one line each way. The socket is 0600 in a directory that is 0700, and the kernel
-tells whose process is at the other end.
+One command per connection, one line each way. The socket has mode 0600 in a directory of mode 0700, and the
+kernel reports the user id of every client.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 SOCKET_NAME = "control.sock"
 
 _CLIENTS_MAX = 16
-_PATIENCE_S = 5.0  # a client that has not sent its line by then is dropped
+_CLIENT_TIMEOUT_S = 5.0  # a client that has not sent its line by then is disconnected
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One connection. until_s: monotonic."""
+    """One connection. until_s: its timeout, in monotonic seconds."""
 
     socket: socket.socket
     until_s: float
@@ -39,13 +39,13 @@ class _Client:
 
 
 class ControlServer:
-    """Listens for commands and replies; times are monotonic seconds."""
+    """Accepts commands and sends replies; times are monotonic seconds."""
 
     def __init__(self, state_dir: Path) -> None:
-        """Listen.
+        """Start to listen.
 
-        Without a socket (its file system has none) the service works, and commands say that it does not
-        answer.
+        If the socket cannot be created (some file systems have none), the service works all the same, and commands
+        report that it does not answer.
         """
         self._path = state_dir / SOCKET_NAME
         self._clients: list[_Client] = []
@@ -53,11 +53,15 @@ class ControlServer:
         try:
             self._listener = _listen(state_dir)
         except OSError as exc:
-            log.warning("commands cannot reach this process: %s: %s", self._path, explain(exc))
+            log.warning(
+                "the control socket %s cannot be created (%s); commands will get no answer",
+                self._path,
+                explain(exc),
+            )
 
     @property
     def waitables(self) -> list[socket.socket]:
-        """What to wait on: readable when `step` has something to do."""
+        """The sockets to wait on: readable when `step` has something to do."""
         sockets = [client.socket for client in self._clients]
         if self._listener is not None and len(self._clients) < _CLIENTS_MAX:
             sockets.append(self._listener)
@@ -69,7 +73,7 @@ class ControlServer:
         return min((client.until_s for client in self._clients), default=None)
 
     def step(self, now: float, handle: Callable[[Command], str]) -> None:
-        """Answer every client that has sent its command; never blocks.
+        """Reply to every client that has sent its command; never blocks.
 
         handle: runs a command and returns what was done; a DaemonError becomes the reply.
         """
@@ -79,12 +83,12 @@ class ControlServer:
             if line is None and now < client.until_s:
                 continue
             self._clients.remove(client)
-            with client.socket, contextlib.suppress(OSError):  # it may have gone away, as it may at any time
+            with client.socket, contextlib.suppress(OSError):  # the client may disconnect at any time
                 if line:
                     client.socket.sendall(encode(_reply(line, handle)))
 
     def close(self) -> None:
-        """Stop listening; the socket's name goes."""
+        """Stop listening and remove the socket."""
         for client in self._clients:
             client.socket.close()
         self._clients = []
@@ -98,19 +102,22 @@ class ControlServer:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return  # nobody is waiting, or no longer
+                return  # no client is waiting any more
             connection.setblocking(False)
             uid = _peer_uid(connection)
             if uid in {os.getuid(), 0}:
-                self._clients.append(_Client(connection, now + _PATIENCE_S))
+                self._clients.append(_Client(connection, now + _CLIENT_TIMEOUT_S))
             else:
-                log.warning("refused a command of user id %d", uid)
+                log.warning(
+                    "refused a command from user id %d: only the service's own user and root may send them",
+                    uid,
+                )
                 connection.close()
 
 
 @contextlib.contextmanager
 def socket_address(state_dir: Path) -> Iterator[str]:
-    """The socket's address: by way of a descriptor, since a socket's path has 107 bytes at most."""
+    """The address of the socket, through a descriptor, since a socket path has at most 107 bytes."""
     with opened(state_dir, DIRECTORY) as directory:
         yield f"/proc/self/fd/{directory}/{SOCKET_NAME}"
 
@@ -118,9 +125,9 @@ def socket_address(state_dir: Path) -> Iterator[str]:
 def _listen(state_dir: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # The lock on the directory is ours: a socket that is there is a dead process's.
+        # We hold the lock on the directory: an existing socket was left by a dead process.
         (state_dir / SOCKET_NAME).unlink(missing_ok=True)
-        os.fchmod(listener.fileno(), 0o600)  # before it has a name: that takes this mode
+        os.fchmod(listener.fileno(), 0o600)  # before bind, which creates the file with this mode
         with socket_address(state_dir) as address:
             listener.bind(address)
         listener.listen(_CLIENTS_MAX)
@@ -132,7 +139,7 @@ def _listen(state_dir: Path) -> socket.socket:
 
 
 def _line(client: _Client) -> bytes | None:
-    """The client's line; more than allowed, or empty if it went away; None while there is more to come."""
+    """The client's line, possibly too long; empty if it disconnected; None while the line is incomplete."""
     try:
         while chunk := client.socket.recv(1 << 16):
             client.received += chunk
@@ -154,7 +161,7 @@ def _peer_uid(connection: socket.socket) -> int:
 def _reply(line: bytes, handle: Callable[[Command], str]) -> Reply:
     try:
         if len(line) > LINE_MAX_BYTES:
-            raise InputError(f"this is no command: longer than {LINE_MAX_BYTES} bytes")
+            raise InputError(f"this is not a command: longer than {LINE_MAX_BYTES} bytes")
         return Reply(Exit.OK, handle(decode_command(line)))
     except DaemonError as exc:
         return Reply(code_of(exc), str(exc))

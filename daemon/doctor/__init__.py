@@ -1,1 +1,1 @@
-"""Checks of this machine, its folders and what was published."""
+"""`fawkesd doctor`: checks this machine, its folders and the published files."""

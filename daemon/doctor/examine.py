@@ -1,4 +1,4 @@
-"""`fawkesd doctor`: checks everything the service needs from this machine, and says what to do about it."""
+"""`fawkesd doctor`: checks everything the service needs from this machine and advises how to fix faults."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from daemon.workers.pool import EnginePool
 from fawkes_engine import EngineError
 from fawkes_engine.weights import catalog
 
-_CLOCK_STEP_S = 60.0  # time servers correct so much without anybody's notice
-_FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: no clock that was ever set is before this program
+_CLOCK_STEP_S = 60.0  # time servers make corrections of this size routinely
+_FIRST_DAY_S = 1_735_689_600.0  # 2025-01-01: a correct clock is not before the first version of this program
 
 
 def examine(
     settings: Settings, config: Path, factory: str, *, deep: bool, timing: Timing = DEFAULT_TIMING
 ) -> Iterator[Finding]:
-    """Check everything; `deep` also reads every published file. Raises LedgerError.
+    """Run all checks; `deep` also reads every published file. Raises LedgerError.
 
-    factory: makes the engine, as the service's.
+    factory: creates the engine, as in the service.
     """
     pid = holder(settings.state_dir)
-    yield fine("service", f"runs as process {pid}" if pid else "does not run")
+    yield fine("service", f"is running as process {pid}" if pid else "is not running")
     yield from _links(settings, config)
     yield from _state(settings.state_dir)
     yield _models(settings.engine.models_folder)
@@ -53,21 +53,23 @@ def examine(
 
 
 def _links(settings: Settings, config: Path) -> Iterator[Finding]:
-    """Tell of folders named by way of a symlink: it is followed once, at the start."""
+    """Report folders configured through a symlink, which is resolved only once, at the start."""
     written = cast("dict[str, Any]", parse(read(config), config).data)["users"]
     for user, entry in zip(settings.users, written, strict=True):
         for real, name in zip((*user.outboxes, user.sync), (*entry["outboxes"], entry["sync"]), strict=True):
             path = config.absolute().parent / Path(name).expanduser()
             if path != real:
-                yield fine(path, f"stands for {real}, which is what is used")
+                yield fine(path, f"resolves to {real}, which is used until the next start or reload")
 
 
 def _state(state_dir: Path) -> Iterator[Finding]:
     if not state_dir.exists():
-        yield fine(state_dir, "will be made at the first start")
+        yield fine(state_dir, "will be created at the first start")
         return
     if state_dir.stat().st_mode & 0o077:
-        yield warning(state_dir, "others may look into it", f"chmod 700 '{state_dir}'")
+        yield warning(
+            state_dir, "can be opened by other users of this machine", f"run `chmod 700 '{state_dir}'`"
+        )
     yield folders.space(state_dir)
 
 
@@ -75,32 +77,35 @@ def _models(folder: Path) -> Finding:
     names = catalog.on_disk(folder)
     if names:
         return fine(
-            folder, f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` reads them"
+            folder,
+            f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` checks their hashes",
         )
-    message = "holds no fetched face recogniser: cloaks can be computed against the one of the package only"
-    return warning(
-        folder, message, "get others with `fawkesd models fetch`: they protect against more trackers"
-    )
+    message = "holds no fetched face recogniser: cloaks are computed only against dlib, which comes with the package"
+    return warning(folder, message, "run `fawkesd models fetch`: cloaks then protect against more trackers")
 
 
 def _clock(history: History, now: float) -> Finding:
     newest = next(history.newest(), None)
     if now < _FIRST_DAY_S or (newest is not None and newest.updated > now + _CLOCK_STEP_S):
-        return warning("clock", "is behind the last record", "set the clock, by `timedatectl set-ntp true`")
-    return fine("clock", "is not behind the last record")
+        return warning(
+            "clock",
+            "is behind the last record of the ledger, or before 2025",
+            "set it, for example with `timedatectl set-ntp true`",
+        )
+    return fine("clock", "is not behind the last record of the ledger")
 
 
 def _integrity(history: History, state_dir: Path) -> Finding:
     damage = history.damage()
     if damage is None:
-        return fine("ledger", "is whole")
-    return fault("ledger", f"is damaged: {damage}", f"stop the service and put back a backup of {state_dir}")
+        return fine("ledger", "is intact")
+    return fault("ledger", f"is damaged: {damage}", f"stop the service and restore {state_dir} from a backup")
 
 
 def _running_engine(device: str | None) -> Finding:
     if device == facts.UNLOADED:
-        return fine("engine", "is unloaded, since no photo came for long; the next one loads it")
-    return fine("engine", f"runs on {device}" if device else "is starting")
+        return fine("engine", "is unloaded because no photo came for a while; the next one loads it")
+    return fine("engine", f"is running on {device}" if device else "is starting")
 
 
 def _fresh_engine(settings: Settings, factory: str, timing: Timing) -> Finding:
@@ -112,7 +117,9 @@ def _fresh_engine(settings: Settings, factory: str, timing: Timing) -> Finding:
         device = _wait_until_ready(pool)
     except (EngineStartError, EngineError) as exc:
         return fault(
-            "engine", printable(str(exc)), "check `engine` in the configuration, and the installation"
+            "engine",
+            printable(str(exc)),
+            "check `engine` in the configuration, and the installation of fawkesd",
         )
     finally:
         pool.stop()

@@ -1,4 +1,4 @@
-"""What `fawkesd doctor` finds: one value per check."""
+"""The findings of `fawkesd doctor`, one per check, and their text and JSON forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from daemon.text import printable
 
 
 class Level(Enum):
-    """How bad a finding is: a fault keeps photos from being published, or is a danger to their owner."""
+    """Severity: a fault keeps photos from being published, or endangers their owner."""
 
     FINE = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked. subject: a folder, or a part. advice: what to do, empty if nothing."""
+    """The result of one check. subject: a folder or component. advice: what to do, empty if nothing."""
 
     level: Level
     subject: str
@@ -42,12 +42,12 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def fine(subject: object, message: str) -> Finding:
-    """All is well."""
+    """A check that passed."""
     return Finding(Level.FINE, str(subject), message)
 
 
 def warning(subject: object, message: str, advice: str) -> Finding:
-    """It works, not as well as it could."""
+    """It works, but not as well as it could."""
     return Finding(Level.WARNING, str(subject), message, advice)
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` checks of the folders: whether events come, whether files can be linked, room, sync tools."""
+"""Folder checks of `doctor`: change events, hard links into the sync folder, free space, sync tools."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from daemon.state.history import History
 
 _SCARCE_BYTES, _NO_ROOM_BYTES = 1 << 30, 100 << 20
 _LIMITS = Path("/proc/sys/fs/inotify")
-_QUEUE_EVENTS = 16384  # the kernel's default; a burst of exports overflows less
+_QUEUE_EVENTS = 16384  # the kernel's default; a burst of exports overflows a smaller queue
 
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """A sync tool. marks: what it leaves in its folder. ignore_file: its list of what not to upload."""
+    """A sync tool. marks: files it leaves in its folder. ignore_file: its list of files not to upload."""
 
     name: str
     marks: tuple[str, ...]
@@ -40,7 +40,7 @@ _TOOLS = (
 
 
 def outboxes(settings: Settings) -> Iterator[Finding]:
-    """Check that photos are noticed."""
+    """Check that new photos are noticed."""
     folders, used_up = 0, False
     for outbox in (outbox for user in settings.users for outbox in user.outboxes):
         kind = remote_kind(outbox.stat().st_dev)
@@ -50,16 +50,20 @@ def outboxes(settings: Settings) -> Iterator[Finding]:
             yield fine(outbox, "is on a local disk: new photos are noticed at once")
         else:
             poll = f"{settings.watch.poll_s:g} s"
-            yield warning(outbox, f"is on {kind}, which brings no events", f"it is looked at every {poll}")
+            yield warning(
+                outbox, f"is on {kind}, which sends no change events", f"it is polled every {poll} instead"
+            )
         if not os.access(outbox, os.R_OK | os.X_OK):
-            yield fault(outbox, "cannot be read", "run fawkesd as the owner of the photos")
+            yield fault(
+                outbox, "cannot be read", "run fawkesd as the owner of the photos, or make it readable"
+            )
     yield from limits(folders, _LIMITS, used_up=used_up)
 
 
 def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]:
-    """Compare the kernel's limits with so many folders to watch.
+    """Compare the kernel's inotify limits with the number of folders to watch.
 
-    directory: where the limits are files. used_up: the kernel refuses another watch at this moment.
+    directory: holds the limits as files. used_up: the kernel refuses a further watch right now.
     """
     wanted = {"max_user_watches": 2 * folders, "max_queued_events": _QUEUE_EVENTS}
     for name, needed in wanted.items():
@@ -70,7 +74,7 @@ def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]
             yield warning(
                 f"fs.inotify.{name}",
                 f"is {limit} and used up" if refused else f"is {limit}, too low for {folders} folder(s)",
-                f"sudo sysctl -w fs.inotify.{name}={value}; to keep it, put that line into "
+                f"run `sudo sysctl -w fs.inotify.{name}={value}`; to keep it, put `fs.inotify.{name}={value}` into "
                 "/etc/sysctl.d/60-fawkesd.conf",
             )
         else:
@@ -78,27 +82,27 @@ def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]
 
 
 def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Finding]:
-    """Check that photos can be published. pid: the running service's."""
+    """Check that photos can be published. pid: of the running service."""
     yield _marker(user.sync, history)
     yield _linking(user)
     yield space(user.sync)
     other = holder(user.staging_dir)
     if other not in {None, pid}:
         advice = "give each configuration a sync folder of its own"
-        yield fault(user.staging_dir, f"is used by process {other}", advice)
+        yield fault(user.staging_dir, f"is in use by another fawkesd, process {other}", advice)
     yield from _tools(user)
 
 
 def space(folder: Path) -> Finding:
-    """Check that there is room."""
+    """Check the free space."""
     state = os.statvfs(folder)
     free = state.f_bavail * state.f_frsize
     room = f"{free >> 20} MiB are free"
     if state.f_flag & os.ST_RDONLY:
-        return fault(folder, "is read-only", "mount it for writing")
+        return fault(folder, "is read-only", "remount it read-write")
     if free < _NO_ROOM_BYTES:
-        return fault(folder, room, "make room; until then its photos wait")
-    return warning(folder, room, "make room soon") if free < _SCARCE_BYTES else fine(folder, room)
+        return fault(folder, room, "free some space; until then photos wait")
+    return warning(folder, room, "free some space soon") if free < _SCARCE_BYTES else fine(folder, room)
 
 
 def _marker(folder: Path, history: History) -> Finding:
@@ -106,15 +110,15 @@ def _marker(folder: Path, history: History) -> Finding:
     with opened(folder, DIRECTORY) as root:
         found = read_marker(root)
     if known is None:
-        return fine(folder, "was not used yet")
+        return fine(folder, "has not been used yet")
     if found == known:
-        return fine(folder, f"is the one used before, by its file {MARKER_NAME}")
-    what = "is missing" if found is None else "is another one"
-    return fault(folder, f"its file {MARKER_NAME} {what}", "mount its drive, or put the file back")
+        return fine(folder, f"is the folder used before: its file {MARKER_NAME} matches")
+    what = "is missing" if found is None else "is not the one fawkesd wrote"
+    return fault(folder, f"its file {MARKER_NAME} {what}", "mount its drive, or restore the file")
 
 
 def _linking(user: UserSettings) -> Finding:
-    """Link a nameless file of the sync folder into staging, as photos go the other way."""
+    """Test hard links with an unnamed file, from the sync folder to staging; photos go the other way."""
     staging = user.staging_dir if user.staging_dir.is_dir() else user.staging_dir.parent
     probe = staging / secrets.token_hex(8)
     try:
@@ -123,12 +127,14 @@ def _linking(user: UserSettings) -> Finding:
     except OSError as exc:
         if exc.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
             return warning(
-                user.sync, "has no nameless files", "the service proves at its start what else it has"
+                user.sync,
+                "is on a file system without unnamed files (O_TMPFILE), so hard links were not tested",
+                "nothing to do: the service tests another way of publishing at its start",
             )
         advice = "set `staging` to a folder on the same mount as the sync folder"
-        return fault(user.sync, f"files cannot come in from {staging}: {explain(exc)}", advice)
-    probe.unlink(missing_ok=True)  # a service that starts now clears its staging folder
-    return fine(user.sync, f"is on one mount with {staging}: photos appear whole")
+        return fault(user.sync, f"files cannot be linked in from {staging}: {explain(exc)}", advice)
+    probe.unlink(missing_ok=True)  # a starting service clears its staging folder and may have removed it
+    return fine(user.sync, f"is on the same mount as {staging}: photos appear complete, in one step")
 
 
 def _tools(user: UserSettings) -> Iterator[Finding]:
@@ -140,16 +146,16 @@ def _tools(user: UserSettings) -> Iterator[Finding]:
 
 def _tool(tool: _Tool, root: Path, staging: Path) -> Finding:
     if not staging.is_relative_to(root):
-        return fine(root, f"is uploaded by {tool.name}; nothing of fawkesd's own work is in it")
+        return fine(root, f"is uploaded by {tool.name}; fawkesd's staging folder is outside it")
     line = f"/{staging.relative_to(root)}"
     try:
         listed = line in (root / tool.ignore_file).read_text(errors="replace").splitlines()
     except OSError:
         listed = False
     if listed:
-        return fine(root, f"is uploaded by {tool.name}, without {staging}")
+        return fine(root, f"is uploaded by {tool.name}, which ignores {staging}")
     return warning(
         root,
-        f"is uploaded by {tool.name}, with unfinished copies in {staging}",
+        f"is uploaded by {tool.name}, including unfinished copies in {staging}",
         f"add the line {line} to {root / tool.ignore_file}, or set `staging` to a folder outside of {root}",
     )

@@ -1,4 +1,4 @@
-"""`doctor --deep`: reads every file of a sync folder and compares it with the ledger."""
+"""`doctor --deep`: compares every file in the sync folders with the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLES = 5
 
 
 def compare(user: UserSettings, history: History) -> Iterator[Finding]:
-    """Compare one user's sync folder with what the ledger says was published there."""
+    """Compare one user's sync folder with the published files in the ledger."""
     known, published = defaultdict(set), set()
     originals = set()
     for record in history.newest():
@@ -38,7 +38,7 @@ def compare(user: UserSettings, history: History) -> Iterator[Finding]:
         user, leaked, foreign, [path for path in changed if path not in {*leaked, *unread}], unread
     )
     removed = published - set(files)
-    yield fine(user.sync, f"{len(published) - len(removed)} published, {len(removed)} removed by their owner")
+    yield fine(user.sync, f"{len(published) - len(removed)} published, {len(removed)} deleted by their owner")
 
 
 def _report(
@@ -49,13 +49,21 @@ def _report(
         yield fault(user.sync, message, "remove them here and wherever they were uploaded to")
     if changed:
         message = f"{len(changed)} file(s) changed after they were published: {_some(changed)}"
-        yield warning(user.sync, message, "remove them and use `fawkesd redo`, unless that was you")
+        yield warning(
+            user.sync, message, "unless you changed them, remove them and run `fawkesd redo` on their photos"
+        )
     if foreign:
         message = f"{len(foreign)} file(s) did not come from fawkesd: {_some(foreign)}"
-        yield warning(user.sync, message, "nothing is known of the faces in them")
+        yield warning(
+            user.sync,
+            message,
+            "remove them if in doubt: fawkesd does not know whether their faces are cloaked",
+        )
     if unread:
         yield warning(
-            user.sync, f"{len(unread)} file(s) cannot be read: {_some(unread)}", "check their owner"
+            user.sync,
+            f"{len(unread)} file(s) cannot be read: {_some(unread)}",
+            "check their owner and permissions",
         )
 
 
@@ -65,7 +73,7 @@ def _some(paths: Sequence[Path]) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every file below a folder with its hash; None if it cannot be read. Sync tools' own files are left out."""
+    """Yield every file below a folder with its hash, None if it cannot be read; skips files of sync tools."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if not is_ignored(name)]
         relative = Path(folder).relative_to(root)

@@ -1,1 +1,1 @@
-"""systemd units: their text, a preflight check, where they are installed."""
+"""Installation as a systemd service: unit files, preflight checks, installer."""

@@ -1,4 +1,4 @@
-"""Puts the units where systemd finds them, removes them, and asks systemd about them."""
+"""Installs and removes the systemd units, and runs systemctl."""
 
 from __future__ import annotations
 
@@ -25,26 +25,29 @@ def account_of(path: Path) -> pwd.struct_passwd:
         return pwd.getpwuid(path.stat().st_uid)
     except OSError as exc:
         raise ServiceError(
-            f"{path} cannot be looked at ({exc.strerror}); name the file with --config"
+            f"{path} cannot be accessed ({exc.strerror}); name the file with --config"
         ) from exc
     except KeyError as exc:
-        raise ServiceError(f"{path} belongs to nobody this machine knows; change its owner") from exc
+        raise ServiceError(f"{path} belongs to an account that does not exist; change its owner") from exc
 
 
 def install(service: Service, *, enable: bool) -> list[Path]:
-    """Write the unit files, and start the service if asked to; returns the files.
+    """Write the unit files and return their paths; enable: also start the service.
 
-    Raises ServiceError with everything that would fail, and then nothing is written.
+    Raises ServiceError, before anything is written, with everything that would fail.
     """
     faults = list(preflight.objections(service))
     texts = {unit: text_of(service, unit) for unit in service.units}
     others = [unit for unit in installed(service.scope) if unit not in texts]
     if others:
         faults.append(
-            f"{', '.join(others)} is installed; uninstall it first, both would want the same photos"
+            f"{', '.join(others)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
         )
     if faults:
-        raise ServiceError("the service would not work:\n" + "\n".join(f"- {fault}" for fault in faults))
+        raise ServiceError(
+            "the service would not work, and nothing was installed:\n"
+            + "\n".join(f"- {fault}" for fault in faults)
+        )
     _make_folders(service)
     folder = _folder(service.scope)
     atomic.make_folder(folder)
@@ -58,7 +61,7 @@ def install(service: Service, *, enable: bool) -> list[Path]:
 
 
 def uninstall(scope: Scope) -> list[Path]:
-    """Stop the service and remove its unit files; returns them. Photos and state stay. Raises ServiceError."""
+    """Stop the service, remove its unit files and return them. Photos and state stay. Raises ServiceError."""
     units = installed(scope)
     if not units:
         return []
@@ -75,23 +78,25 @@ def uninstall(scope: Scope) -> list[Path]:
 
 
 def installed(scope: Scope) -> list[str]:
-    """The units of fawkesd that are there."""
+    """The installed units of fawkesd."""
     return [unit for unit in ALL_UNITS if (_folder(scope) / unit).exists()]
 
 
 def systemctl(scope: Scope, *words: str) -> None:
-    """Ask systemd; what it prints is shown. Raises ServiceError if it says no."""
+    """Run systemctl, which prints to the terminal. Raises ServiceError if it fails."""
     if status := ask_systemctl(scope, *words):
-        raise ServiceError(f"`systemctl {' '.join(words)}` failed with status {status}")
+        raise ServiceError(f"`systemctl {' '.join(words)}` failed with status {status}; its output says why")
 
 
 def ask_systemctl(scope: Scope, *words: str) -> int:
-    """Ask systemd; what it prints is shown. Returns its exit status; raises ServiceError if it is not there."""
+    """Run systemctl, which prints to the terminal; returns its exit status. Raises ServiceError if it is missing."""
     command = ["systemctl", f"--{scope.value}", "--no-pager", *words]
     try:
         return subprocess.run(command, check=False).returncode
     except OSError as exc:
-        raise ServiceError("systemctl is not there: this machine does not run systemd") from exc
+        raise ServiceError(
+            "systemctl is missing: this machine does not run systemd; use `fawkesd run` instead"
+        ) from exc
 
 
 def _folder(scope: Scope) -> Path:
@@ -100,7 +105,7 @@ def _folder(scope: Scope) -> Path:
 
 
 def _make_folders(service: Service) -> None:
-    # A folder that is not there at the start cannot be opened for the service.
+    # The sandbox can open only folders that exist when the service starts.
     state, models = service.settings.state_dir, service.settings.engine.models_folder
     wanted = [state, models] if service.scope is Scope.SYSTEM else [state]
     parts = [part for folder in wanted for part in (folder, *folder.parents)]
@@ -112,11 +117,13 @@ def _make_folders(service: Service) -> None:
         for part in missing:
             os.chown(part, service.account.pw_uid, service.account.pw_gid)
     except OSError as exc:
-        raise OutputError(f"the folder {exc.filename} cannot be made ({exc.strerror})") from exc
+        raise OutputError(
+            f"the folder {exc.filename} cannot be created ({exc.strerror}); check the folders above it"
+        ) from exc
 
 
 def _install_catalog(scope: Scope) -> None:
-    """Explain the journal's messages; for the whole machine only, since journald has no other place."""
+    """Install the journal catalog, for the whole machine only, since journald has no other place."""
     if scope is Scope.SYSTEM:
         atomic.make_folder(_CATALOGS)
         atomic.write(_CATALOGS / CATALOG, template(CATALOG).encode(), replace=True, mode=0o644)
@@ -127,7 +134,7 @@ def _remove(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError as exc:
-        raise OutputError(f"{file} cannot be removed ({exc.strerror})") from exc
+        raise OutputError(f"{file} cannot be removed ({exc.strerror}); remove it by hand") from exc
 
 
 def _run_quietly(command: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""Whether a service would start as it is about to be installed: asked before, answered in words.
+"""Preflight checks of a systemd service, with readable reasons.
 
-systemd says of a missing right or mount only 226/NAMESPACE, again at every restart.
+systemd itself reports a missing right or mount only as 226/NAMESPACE, at every restart.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from daemon.install.units import Scope, Service, parent_of_both, program_folders
 from daemon.text import printable
 from fawkes_engine.weights import catalog
 
-# Too much to open for writing. The home of the service's account counts as well.
-_TOO_MUCH = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))
+# Too broad to be made writable. So is the home of the service's account.
+_TOO_BROAD = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))
 _FSTAB = Path("/etc/fstab")
 
 
 def objections(service: Service) -> Iterator[str]:
-    """Why the service would not start or not publish; nothing if all is well."""
-    yield from _who(service)
+    """Yield every reason why the service would not start or not publish."""
+    yield from _wrong_account(service)
     if service.scope is Scope.SYSTEM:
-        yield from _too_open(service)
+        yield from _too_broad(service)
     for user in service.settings.users:
-        yield from _one_mount(user)
+        yield from _two_mounts(user)
     for folder in [*service.outboxes, *service.writable]:
         yield from _not_mounted(folder)
     yield from _no_access(service)
 
 
-def _who(service: Service) -> Iterator[str]:
+def _wrong_account(service: Service) -> Iterator[str]:
     if service.scope is Scope.USER:
         if os.geteuid() == 0:
-            yield "a user service is installed by its user, not by root; use --system, or leave sudo out"
+            yield "root cannot install a user service; use --system, or leave out sudo"
     elif os.geteuid() != 0:
-        yield "only root installs a system service: use sudo, or --user for one of your own session"
+        yield "only root can install a system service; use sudo, or --user for a service in your own session"
     elif service.account.pw_uid == 0:
         yield (
-            f"the service would be root, which owns {printable(service.config)} and the photos; "
-            "let one of them belong to the person whose photos they are"
+            f"the service would run as root, which owns {printable(service.config)} and the photos; "
+            "make the person whose photos they are the owner of either"
         )
 
 
-def _too_open(service: Service) -> Iterator[str]:
+def _too_broad(service: Service) -> Iterator[str]:
     for user in service.settings.users:
         parent = parent_of_both(user)
-        if parent in _TOO_MUCH or parent == Path(service.account.pw_dir):
+        if parent in _TOO_BROAD or parent == Path(service.account.pw_dir):
             yield (
-                f"staging and sync folder of {user.name} have only {printable(parent)} in common, all of which would "
-                "be opened for writing; put both below a folder for photos, as ~/Pictures/sync and its neighbour are"
+                f"the staging and sync folders of {user.name} share only {printable(parent)}, all of which "
+                "would become writable; put both below one folder for photos, as in ~/Pictures/sync and its neighbour"
             )
 
 
-def _one_mount(user: UserSettings) -> Iterator[str]:
+def _two_mounts(user: UserSettings) -> Iterator[str]:
     existing = next(folder for folder in (user.staging_dir, *user.staging_dir.parents) if folder.exists())
     if _mount_of(existing) != _mount_of(user.sync):
         yield (
-            f"{printable(existing)} and {printable(user.sync)} are two mounts, between which no finished photo can "
-            f"be moved; set `staging` of {user.name} to a folder on the mount of the sync folder"
+            f"{printable(existing)} and {printable(user.sync)} are on different mounts, so finished photos cannot "
+            f"be moved from one to the other; set `staging` of {user.name} to a folder on the mount of the sync folder"
         )
 
 
 def _mount_of(folder: Path) -> tuple[int, str]:
-    """What tells mounts apart. A device number alone does not: bind mounts share it, links fail all the same."""
+    """Identify a mount. The device number is not enough: bind mounts share it, and links between them fail."""
     descriptor = os.open(folder, os.O_PATH)
     try:
         info = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
@@ -78,11 +78,11 @@ def _mount_of(folder: Path) -> tuple[int, str]:
 
 def _not_mounted(folder: Path) -> Iterator[str]:
     for place in (folder, *folder.parents[:-1]):
-        if place in _places_of_fstab() and not place.is_mount():
-            yield f"{printable(folder)} lies on {printable(place)}, which /etc/fstab mounts, and which is not mounted"
+        if place in _mounts_of_fstab() and not place.is_mount():
+            yield f"{printable(folder)} is on {printable(place)}, which is in /etc/fstab but not mounted; mount it"
 
 
-def _places_of_fstab() -> set[Path]:
+def _mounts_of_fstab() -> set[Path]:
     if not _FSTAB.exists():
         return set()
     lines = (line.split() for line in _FSTAB.read_text(errors="surrogateescape").splitlines())
@@ -96,7 +96,7 @@ def _places_of_fstab() -> set[Path]:
 def _no_access(service: Service) -> Iterator[str]:
     name = service.account.pw_name
     folder = service.settings.engine.models_folder
-    wanted = [
+    needed = [
         *((outbox, "rx", "read") for outbox in service.outboxes),
         *((user.sync, "rwx", "write to") for user in service.settings.users),
         *((folder, "rwx", "write to") for folder in service.writable if folder.exists()),
@@ -105,12 +105,12 @@ def _no_access(service: Service) -> Iterator[str]:
         (service.config, "r", "read"),
         (Path(sys.executable), "x", "run"),
     ]
-    for path, rights, verb in wanted:
-        if not _may(service, path, rights):
-            yield f"{name} may not {verb} {printable(path)}; change its owner or mode, or who may enter its folders"
+    for path, rights, verb in needed:
+        if not _has_access(service, path, rights):
+            yield f"{name} cannot {verb} {printable(path)}; change its owner or mode, or those of the folders above it"
 
 
-def _may(service: Service, path: Path, rights: str) -> bool:
+def _has_access(service: Service, path: Path, rights: str) -> bool:
     account = service.account
     tests = " -a ".join(f'-{right} "$1"' for right in rights)
     ask = ["sh", "-c", f"test {tests}", "sh", str(path)]

@@ -1,4 +1,4 @@
-"""The text of the systemd units, made from the templates in service/ and the paths of a configuration."""
+"""Renders the systemd units from the templates in service/ and the paths of a configuration."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS)
 
 _WATCHDOG_LEAST_S = 120
 _WATCHDOG_MARGIN_S = 60
-# They end or escape words somewhere in a unit file; no folder of photos needs them.
-_TROUBLE = re.compile(r"[\x00-\x1f\x7f\"'\\:$]")
+# Characters that end or escape words somewhere in a unit file; no folder of photos needs them.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\"'\\:$]")
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
 
 class Scope(Enum):
-    """Whose systemd runs the service: the machine's, with the whole sandbox, or that of a user's session."""
+    """Which systemd runs the service: the machine's, with the full sandbox, or that of a user's session."""
 
     SYSTEM = "system"
     USER = "user"
@@ -38,9 +38,9 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the units are about. config: the configuration's file. account: whose rights the service has.
+    """The service that the units run. config: the configuration file. account: the account it runs as.
 
-    once: `fawkesd once`, started when photos arrive, instead of a daemon.
+    once: run `fawkesd once` when photos arrive, instead of a daemon.
     """
 
     settings: Settings
@@ -56,7 +56,7 @@ class Service:
 
     @property
     def enabled_units(self) -> Sequence[str]:
-        """Those of them that are started with the system or the session."""
+        """The units that are started with the system or the session."""
         return _ONCE_UNITS[1:] if self.once else _RUN_UNITS
 
     @property
@@ -66,12 +66,12 @@ class Service:
 
     @property
     def writable(self) -> list[Path]:
-        """The folders that the service writes to, none inside another."""
+        """The folders that the service writes to; none is inside another."""
         return _outermost([self.settings.state_dir, *map(parent_of_both, self.settings.users)])
 
 
 def text_of(service: Service, unit: str) -> str:
-    """The text of one unit file. Raises ServiceError for a path that no unit file can hold."""
+    """Render one unit file. Raises ServiceError for a path that a unit file cannot hold."""
     settings = service.settings
     models = settings.engine.models_folder
     visible = {service.config.parent, models, *program_folders(), *service.outboxes}
@@ -92,23 +92,23 @@ def text_of(service: Service, unit: str) -> str:
         "SANDBOX": template(f"sandbox-{service.scope.value}.in"),
     }
     text = template(f"{unit}.in")
-    while _PLACEHOLDER.search(text):  # what is filled in has placeholders itself
+    while _PLACEHOLDER.search(text):  # values may contain placeholders themselves
         text = _PLACEHOLDER.sub(lambda found: values[found[1]].rstrip("\n"), text)
     return text
 
 
 def template(name: str) -> str:
-    """A file of service/."""
+    """Return the text of a file of service/."""
     return (resources.files("daemon") / "templates" / name).read_text()
 
 
 def parent_of_both(user: UserSettings) -> Path:
-    """The folder that holds both the sync and the staging folder: only inside one mount can files be linked."""
+    """The common parent of the sync and the staging folder: files can be linked only inside one mount."""
     return Path(os.path.commonpath([user.sync.parent, user.staging_dir.parent]))
 
 
 def program_folders() -> list[Path]:
-    """Where Python and this package lie, as far as the sandbox would hide it."""
+    """The folders of Python and this package that the sandbox would otherwise hide."""
     folders = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).resolve().parents[1]]
     return [folder for folder in _outermost(folders) if not folder.is_relative_to("/usr")]
 
@@ -132,7 +132,7 @@ def _words(paths: Iterable[Path], before: str = "") -> str:
 
 def _path(path: Path) -> str:
     text = str(path)
-    if _TROUBLE.search(text) or not text.isprintable():
+    if _UNSAFE.search(text) or not text.isprintable():
         raise ServiceError(
             f"{printable(path)} has a character that a unit file cannot hold; rename the folder"
         )

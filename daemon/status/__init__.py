@@ -1,1 +1,1 @@
-"""What a person asks about photos and the service: status, history, and why a photo is held."""
+"""Queries about photos and the service: status, history, and why a photo is held."""

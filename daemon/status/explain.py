@@ -1,4 +1,4 @@
-"""`fawkesd why PATH`: what happened to one photo, asked by its place in an outbox or in the sync folder."""
+"""`fawkesd why PATH`: explains what happened to one photo, given its path in an outbox or in the sync folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Explanation:
     """What is known about a path.
 
     user: whose folder it is in. source: the photo in the outbox; None for a foreign file in a sync folder.
-    records: every generation, newest first. output: the published file. ignored_by: the rule that its name,
-    or the name of a folder it is in, matches. notes: what the ledger alone does not say.
+    records: every generation, newest first. output: the published file. ignored_by: the ignore pattern that
+    matches its name, or that of a folder it is in. notes: what the ledger alone does not show.
     """
 
     path: Path
@@ -35,14 +35,14 @@ class Explanation:
 
 
 def explain(settings: Settings, path: Path) -> Explanation:
-    """Explain a path. Raises InputError if it is in no folder of anyone, and LedgerError."""
+    """Explain a path. Raises InputError if it is in no configured folder, and LedgerError."""
     place = absolute(path)
     with reading(settings.state_dir) as history:
         source = source_at(settings, history, place)
         if source is not None:
             return _explain(settings, history, place, source)
     user = sync_folder_of(settings, place)
-    assert user is not None, "source_at knows every path but a foreign one in a sync folder"
+    assert user is not None, "source_at returns None only for a foreign file in a sync folder"
     return _foreign(place, user.name)
 
 
@@ -67,7 +67,7 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
 
 
 def _output(user: UserSettings | None, records: Sequence[Record]) -> Path | None:
-    """Where the result of a published photo is; None of a person who is no longer configured."""
+    """The published copy of a photo; None if its user is no longer configured."""
     for record in records:
         if user is not None and record.photo.state is State.PUBLISHED and record.photo.output is not None:
             return user.sync / record.photo.output.relative
@@ -78,17 +78,20 @@ def _notes(
     settings: Settings, source: Source, records: Sequence[Record], output: Path | None
 ) -> Iterator[str]:
     if not any(source.outbox.root in user.outboxes for user in settings.users):
-        yield "its outbox is no longer in the configuration"
+        yield "its outbox is no longer in the configuration, so it is not processed"
     if output is not None and not os.path.lexists(output):
-        yield "the published file was removed and stays so; `fawkesd redo` makes it again"
+        yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
     found = snapshot_of(source.path)
     if found is None:
-        yield "there is no file any more" if not os.path.lexists(source.path) else "it is no regular file"
+        is_missing = not os.path.lexists(source.path)
+        yield "the file no longer exists" if is_missing else "it is not a regular file, so it is ignored"
     elif kind_of(source.relative) is Kind.CLIP:
-        yield "clips show the same faces and are never published"
+        yield "video clips show the same faces uncloaked and are never published"
     elif source.relative.suffix.lower() not in PHOTO_SUFFIXES:
-        yield f"files named *{source.relative.suffix} are not photos and are left alone"
+        yield f"files named *{source.relative.suffix} are not photos and are ignored"
     elif not records or not records[0].photo.snapshot.same_content(found):
         what = "it is new" if not records else "it has changed since"
         running = holder(settings.state_dir) is not None
-        yield f"{what}; " + ("it is taken once it is at rest" if running else "fawkesd is not running")
+        yield f"{what}; " + (
+            "it is processed once it stops changing" if running else "fawkesd is not running: start it"
+        )

@@ -1,4 +1,4 @@
-"""What `fawkesd why` and `fawkesd history` say: rows of the ledger as lines of text or as JSON."""
+"""Formats the output of `fawkesd why` and `fawkesd history`: rows of the ledger as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def why_lines(found: Explanation) -> Iterator[str]:
-    """Yield what is known about one photo; names and reasons are escaped."""
+    """Yield an explanation as lines of text; names and reasons are escaped."""
     yield printable(found.source or found.path)
     if found.ignored_by:
-        yield f"  ignored: its name, or its folder's, matches {printable(found.ignored_by)}"
+        yield f"  ignored: its name or a folder's name matches {printable(found.ignored_by)}"
     for record in found.records:
         yield "  " + _generation(record)
     if found.output is not None:
@@ -31,7 +31,7 @@ def why_lines(found: Explanation) -> Iterator[str]:
 
 
 def why_json(found: Explanation) -> str:
-    """Return what is known about one photo as one JSON object; the newest generation stands at the top."""
+    """Return an explanation as one JSON object; the top-level keys are those of the newest generation."""
     newest = record_values(found.records[0]) if found.records else {}
     values = {
         "path": str(found.path),
@@ -61,7 +61,7 @@ def history_line(record: Record) -> str:
 
 
 def record_values(record: Record) -> dict[str, Any]:
-    """Return a row as JSON takes it; times are ISO 8601 in UTC."""
+    """Return a row as JSON values; times are ISO 8601 in UTC."""
     photo = record.photo
     return {
         "user": photo.source.outbox.user,
@@ -82,7 +82,7 @@ def record_values(record: Record) -> dict[str, Any]:
 
 def _generation(record: Record) -> str:
     photo = record.photo
-    number = f" (content {photo.generation} of this name)" if photo.generation > 1 else ""
+    number = f" (version {photo.generation} of this file)" if photo.generation > 1 else ""
     reason = f": {printable(photo.reason)}" if photo.reason else ""
     return f"{photo.state.value} {moment(record.updated)}{number}{reason}"
 
@@ -100,7 +100,7 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         )
         for name, own in face["cosine_own"].items():
             target = face["cosine_target"][name]
-            yield f"    {printable(name)}: cosine {own:+.2f} to oneself, {target:+.2f} to the target"
+            yield f"    {printable(name)}: cosine {own:+.2f} to the person, {target:+.2f} to the target"
 
 
 def _utc(seconds: float) -> str:

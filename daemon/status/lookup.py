@@ -1,4 +1,4 @@
-"""What a path, or a name, that somebody typed stands for."""
+"""Resolves a typed path or user name to photos and outboxes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from daemon.text import printable
 
 
 def absolute(path: Path) -> Path:
-    """The path as the ledger writes it: folders free of symlinks, the photo's own name as it is."""
+    """Make a path absolute as in the ledger: symlinks in folders are resolved, the file name is kept."""
     whole = path.expanduser().absolute()
     return Path(os.path.realpath(whole.parent)) / whole.name
 
 
 def sync_folder_of(settings: Settings, place: Path) -> UserSettings | None:
-    """The person whose sync folder holds an absolute path, if one does."""
+    """The user whose sync folder contains an absolute path, or None."""
     return next((user for user in settings.users if place.is_relative_to(user.sync)), None)
 
 
 def source_at(settings: Settings, history: History, place: Path) -> Source | None:
-    """The photo at an absolute path: in an outbox, also a former one, or published in a sync folder.
+    """The photo at an absolute path: in a present or former outbox, or published in a sync folder.
 
-    None for a file in a sync folder that was not published. Raises InputError for any other place.
+    None for a file in a sync folder that fawkesd did not publish. Raises InputError for any other path.
     """
     user = sync_folder_of(settings, place)
     if user is not None:
@@ -37,26 +37,28 @@ def source_at(settings: Settings, history: History, place: Path) -> Source | Non
     for outbox in [*outboxes(settings), *history.outboxes()]:
         if place != outbox.root and place.is_relative_to(outbox.root):
             return Source(outbox, place.relative_to(outbox.root))
-    raise InputError(f"{printable(place)} is in no outbox and in no sync folder; check the path")
+    raise InputError(f"{printable(place)} is not in any outbox or sync folder; check the path")
 
 
 def sources_at(settings: Settings, paths: list[Path]) -> list[Source]:
-    """The photos at the paths that somebody typed. Raises InputError if one is none."""
+    """The photos at typed paths. Raises InputError if one of them is not a photo of fawkesd."""
     found = []
     with reading(settings.state_dir) as history:
         for path in paths:
             source = source_at(settings, history, absolute(path))
             if source is None:
-                raise InputError(f"{printable(path)} was not published by fawkesd")
+                raise InputError(
+                    f"{printable(path)} was not published by fawkesd; name the photo in the outbox"
+                )
             found.append(source)
     return found
 
 
 def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]:
-    """The rows that changed last, of one photo, of a folder, or of all."""
+    """The most recently changed rows of one photo, of a folder, or of everything."""
     with reading(settings.state_dir) as history:
-        is_there = _is_at(settings, absolute(path)) if path else None
-        return list(islice(filter(is_there, history.newest()), limit))
+        is_match = _is_at(settings, absolute(path)) if path else None
+        return list(islice(filter(is_match, history.newest()), limit))
 
 
 def outboxes(settings: Settings) -> list[Outbox]:
@@ -65,16 +67,18 @@ def outboxes(settings: Settings) -> list[Outbox]:
 
 
 def outboxes_of(settings: Settings, whose: str | None) -> list[Outbox]:
-    """The outboxes somebody means by a folder's path, a person's name, or nothing for all.
+    """The outboxes that a folder's path or a user's name stands for; all of them for None.
 
     Raises InputError.
     """
-    everyones = outboxes(settings)
+    configured = outboxes(settings)
     if whose is None:
-        return everyones
-    found = [one for one in everyones if one.user == whose or one.root == Path(whose).expanduser().resolve()]
+        return configured
+    found = [one for one in configured if one.user == whose or one.root == Path(whose).expanduser().resolve()]
     if not found:
-        raise InputError(f"{printable(whose)} is neither an outbox nor a person of the configuration")
+        raise InputError(
+            f"{printable(whose)} is neither an outbox nor a user in the configuration; check its spelling"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the daemon has done and has to do, read from the ledger; works whether or not the daemon runs."""
+"""The status of the service, read from the ledger, whether or not the service is running."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NOT_RUNNING = "not running"
 
 @dataclass(frozen=True, slots=True)
 class UserStatus:
-    """One user's photos. target: identity id of the user's fixed target, None before the first photo.
+    """One user's photos. target: id of the user's target identity, None before the first photo.
 
-    waiting: all of them, those in paused folders too. seconds_per_photo: median engine time of recent
-    photos, None before the first. eta_s: for those that wait in no paused folder.
+    waiting: includes paused folders. seconds_per_photo: median engine time of recent photos, None before the
+    first. eta_s: excludes paused folders.
     """
 
     name: str
@@ -38,9 +38,9 @@ class UserStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole daemon. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled.
+    """The whole service. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled.
 
-    quiet_until: the local time, such as "07:00", at which the present quiet hours end; None if it is not within any.
+    quiet_until: the local time, such as "07:00", at which the present quiet hours end; None outside quiet hours.
     """
 
     running: bool
@@ -52,23 +52,23 @@ class Status:
 
 
 def read(settings: Settings) -> Status:
-    """The present status; before the first start, that nothing was done yet. Raises LedgerError."""
+    """Read the current status, which is empty before the first start. Raises LedgerError."""
     pid = holder(settings.state_dir)
     running = pid is not None
     quiet = settings.engine.quiet_now
     with reading(settings.state_dir) as history:
-        noted = history.facts.all() if running else {}
+        reported = history.facts.all() if running else {}
         return Status(
             running=running,
             pid=pid,
-            engine=_engine(noted, settings) if running else _NOT_RUNNING,
-            watching=noted.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
+            engine=_engine(reported, settings) if running else _NOT_RUNNING,
+            watching=reported.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
             quiet_until=quiet.ends if quiet else None,
-            users=tuple(_user(history, settings, user, noted) for user in settings.users),
+            users=tuple(_user(history, settings, user, reported) for user in settings.users),
         )
 
 
-def _user(history: History, settings: Settings, user: UserSettings, noted: dict[str, str]) -> UserStatus:
+def _user(history: History, settings: Settings, user: UserSettings, reported: dict[str, str]) -> UserStatus:
     name = user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     waiting = history.count(name, WAITING)
@@ -76,8 +76,8 @@ def _user(history: History, settings: Settings, user: UserSettings, noted: dict[
     seconds = statistics.median(engine_seconds) if engine_seconds else None
     target = FileTargetStore(settings.targets_dir).get(name)
     paused = history.paused(name)
-    if facts.PAUSED + name in noted:
-        reason = noted[facts.PAUSED + name]
+    if facts.PAUSED + name in reported:
+        reason = reported[facts.PAUSED + name]
         paused = (PausedFolder(user.sync, reason, None, waiting),)
     return UserStatus(
         name=name,
@@ -96,9 +96,9 @@ def _user(history: History, settings: Settings, user: UserSettings, noted: dict[
     )
 
 
-def _engine(noted: dict[str, str], settings: Settings) -> str:
+def _engine(reported: dict[str, str], settings: Settings) -> str:
     extractors = "+".join(settings.engine.ensemble)
-    device = noted.get(facts.ENGINE)
+    device = reported.get(facts.ENGINE)
     if device == facts.UNLOADED:
         return device
     return f"{extractors} on {device}" if device else f"{extractors}, starting"

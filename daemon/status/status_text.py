@@ -1,4 +1,4 @@
-"""What `fawkesd status` and `fawkesd once` say: the state of the service as lines of text or as JSON."""
+"""Formats the output of `fawkesd status` and `fawkesd once` as text or JSON."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def status_lines(status: Status) -> Iterator[str]:
-    """Yield one line about everything, then one per person and per held photo; names are escaped."""
+    """Yield a summary line, then one line per user, pause and held photo; names are escaped."""
     users = status.users
     today = sum(user.published_today for user in users)
     held = sum(len(user.held) for user in users)
-    eta_s = sum(user.eta_s or 0.0 for user in users)  # one engine: people wait for one another
+    eta_s = sum(user.eta_s or 0.0 for user in users)  # users share the engines: their waiting times add up
     waiting = _waiting(sum(user.waiting for user in users), eta_s)
     watching = f", watching: {printable(status.watching)}" if status.running else ""
     quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
@@ -37,7 +37,7 @@ def status_json(status: Status) -> str:
 
 
 def quiet_words(until: str) -> str:
-    """Return that no photo is begun now. until: a local time of day."""
+    """Return a note that no photo is started now. until: a local time of day."""
     return f"quiet hours until {until}"
 
 
