@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
-from test_daemon_targets import TARGET
+from test_daemon_state_targets import TARGET
 from twins import Deed, make_photo
 
 from daemon.model import Outbox

@@ -13,7 +13,7 @@ import pytest
 from conftest import Home
 from engine_pictures import encoded, portrait, somebody_else
 from own_photos import publish
-from test_daemon_cloak import FACE
+from test_daemon_batch_cloak import FACE
 
 from daemon.batch import decoys as sybil
 from daemon.batch import own_photos

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import DaemonProcess, Home
 from faulty import states
-from test_daemon_notify import Manager
+from test_daemon_sd_notifier import Manager
 from twins import Deed, make_photo
 
 from daemon.config.settings import Settings
