@@ -36,7 +36,6 @@ from fawkes_engine import Protected
 
 log = logging.getLogger(__name__)
 
-_PHOTO_BYTES = 512 << 20  # larger files are no photos that the engine could hold in memory
 _DEATHS_BEFORE_HELD = 2
 
 
