@@ -70,8 +70,9 @@ def decode(
         try:
             with Image.open(io.BytesIO(data), formats=formats.OPENED) as file:
                 formats.check(file, data)
+                metadata.keep_other_orientations_out(file)
                 file.load()
-                return _as_photo(file, policy, heic)
+                return _as_photo(file, data, policy, heic)
         except (Unsupported, Unreadable, MemoryError):
             raise
         except Image.DecompressionBombError as error:
@@ -113,7 +114,7 @@ def _luma_steps(quality: int) -> int:
         return sum(getattr(image, "quantization")[0])  # noqa: B009 - not in Pillow's base class
 
 
-def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -> Photo:
+def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, heic: HeicAs) -> Photo:
     lies = metadata.orientation(file)
     file_format = "JPEG" if file.format == "MPO" else str(file.format)
     if file_format == "HEIF" and heic is HeicAs.JPEG:
@@ -136,7 +137,7 @@ def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -
         icc=file.info.get("icc_profile") or None,
         dpi=_dpi(file.info.get("dpi")),
         jpeg_quality=_source_quality(file),
-        metadata=metadata.read(file, policy),
+        metadata=metadata.read(file, data, policy),
     )
 
 
