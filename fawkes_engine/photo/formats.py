@@ -12,6 +12,7 @@ import pillow_heif
 from PIL import Image, ImageFile
 
 from fawkes_engine.errors import Refusal, Unreadable, Unsupported
+from fawkes_engine.photo.boxes import is_cropped
 
 SUFFIXES = {
     "JPEG": ".jpg",
@@ -98,6 +99,13 @@ def check(image: ImageFile.ImageFile, data: bytes) -> None:
         raise Unsupported("more than 8 bits per channel would be lost; export the photo with 8 bits")
     if image.mode not in _MODES:
         raise Unsupported(f"the colour mode {image.mode} is not supported; export the photo as 8-bit RGB")
+    if image.format == "AVIF" and is_cropped(
+        data
+    ):  # HEIC is cropped by its decoder; no other format has the like
+        raise Unsupported(
+            "it is cropped by a note in the file only, and what was cut away is still in it; crop it once more and"
+            " export it as JPEG, PNG or AVIF"
+        )
     if _has_lost_colours(image, data):
         raise Unsupported("HDR or wide colours without a colour profile would be lost; export as sRGB")
 
