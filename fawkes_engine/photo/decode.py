@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fawkes_engine.errors import Unreadable, Unsupported
-from fawkes_engine.photo import formats, metadata
+from fawkes_engine.photo import formats, metadata, png_colours
 from fawkes_engine.photo.colour import ColourSpace, Pixels, colour_space
 from fawkes_engine.photo.metadata import Metadata
 from fawkes_engine.types import HeicAs, MetadataPolicy
@@ -32,7 +33,8 @@ class Photo:
     alpha: (H, W) uint8 or None. grey: the file has one channel and must keep one.
     format: Pillow's name of the format to write. icc: the colour profile's bytes, unchanged, or None.
     dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
-    source's, 0 if it was no JPEG. metadata: to be written.
+    source's, 0 if it was no JPEG. metadata: to be written. chunks: kind -> body of those by which a PNG tells its
+    colours besides the profile, to be written unchanged.
     """
 
     pixels: Pixels
@@ -43,6 +45,7 @@ class Photo:
     dpi: tuple[float, float] | None
     jpeg_quality: int
     metadata: Metadata
+    chunks: Mapping[bytes, bytes] = field(default_factory=dict)
 
     @property
     def suffix(self) -> str:
@@ -52,7 +55,7 @@ class Photo:
     @property
     def colour(self) -> ColourSpace | None:
         """The space of the pixels, None if it is sRGB."""
-        return colour_space(self.icc, grey=self.grey)
+        return colour_space(self.icc or png_colours.profile(self.chunks, grey=self.grey), grey=self.grey)
 
 
 def decode(
@@ -138,6 +141,7 @@ def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, he
         dpi=_dpi(file.info.get("dpi")),
         jpeg_quality=_source_quality(file),
         metadata=metadata.read(file, data, policy),
+        chunks=png_colours.read(data) if file_format == "PNG" else {},
     )
 
 

@@ -96,9 +96,12 @@ def _attached(photo: Photo, pixels: Pixels) -> dict[str, Any]:
         height, width = pixels.shape[:2]
         header = b"Exif\0\0" if photo.format == "JPEG" else b""
         options["exif"] = header + directory.block(exif.sized(told.exif, width, height))
-    if told.xmp and photo.format == "PNG":
+    if photo.format == "PNG":
         options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", told.xmp.decode())
+        for kind, body in photo.chunks.items():
+            options["pnginfo"].add(kind, body)
+        if told.xmp:
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", told.xmp.decode())
     elif told.xmp:
         options["xmp"] = told.xmp
     if told.iptc and photo.format == "JPEG":

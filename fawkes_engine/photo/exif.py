@@ -14,7 +14,7 @@ from fawkes_engine.photo.directory import Directory, Kind, Reader, Value
 from fawkes_engine.types import MetadataPolicy
 
 LONGEST_TEXT = 2000  # letters of any caption: more than anybody writes, less than a thumbnail
-ORIENTATION, COPYRIGHT = 0x0112, 0x8298
+ORIENTATION, TRANSFER_FUNCTION, COPYRIGHT = 0x0112, 0x012D, 0x8298
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 
 _ABOUT = {
@@ -36,7 +36,8 @@ _DATES = {
     **dict.fromkeys((0x9010, 0x9011, 0x9012), Kind.ASCII),  # OffsetTime, ...Original, ...Digitized
     **dict.fromkeys((0x9290, 0x9291, 0x9292), Kind.ASCII),  # SubSecTime, ...Original, ...Digitized
 }
-_COLOUR = {0xA001: Kind.SHORT}  # ColorSpace
+_COLOURS = {0x013E: Kind.RATIONAL, 0x013F: Kind.RATIONAL}  # WhitePoint, PrimaryChromaticities
+_MORE_COLOURS = {0xA001: Kind.SHORT, 0xA500: Kind.RATIONAL}  # ColorSpace, Gamma
 _EXPOSURE = {
     0x829A: Kind.RATIONAL,  # ExposureTime
     0x829D: Kind.RATIONAL,  # FNumber
@@ -70,22 +71,27 @@ _GPS = {
     **dict.fromkeys((1, 3, 12, 14, 16, 18, 29), Kind.ASCII),  # references, map datum, date
     **dict.fromkeys((2, 4, 6, 7, 11, 13, 15, 17, 31), Kind.RATIONAL),  # place, height, time, heading, error
 }
-_MOST_VALUES = 4  # of one tag: LensSpecification
+_MOST_VALUES = 6  # of one tag: PrimaryChromaticities
 _VERSION = Value(Kind.UNDEFINED.value, b"0232")
 
 
 def read(block: bytes, policy: MetadataPolicy) -> Directory:
     """Return what may be published of an EXIF block, from its TIFF header on, or of a TIFF file.
 
+    What tells the colours always may: viewers differ in what they make of it, and show the copy as the original.
+
     Raises:
         ValueError: there is no TIFF header. Whatever else is damaged is left out.
     """
     reader = Reader(block)
-    about = _ABOUT | (_CAMERA if policy.camera else {})
-    details = _DETAILS | _DATES | _COLOUR | (_EXPOSURE if policy.camera else {})
-    main = reader.directory(reader.first, {*about, EXIF_IFD, GPS_IFD})
+    about, details = _COLOURS, _MORE_COLOURS
+    if policy.all:
+        about, details = about | _ABOUT, details | _DETAILS | _DATES
+    if policy.all and policy.camera:
+        about, details = about | _CAMERA, details | _EXPOSURE
+    main = reader.directory(reader.first, {*about, TRANSFER_FUNCTION, EXIF_IFD, GPS_IFD})
     exif = reader.below(main, EXIF_IFD, {*details, INTEROPERABILITY_IFD})
-    kept = _allowed(main, about)
+    kept = _allowed(main, about) | _transfer_function(main.get(TRANSFER_FUNCTION))
     inner = _allowed(exif, details)
     interoperability = _allowed(
         reader.below(exif, INTEROPERABILITY_IFD, _INTEROPERABILITY), _INTEROPERABILITY
@@ -94,7 +100,7 @@ def read(block: bytes, policy: MetadataPolicy) -> Directory:
         inner[INTEROPERABILITY_IFD] = interoperability
     if inner:
         kept[EXIF_IFD] = {0x9000: _VERSION, **inner}
-    place = _allowed(reader.below(main, GPS_IFD, _GPS), _GPS) if policy.gps else {}
+    place = _allowed(reader.below(main, GPS_IFD, _GPS), _GPS) if policy.all and policy.gps else {}
     if place:
         kept[GPS_IFD] = place
     return kept
@@ -145,6 +151,15 @@ def _packed(tag: int, value: Value, kind: Kind) -> bytes:
         return b"".join(struct.pack(one, number) for number, denominator in numbers if denominator == 1)
     except struct.error:  # out of the type's range
         return b""
+
+
+def _transfer_function(value: Value | None) -> Directory:
+    """Return a curve for all channels or three, 256 values each, that never falls: so no picture can hide in it."""
+    numbers = [number for number, _ in value.numbers] if value and value.kind == Kind.SHORT.value else []
+    curves = [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
+    if len(numbers) not in {256, 768} or any(curve != sorted(curve) for curve in curves):
+        return {}
+    return {TRANSFER_FUNCTION: Value(Kind.SHORT.value, struct.pack(f"<{len(numbers)}H", *numbers))}
 
 
 def _text(data: bytes) -> bytes:

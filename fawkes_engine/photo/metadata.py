@@ -33,10 +33,11 @@ class Metadata:
 
 def read(image: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy) -> Metadata:
     """Return what may be published of a loaded photo's metadata. data: the file's bytes."""
+    kept_of_exif: Directory = _or_nothing(lambda: exif.read(_exif_of(image, data), policy), {})
     if not policy.all:
-        return Metadata()
+        return Metadata(kept_of_exif)
     return Metadata(
-        exif=_or_nothing(lambda: exif.read(_exif_of(image, data), policy), {}),
+        exif=kept_of_exif,
         xmp=_or_nothing(partial(captions.read_xmp, image), b""),
         iptc=_or_nothing(partial(captions.read_iptc, image), b""),
     )
