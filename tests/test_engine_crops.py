@@ -88,7 +88,16 @@ def test_damaged_boxes_are_read_or_refused(data: st.DataObject) -> None:
         return
 
 
-@given(st.binary(max_size=100), st.sampled_from([b"ipma", b"pitm", b"iprp", b"ipco"]))
+@given(st.binary(max_size=80))
+def test_items_of_any_place_are_read_or_are_damaged(places: bytes) -> None:
+    info = box(b"iinf", b"\0\0\0\0\0\1" + box(b"infe", b"\2\0\0\0\0\1\0\0Exif\0"))
+    try:
+        assert len(boxes.exif(box(b"meta", bytes(4) + info + box(b"iloc", places)))) < 300
+    except struct.error:
+        return
+
+
+@given(st.binary(max_size=100), st.sampled_from([b"ipma", b"pitm", b"iprp", b"ipco", b"iinf", b"iloc"]))
 def test_boxes_of_any_content_are_read_or_are_damaged(body: bytes, kind: bytes) -> None:
     for data in (
         body,
@@ -96,5 +105,6 @@ def test_boxes_of_any_content_are_read_or_are_damaged(body: bytes, kind: bytes) 
     ):
         try:
             boxes.is_cropped(data)
+            boxes.exif(data)
         except struct.error:
             continue

@@ -76,6 +76,20 @@ def test_rights_in_the_utf8_type_of_exif_3_are_kept(file_format: str) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", [ASCII, UTF8])
+@pytest.mark.parametrize("file_format", set(FORMATS) - {"TIFF"})
+def test_the_names_in_a_photo_that_lies_on_its_side_are_kept(file_format: str, kind: int) -> None:
+    source = with_exif(block({0x0112: short(6), ARTIST: text("Zoë", kind)}), file_format)
+    if file_format == "AVIF":  # Pillow makes an `irot` of the orientation, and the block anew, in ASCII
+        source = with_exif(block({0x0112: short(6), ARTIST: text("ZoXX")}), file_format)
+        ours = bytes([0x3B, 1, kind, 0, 5])
+        source = source.replace(b"ZoXX", "Zoë".encode()).replace(b"\x3b\1\2\0\5", ours)
+    assert decode(source, heic=HeicAs.HEIC).pixels.shape[:2] == (96, 64)
+    tags = opened(published(source)).getexif()
+    assert tags[ARTIST].encode("latin-1").decode() == "Zoë"
+    assert tags.get(0x0112, 1) == 1
+
+
 def test_rights_in_the_utf8_type_are_kept_in_a_tiff() -> None:
     source = directory.with_tags(
         encoded(SMALL, "TIFF", compression="tiff_adobe_deflate"),

@@ -128,8 +128,9 @@ def test_a_gamma_means_its_power(grey_photo: bool, value: int) -> None:
         np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
     )  # IEC 61966-2-1
     seen = photo.colour.to_srgb(photo.pixels)[0] if photo.colour else photo.pixels[0]
-    tolerance = 3 if photo.colour else 7  # where it is taken for sRGB itself: in the darkest tones
-    assert np.abs(seen - expected[:, None]).max() <= tolerance
+    off = np.abs(seen - expected[:, None])[16:]  # the very darkest are known to few bits only
+    assert off.max() <= 3
+    assert off.mean() < 1
 
 
 @settings(max_examples=100)

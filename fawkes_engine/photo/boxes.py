@@ -1,7 +1,7 @@
-"""The boxes of an AVIF or HEIC file, as far as they say what of the primary picture is shown.
+"""The boxes of an AVIF or HEIC file, as far as they say what of the primary picture is shown, and its EXIF.
 
-ISO/IEC 14496-12: boxes (4.2), `meta`, `pitm` (8.11.4), `iprp` with `ipco` and `ipma` (8.11.14), `clap` (12.1.4).
-ISO/IEC 23008-12: `ispe` (6.5.3).
+ISO/IEC 14496-12: boxes (4.2), `meta`, `pitm` (8.11.4), `iprp` with `ipco` and `ipma` (8.11.14), `iloc`
+(8.11.3), `iinf` (8.11.6), `clap` (12.1.4). ISO/IEC 23008-12: `ispe` (6.5.3), the item `Exif` (annex A).
 """
 
 from __future__ import annotations
@@ -74,6 +74,53 @@ def is_cropped(data: bytes) -> bool:
     whole_width, whole_height = struct.unpack(">II", size)
     whole = (width, height, right, down) == (whole_width * w_den, whole_height * h_den, 0, 0)
     return not (whole and min(w_den, h_den, r_den, d_den) > 0)
+
+
+def exif(data: bytes) -> bytes:
+    """Return the first EXIF block of a file from its TIFF header on, as it lies there; nothing if there is none.
+
+    Raises:
+        struct.error: damaged boxes.
+    """
+    meta = dict(reversed(list(boxes(_first(boxes(data), b"meta")[4:]))))
+    iinf = meta.get(b"iinf", b"")
+    infos = boxes(iinf[6 if iinf[:1] == b"\0" else 8 :])
+    for _, info in infos:
+        item, kind = struct.unpack_from(">4xI2x4s" if info[:1] == b"\3" else ">4xH2x4s", info)
+        if kind == b"Exif":
+            block = _content(item, meta.get(b"iloc", b""), data, meta.get(b"idat", b""))
+            (skipped,) = struct.unpack_from(">I", block)
+            return block[4 + skipped :]
+    return b""
+
+
+def _content(item: int, iloc: bytes, data: bytes, idat: bytes) -> bytes:
+    """Return an item's bytes. idat: what an item that lies in `meta` itself is made of."""
+    version, sizes, bases = struct.unpack_from(">B3xBB", iloc)
+    offset_size, length_size, base_size = sizes >> 4, sizes & 15, bases >> 4
+    index_size = bases & 15 if version else 0
+    at = 6
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        if at > len(iloc):
+            raise struct.error("cut within the places of the items")
+        return int.from_bytes(iloc[at - size : at], "big")
+
+    for _ in range(number(4 if version == 2 else 2)):
+        found = number(4 if version == 2 else 2) == item
+        source = idat if version and number(2) & 15 == 1 else data
+        number(2)  # the file it is in: this one
+        base = number(base_size)
+        content = b""
+        for _ in range(number(2)):
+            number(index_size)
+            start, length = base + number(offset_size), number(length_size)
+            content += source[start : start + length] if found and len(content) < len(data) else b""
+        if found:
+            return content
+    return b""
 
 
 def _first(found: Iterator[Box], kind: bytes) -> bytes:

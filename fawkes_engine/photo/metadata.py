@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from PIL import ImageFile
 
-from fawkes_engine.photo import captions, exif
+from fawkes_engine.photo import boxes, captions, exif
 from fawkes_engine.photo.directory import Directory
 from fawkes_engine.types import MetadataPolicy
 
@@ -70,6 +70,10 @@ def _exif_of(image: ImageFile.ImageFile, data: bytes) -> bytes:
     """Return the EXIF from its TIFF header on; a TIFF file is such a block itself."""
     if image.format == "TIFF":
         return data
+    if (
+        image.format == "AVIF"
+    ):  # where Pillow changes the orientation in the block, it loses all letters but ASCII's
+        return boxes.exif(data)
     as_text = image.info.get(_IMAGEMAGICK)
     if "exif" not in image.info and isinstance(as_text, str):
         return _from_header(
