@@ -87,7 +87,7 @@ class EngineSettings:
 class MetadataPolicy:
     """Which of a photo's allow-listed metadata is kept; anything not on the list never is.
 
-    gps: where it was taken. camera: camera, lens and exposure. all: anything besides the colour profile and the
+    gps: where it was taken. camera: camera, lens and exposure. all: anything besides what tells the colours and the
     resolution; False overrides the others.
     """
 

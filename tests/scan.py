@@ -53,6 +53,7 @@ _IPTC_ALLOWED = {(1, 90), *((2, number) for number in (5, 55, 60, 62, 63, 80, 10
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _PIXEL_SEGMENTS = {0xDB, 0xC4, 0xDD, 0xC0, 0xC1, 0xC2}  # tables and frame
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"pHYs"}
+_PNG_COLOURS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}  # bytes
 _POINTERS = {0x8769: "ExifIFD", 0xA005: "InteropIFD", 0x8825: "GPS"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
@@ -150,7 +151,7 @@ def _png(data: bytes, found: Found) -> None:
             found.exif.append(body)
         elif kind == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0"):
             found.xmp.append(body)
-        elif kind not in _PNG_PIXELS | {b"iCCP"}:
+        elif kind not in _PNG_PIXELS | {b"iCCP"} and _PNG_COLOURS.get(kind) != length:
             found.faults.append(f"chunk {kind!r}")
     if at != len(data):
         found.faults.append(f"{len(data) - at} bytes after the end")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from own_photos import record
 
 from daemon.batch import cloak, output_folder
 from daemon.batch.cloak import CloakJob
@@ -71,7 +72,7 @@ def photo(path: Path, data: bytes = b"photo") -> Path:
 
 
 def job(out: Path, *photos: Path) -> CloakJob:
-    return CloakJob(photos=photos, request=partial(Request, user="alice"), out=out, force=False)
+    return CloakJob(photos, partial(Request, user="alice"), lambda _sha256: None, out, force=False)
 
 
 def run(
@@ -258,6 +259,34 @@ def test_the_command_exits_66_for_a_missing_photo_and_73_for_an_existing_result(
     photo(homeless / "out" / "a.jpg")
     assert run_command([*command, str(photo(homeless / "a.jpg"))]) == 73
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_a_copy_that_the_service_published_is_held_unless_forced(
+    homeless: Path,
+    command: list[str],
+    engine: ReversingEngine,
+    capsys: pytest.CaptureFixture[str],
+    configured: bool,
+) -> None:
+    if configured:
+        written_config(homeless)
+    state_dir = homeless / ("state" if configured else ".local/state/fawkesd")
+    original = photo(homeless / "a.jpg", b"clean")
+    record(state_dir, original, b"cloaked")
+    copy, other = photo(homeless / "from the cloud.jpg", b"cloaked"), photo(homeless / "b.jpg")
+
+    assert run_command([*command, str(copy), str(other), str(original)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        f"held: cloaked already: it is the published copy of {original}; give that one, or use --force"
+        in said[0]
+    )
+    assert sorted(path.name for path in (homeless / "out").iterdir()) == ["a.jpg", "b.jpg"]
+    assert sum(engine.batches) == 2
+
+    assert run_command([*command, "--force", str(copy)]) == 0
+    assert (homeless / "out" / copy.name).read_bytes() == b"dekaolc"
 
 
 def test_a_user_name_that_names_a_path_is_a_usage_error(homeless: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine_pictures import encoded, portrait
+from own_photos import record
 
 from daemon.cli.main import run_command
 from daemon.config.settings import default_state_dir
@@ -63,4 +64,17 @@ def test_strangers_are_listed_and_forgotten_and_users_are_not(
 
 def test_a_photo_to_enroll_that_is_missing_is_told(store: FileTargetStore, tmp_path: Path) -> None:
     assert run_command(["enroll", str(tmp_path / "none.jpg"), "--user", "ada"]) != Exit.OK
+    assert store.people() == []
+
+
+def test_a_published_copy_is_not_enrolled_as_a_clean_face(
+    store: FileTargetStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original, copy = tmp_path / "me.jpg", tmp_path / "download.jpg"
+    original.write_bytes(encoded(portrait(), "JPEG"))
+    copy.write_bytes(b"cloaked")
+    record(default_state_dir(), original, b"cloaked")
+
+    assert run_command(["enroll", str(original), str(copy), "--user", "ada"]) == Exit.NO_INPUT
+    assert f"download.jpg is the cloaked copy of {original}" in capsys.readouterr().err.replace("\n", " ")
     assert store.people() == []

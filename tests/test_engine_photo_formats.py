@@ -90,9 +90,10 @@ def coded(primaries: int, transfer: int) -> bytes:
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
 
 
-@pytest.mark.parametrize(("primaries", "transfer"), [(12, 13), (9, 16), (9, 18), (1, 16)])
+@pytest.mark.parametrize(("primaries", "transfer"), [(12, 13), (9, 16), (9, 18), (1, 16), (1, 8), (1, 4)])
 def test_colours_that_would_be_lost_are_refused(primaries: int, transfer: int) -> None:
-    decode(coded(1, 13))
+    for ordinary in ((1, 13), (1, 1), (6, 6), (2, 2)):
+        decode(coded(*ordinary))
     with pytest.raises(Unsupported, match="sRGB"):
         decode(coded(primaries, transfer))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from daemon.batch.output_folder import NotWritten, Written, process
 from daemon.config.loader import load_if_any
 from daemon.config.settings import EngineConfig, default_config_path, default_state_dir
 from daemon.errors import ConfigError
+from daemon.model import Source
 from daemon.text import printable
 from daemon.workers.protocol import EngineLike
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How to cloak. targets_dir: folder of the users' fixed identities. request: as in `CloakJob`."""
+    """How to cloak.
+
+    state_dir: folder of the service's ledger. targets_dir: of the users' fixed identities. request: as in `CloakJob`.
+    """
 
     engine: EngineConfig
+    state_dir: Path
     targets_dir: Path
     request: Callable[[bytes], Request]
 
@@ -35,11 +41,14 @@ class Setup:
 class CloakJob:
     """What to cloak.
 
-    request: makes the engine's request from a photo. out: folder of the results. force: replace existing files.
+    request: makes the engine's request from a photo. origin: the original of a file that the service published with
+    this sha256 (hex), None for any other. out: folder of the results. force: replace existing files, and cloak what
+    was published once more.
     """
 
     photos: tuple[Path, ...]
     request: Callable[[bytes], Request]
+    origin: Callable[[str], Source | None]
     out: Path
     force: bool
 
@@ -52,13 +61,13 @@ def setup(config: Path | None, user: str) -> Setup:
     """
     settings = load_if_any(config)
     if settings is None:
-        return Setup(EngineConfig(), targets_dir(config), partial(Request, user=user))
+        return Setup(EngineConfig(), default_state_dir(), targets_dir(config), partial(Request, user=user))
     known = [person.name for person in settings.users]
     if user not in known:
         close = get_close_matches(user, known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"it has: {', '.join(known)}"
         raise ConfigError(f"{config or default_config_path()}: has no user {user}; {advice}")
-    return Setup(settings.engine, settings.targets_dir, partial(settings.request, user))
+    return Setup(settings.engine, settings.state_dir, settings.targets_dir, partial(settings.request, user))
 
 
 def targets_dir(config: Path | None) -> Path:
@@ -78,9 +87,18 @@ def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Writ
     """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does."""
 
     def protect(photos: list[bytes]) -> Sequence[Protected | Refusal]:
-        return engine.protect([job.request(photo) for photo in photos])
+        origins = [None if job.force else job.origin(hashlib.sha256(photo).hexdigest()) for photo in photos]
+        new = [photo for photo, origin in zip(photos, origins, strict=True) if origin is None]
+        answers = iter(engine.protect([job.request(photo) for photo in new]))
+        return [_cloaked_already(origin) if origin else next(answers) for origin in origins]
 
     return process(job.photos, protect, job.out, force=job.force, batch_photos=batch_photos)
+
+
+def _cloaked_already(origin: Source) -> Refusal:
+    return Refusal(
+        f"cloaked already: it is the published copy of {printable(origin.path)}; give that one, or use --force"
+    )
 
 
 def as_line(outcome: Written[Protected] | NotWritten) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from daemon.batch.output_folder import read
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import InputError
 from daemon.fs.filenames import Kind, kind_of
@@ -42,6 +44,18 @@ def photos_in(folder: Path) -> list[Path]:
     if not photos:
         raise InputError(f"{printable(folder)} contains no photos; name a folder that does")
     return photos
+
+
+def refuse_copies(photos: Iterable[Path], state_dir: Path) -> None:
+    """Raise InputError if a photo that is to show a clean face is a published copy, or cannot be read."""
+    with reading(state_dir) as history:
+        for photo in photos:
+            origin = history.origin(hashlib.sha256(read(photo)).hexdigest())
+            if origin is not None:
+                raise InputError(
+                    f"{printable(photo)} is the cloaked copy of {printable(origin.path)}, and shows another face; "
+                    "give the original"
+                )
 
 
 def _shared(user: UserSettings, made: dict[Path, Record]) -> Iterator[Shared]:

@@ -13,6 +13,7 @@ from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
 from daemon.config.settings import UserName
 from daemon.exits import Exit
+from daemon.state import history
 from fawkes_engine import ModeName
 
 app = typer.Typer()
@@ -46,19 +47,23 @@ def cloak_photos(
     ] = None,
     config: Config = None,
     as_json: Json = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files in --out.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace existing files in --out, and cloak published copies again."),
+    ] = False,
 ) -> None:
     """Cloak the given photos now.
 
-    Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed.
+    Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed. Copies that
+    the service published are held: they are cloaked already. Those that this command made are not known again.
     """
     setup = cloak.setup(config, user)
-    job = cloak.CloakJob(tuple(photos), setup.request, out, force)
-    output_folder.check(job.photos, job.out, force=job.force)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
-    engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
     held = False
-    with progress.bar("cloaking") as bar:
+    with history.reading(setup.state_dir) as known, progress.bar("cloaking") as bar:
+        job = cloak.CloakJob(tuple(photos), setup.request, known.origin, out, force)
+        output_folder.check(job.photos, job.out, force=job.force)
+        engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
         bar.total(len(photos))
         for outcome in cloak.cloak(job, engine, setup.engine.batch_photos):
             held |= isinstance(outcome, output_folder.NotWritten)

@@ -55,6 +55,7 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
         out=out,
         force=force,
     )
+    own_photos.refuse_copies(job.own, setup.state_dir)
     output_folder.check(job.images, job.out, force=job.force)
     typer.echo(decoys.EXPLANATION.format(user=user), err=True)
     if not consent:

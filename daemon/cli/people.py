@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.batch import cloak
+from daemon.batch import cloak, own_photos
 from daemon.cli.common import Config, Json, examples
 from daemon.errors import InputError
 from daemon.state.targets import FileTargetStore
@@ -40,6 +40,7 @@ def enroll_user(
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
         raise InputError(f"{printable(missing[0])} is not a readable file; check the path")
+    own_photos.refuse_copies(photos, setup.state_dir)
     engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
     shown = engine.enroll(user, [photo.read_bytes() for photo in photos])
     typer.echo(f"Learned {user}'s face from {shown} of {len(photos)} photos.")

@@ -18,7 +18,7 @@ from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
-from daemon.state.photos import THIS_SOURCE, key_of, marks, photo_of
+from daemon.state.photos import ORIGIN, THIS_SOURCE, key_of, marks, photo_of, source_of
 from daemon.state.schema import MIGRATIONS, migrate
 
 
@@ -74,6 +74,11 @@ class History:
         """Every row that was published, or was about to be, under a path below the user's sync folder."""
         key = (user, os.fsencode(relative))
         return self._records("user = ? AND output_path = ? ORDER BY updated DESC, id DESC", key)
+
+    def origin(self, sha256: str) -> Source | None:
+        """The original that a file with these bytes (hex digest) was published for; None if it is no output."""
+        row = self._db.execute(ORIGIN, (sha256,)).fetchone()
+        return source_of(row) if row else None
 
     def in_state(self, state: State) -> list[Record]:
         """Every photo in a state."""

@@ -11,6 +11,7 @@ from daemon.model import EarlierOutput, Outbox, Output, Photo, Snapshot, Source,
 from daemon.state.schema import LedgerConnection
 
 THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
+ORIGIN = "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1"  # of an output
 
 
 class Photos:
@@ -71,9 +72,7 @@ class Photos:
 
     def origin(self, sha256: str) -> Source | None:
         """The original, of any user, of an output with these bytes; None if fawkesd published no such file."""
-        row = self._db.execute(
-            "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1", (sha256,)
-        ).fetchone()
+        row = self._db.execute(ORIGIN, (sha256,)).fetchone()
         return _source(row) if row else None
 
     def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
@@ -105,7 +104,7 @@ def photo_of(row: sqlite3.Row) -> Photo:
     """The photo in a whole row of the table `photos`."""
     return Photo(
         id=row["id"],
-        source=_source(row),
+        source=source_of(row),
         generation=row["generation"],
         state=State(row["state"]),
         snapshot=_snapshot(row),
@@ -118,6 +117,11 @@ def photo_of(row: sqlite3.Row) -> Photo:
     )
 
 
+def source_of(row: sqlite3.Row) -> Source:
+    """The source in a row that has its three columns."""
+    return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
+
+
 def key_of(source: Source) -> tuple[str, bytes, bytes]:
     """What `THIS_SOURCE` takes."""
     return (source.outbox.user, os.fsencode(source.outbox.root), os.fsencode(source.relative))
@@ -126,10 +130,6 @@ def key_of(source: Source) -> tuple[str, bytes, bytes]:
 def marks(values: Sequence[object]) -> str:
     """A question mark for each value."""
     return ",".join("?" * len(values))
-
-
-def _source(row: sqlite3.Row) -> Source:
-    return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
 
 
 def _output(row: sqlite3.Row) -> Output:

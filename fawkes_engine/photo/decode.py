@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fawkes_engine.errors import Unreadable, Unsupported
-from fawkes_engine.photo import formats, metadata
+from fawkes_engine.photo import formats, metadata, png_colours
 from fawkes_engine.photo.colour import ColourSpace, Pixels, colour_space
 from fawkes_engine.photo.metadata import Metadata
 from fawkes_engine.types import HeicAs, MetadataPolicy
@@ -34,7 +34,8 @@ class Photo:
     alpha: (H, W) uint8 or None. grey: the file has one channel and must keep one.
     format: Pillow's name of the format to write. icc: the colour profile's bytes, unchanged, or None.
     dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
-    source's, 0 if it was no JPEG. metadata: to be written.
+    source's, 0 if it was no JPEG. metadata: to be written. chunks: kind -> body of those by which a PNG tells its
+    colours besides the profile, to be written unchanged.
     """
 
     pixels: Pixels
@@ -45,6 +46,7 @@ class Photo:
     dpi: tuple[float, float] | None
     jpeg_quality: int
     metadata: Metadata
+    chunks: Mapping[bytes, bytes] = field(default_factory=dict)
 
     @property
     def suffix(self) -> str:
@@ -54,7 +56,7 @@ class Photo:
     @property
     def colour(self) -> ColourSpace | None:
         """The space of the pixels, None if it is sRGB."""
-        return colour_space(self.icc, grey=self.grey)
+        return colour_space(self.icc or png_colours.profile(self.chunks, grey=self.grey), grey=self.grey)
 
 
 def decode(
@@ -69,8 +71,9 @@ def decode(
     """
     with _opened(data) as file:
         formats.check(file, data)
+        metadata.keep_other_orientations_out(file)
         file.load()
-        return _as_photo(file, policy, heic)
+        return _as_photo(file, data, policy, heic)
 
 
 def decode_pixels(data: bytes) -> Pixels:
@@ -132,7 +135,7 @@ def _luma_steps(quality: int) -> int:
         return sum(getattr(image, "quantization")[0])  # noqa: B009 - not in Pillow's base class
 
 
-def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -> Photo:
+def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, heic: HeicAs) -> Photo:
     lies = metadata.orientation(file)
     file_format = "JPEG" if file.format == "MPO" else str(file.format)
     if file_format == "HEIF" and heic is HeicAs.JPEG:
@@ -155,7 +158,8 @@ def _as_photo(file: ImageFile.ImageFile, policy: MetadataPolicy, heic: HeicAs) -
         icc=file.info.get("icc_profile") or None,
         dpi=_dpi(file.info.get("dpi")),
         jpeg_quality=_source_quality(file),
-        metadata=metadata.read(file, policy),
+        metadata=metadata.read(file, data, policy),
+        chunks=png_colours.read(data) if file_format == "PNG" else {},
     )
 
 

@@ -15,9 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fawkes_engine.errors import Unsupported
-from fawkes_engine.photo import captions, exif
+from fawkes_engine.photo import captions, directory, exif
 from fawkes_engine.photo.colour import Pixels
 from fawkes_engine.photo.decode import Photo
+from fawkes_engine.photo.directory import Directory, Kind, Value
 from fawkes_engine.photo.metadata import Metadata
 
 _HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
@@ -45,7 +46,7 @@ def encode(photo: Photo, pixels: Pixels, quality: int) -> bytes:
     except (OSError, ValueError) as error:
         raise Unsupported(f"it cannot be written as {photo.format} ({error}); export it anew") from error
     if photo.format == "TIFF":
-        return exif.with_tags(out.getvalue(), _tiff_tags(photo.metadata))
+        return directory.with_tags(out.getvalue(), _tiff_tags(photo.metadata))
     return out.getvalue()
 
 
@@ -84,10 +85,13 @@ def _attached(photo: Photo, pixels: Pixels) -> dict[str, Any]:
     if told.exif:
         height, width = pixels.shape[:2]
         header = b"Exif\0\0" if photo.format == "JPEG" else b""
-        options["exif"] = header + exif.block(exif.sized(told.exif, width, height))
-    if told.xmp and photo.format == "PNG":
+        options["exif"] = header + directory.block(exif.sized(told.exif, width, height))
+    if photo.format == "PNG":
         options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", told.xmp.decode())
+        for kind, body in photo.chunks.items():
+            options["pnginfo"].add(kind, body)
+        if told.xmp:
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", told.xmp.decode())
     elif told.xmp:
         options["xmp"] = told.xmp
     if told.iptc and photo.format == "JPEG":
@@ -95,12 +99,12 @@ def _attached(photo: Photo, pixels: Pixels) -> dict[str, Any]:
     return options
 
 
-def _tiff_tags(told: Metadata) -> exif.Directory:
+def _tiff_tags(told: Metadata) -> Directory:
     tags = dict(told.exif)
     if told.xmp:
-        tags[700] = exif.Value(exif.Kind.BYTE.value, told.xmp)
+        tags[700] = Value(Kind.BYTE.value, told.xmp)
     if told.iptc:
-        tags[33723] = exif.Value(exif.Kind.UNDEFINED.value, told.iptc)
+        tags[33723] = Value(Kind.UNDEFINED.value, told.iptc)
     return tags
 
 

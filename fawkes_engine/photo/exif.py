@@ -1,51 +1,21 @@
 """EXIF built anew from an allow-list of tags: nothing of the source's block is copied but these values.
 
 Left out on purpose, as is everything not named here: IFD1 and any thumbnail, MakerNote, UserComment, serial
-numbers and owner names (they link accounts), and SubjectArea (phones put the face's place there).
+numbers and owner names (they link accounts), and SubjectArea (phones put the face's place there). Tags are those of
+EXIF 3.0 (CIPA DC-008-2023), 4.6; Rating and RatingPercent are Microsoft's.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
 
-from PIL import Image
-
+from fawkes_engine.photo.directory import Directory, Kind, Reader, Value
 from fawkes_engine.types import MetadataPolicy
 
 LONGEST_TEXT = 2000  # letters of any caption: more than anybody writes, less than a thumbnail
-
-
-class Kind(Enum):
-    """The types a TIFF value can have; the value is its number in the file."""
-
-    BYTE = 1
-    ASCII = 2
-    SHORT = 3
-    LONG = 4
-    RATIONAL = 5
-    UNDEFINED = 7
-    SIGNED_RATIONAL = 10
-
-
-_BYTES_EACH = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of every type
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One tag's value as bytes, little-endian. kind: TIFF's number of the type."""
-
-    kind: int
-    data: bytes
-
-
-Directory = dict[int, "Value | Directory"]  # tag -> value, or the directory it points to
-
+ORIENTATION, TRANSFER_FUNCTION, COPYRIGHT = 0x0112, 0x012D, 0x8298
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-_IFD_TABLE_END, _ENTRY = 4, 12  # bytes
 
 _ABOUT = {
     0x010E: Kind.ASCII,  # ImageDescription
@@ -56,16 +26,18 @@ _ABOUT = {
     0x013B: Kind.ASCII,  # Artist
     0x4746: Kind.SHORT,  # Rating
     0x4749: Kind.SHORT,  # RatingPercent
-    0x8298: Kind.ASCII,  # Copyright
+    COPYRIGHT: Kind.ASCII,
 }
 _CAMERA = {0x010F: Kind.ASCII, 0x0110: Kind.ASCII}  # Make, Model
+_DETAILS = {0xA436: Kind.ASCII, 0xA437: Kind.ASCII}  # EXIF 3.0: ImageTitle, Photographer
 _DATES = {
     0x9003: Kind.ASCII,  # DateTimeOriginal
     0x9004: Kind.ASCII,  # DateTimeDigitized
     **dict.fromkeys((0x9010, 0x9011, 0x9012), Kind.ASCII),  # OffsetTime, ...Original, ...Digitized
     **dict.fromkeys((0x9290, 0x9291, 0x9292), Kind.ASCII),  # SubSecTime, ...Original, ...Digitized
 }
-_COLOUR = {0xA001: Kind.SHORT}  # ColorSpace
+_COLOURS = {0x013E: Kind.RATIONAL, 0x013F: Kind.RATIONAL}  # WhitePoint, PrimaryChromaticities
+_MORE_COLOURS = {0xA001: Kind.SHORT, 0xA500: Kind.RATIONAL}  # ColorSpace, Gamma
 _EXPOSURE = {
     0x829A: Kind.RATIONAL,  # ExposureTime
     0x829D: Kind.RATIONAL,  # FNumber
@@ -99,29 +71,51 @@ _GPS = {
     **dict.fromkeys((1, 3, 12, 14, 16, 18, 29), Kind.ASCII),  # references, map datum, date
     **dict.fromkeys((2, 4, 6, 7, 11, 13, 15, 17, 31), Kind.RATIONAL),  # place, height, time, heading, error
 }
-_MOST_VALUES = 4  # of one tag: LensSpecification
+_MOST_VALUES = 6  # of one tag: PrimaryChromaticities
 _VERSION = Value(Kind.UNDEFINED.value, b"0232")
 
 
-def read(image: Image.Image, policy: MetadataPolicy) -> Directory:
-    """Return what may be published of a photo's EXIF.
+def read(block: bytes, policy: MetadataPolicy) -> Directory:
+    """Return what may be published of an EXIF block, from its TIFF header on, or of a TIFF file.
+
+    What tells the colours always may: viewers differ in what they make of it, and show the copy as the original.
 
     Raises:
-        Exception: of many kinds, from Pillow, on a damaged block.
+        ValueError: there is no TIFF header. Whatever else is damaged is left out.
     """
-    exif = image.getexif()
-    details = exif.get_ifd(EXIF_IFD)
-    kept = _allowed(exif, _ABOUT | (_CAMERA if policy.camera else {}))
-    inner = _allowed(details, _DATES | _COLOUR | (_EXPOSURE if policy.camera else {}))
-    interoperability = _allowed(exif.get_ifd(INTEROPERABILITY_IFD), _INTEROPERABILITY)
+    reader = Reader(block)
+    about, details = _COLOURS, _MORE_COLOURS
+    if policy.all:
+        about, details = about | _ABOUT, details | _DETAILS | _DATES
+    if policy.all and policy.camera:
+        about, details = about | _CAMERA, details | _EXPOSURE
+    main = reader.directory(reader.first, {*about, TRANSFER_FUNCTION, EXIF_IFD, GPS_IFD})
+    exif = reader.below(main, EXIF_IFD, {*details, INTEROPERABILITY_IFD})
+    kept = _allowed(main, about) | _transfer_function(main.get(TRANSFER_FUNCTION))
+    inner = _allowed(exif, details)
+    interoperability = _allowed(
+        reader.below(exif, INTEROPERABILITY_IFD, _INTEROPERABILITY), _INTEROPERABILITY
+    )
     if interoperability:
         inner[INTEROPERABILITY_IFD] = interoperability
     if inner:
         kept[EXIF_IFD] = {0x9000: _VERSION, **inner}
-    place = _allowed(exif.get_ifd(GPS_IFD), _GPS) if policy.gps else {}
+    place = _allowed(reader.below(main, GPS_IFD, _GPS), _GPS) if policy.all and policy.gps else {}
     if place:
         kept[GPS_IFD] = place
     return kept
+
+
+def orientation(block: bytes) -> int:
+    """Return how the pixels lie, 1 (upright) to 8, as the main directory says; 1 if it does not.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    reader = Reader(block)
+    value = reader.directory(reader.first, {ORIENTATION}).get(ORIENTATION)
+    numbers = value.numbers if value else ()
+    return numbers[0][0] if len(numbers) == 1 and numbers[0] in {(lie, 1) for lie in range(1, 9)} else 1
 
 
 def sized(directory: Directory, width: int, height: int) -> Directory:
@@ -133,82 +127,61 @@ def sized(directory: Directory, width: int, height: int) -> Directory:
     return {**directory, EXIF_IFD: {**inner, 0xA002: width_value, 0xA003: height_value}}
 
 
-def block(directory: Directory) -> bytes:
-    """Return the EXIF block, from its TIFF header on."""
-    return b"II*\0" + struct.pack("<I", 8) + _written(directory, 8)
-
-
-def with_tags(tiff: bytes, more: Directory) -> bytes:
-    """Return a little-endian TIFF file of one page with further tags; those it has already stay.
-
-    Pillow writes no directory of EXIF into a compressed TIFF, so a new main directory is put at its end.
-    """
-    assert tiff[:4] == b"II*\0"  # as Pillow writes it here
-    padded = tiff + bytes(len(tiff) % 2)
-    whole = _written({**more, **_main_directory(tiff)}, len(padded))
-    return padded[:4] + struct.pack("<I", len(padded)) + padded[8:] + whole
-
-
-def _main_directory(tiff: bytes) -> Directory:
-    (start,) = struct.unpack_from("<I", tiff, 4)
-    (count,) = struct.unpack_from("<H", tiff, start)
-    found: Directory = {}
-    for at in range(start + 2, start + 2 + count * _ENTRY, _ENTRY):
-        tag, kind, number = struct.unpack_from("<HHI", tiff, at)
-        size = _BYTES_EACH[kind] * number
-        place = at + 8 if size <= 4 else struct.unpack_from("<I", tiff, at + 8)[0]
-        found[tag] = Value(kind, tiff[place : place + size])
-    return found
-
-
-def _written(directory: Directory, offset: int) -> bytes:
-    """Return a directory that starts at this offset of its file, and behind it all that it points to."""
-    table = struct.pack("<H", len(directory))
-    behind = bytearray()
-    start_behind = offset + 2 + _ENTRY * len(directory) + _IFD_TABLE_END
-    for tag, value in sorted(directory.items()):
-        place = start_behind + len(behind)
-        if isinstance(value, dict):
-            entry = struct.pack("<HHII", tag, Kind.LONG.value, 1, place)
-            behind += _written(value, place)
-        else:
-            number = len(value.data) // _BYTES_EACH[value.kind]
-            inline = len(value.data) <= 4
-            last = value.data.ljust(4, b"\0") if inline else struct.pack("<I", place)
-            entry = struct.pack("<HHI", tag, value.kind, number) + last
-            behind += b"" if inline else value.data + bytes(len(value.data) % 2)
-        table += entry
-    return table + bytes(_IFD_TABLE_END) + bytes(behind)
-
-
-def _allowed(source: Mapping[int, Any], tags: Mapping[int, Kind]) -> Directory:
+def _allowed(source: Mapping[int, Value], tags: Mapping[int, Kind]) -> Directory:
     found: Directory = {}
     for tag, kind in tags.items():
-        data = _packed(source[tag], kind) if tag in source else b""
+        data = _packed(tag, source[tag], kind) if tag in source else b""
         if data:
             found[tag] = Value(kind.value, data)
     return found
 
 
-def _packed(value: Any, kind: Kind) -> bytes:  # noqa: ANN401 - whatever Pillow read
+def _packed(tag: int, value: Value, kind: Kind) -> bytes:
     """Return the value in the type its tag must have, or nothing if it does not fit."""
+    if kind is Kind.ASCII:
+        return _both_rights(value.text or b"") if tag == COPYRIGHT else _text(value.text or b"")
+    numbers = value.numbers
+    if len(numbers) > _MOST_VALUES:
+        return b""
     try:
-        if kind is Kind.ASCII:
-            # Text ends at its first NUL: what a damaged block may hold behind it is no text. Pillow reads bytes as
-            # Latin-1, so they come back.
-            text = str(value).partition("\0")[0].rstrip().encode("latin-1")
-            return text[:LONGEST_TEXT] + b"\0" if text else b""
-        values = value if isinstance(value, tuple | bytes) else (value,)
-        if len(values) > _MOST_VALUES:
-            return b""
-        return b"".join(_one(single, kind) for single in values)
-    except (AttributeError, OverflowError, TypeError, ValueError, struct.error):
+        if kind in {Kind.RATIONAL, Kind.SIGNED_RATIONAL}:
+            two = "<II" if kind is Kind.RATIONAL else "<ii"
+            return b"".join(struct.pack(two, *number) for number in numbers)
+        one = {Kind.BYTE: "<B", Kind.SHORT: "<H", Kind.LONG: "<I"}[kind]
+        return b"".join(struct.pack(one, number) for number, denominator in numbers if denominator == 1)
+    except struct.error:  # out of the type's range
         return b""
 
 
-def _one(value: Any, kind: Kind) -> bytes:  # noqa: ANN401
-    if kind is Kind.RATIONAL:
-        return struct.pack("<II", value.numerator, value.denominator)
-    if kind is Kind.SIGNED_RATIONAL:
-        return struct.pack("<ii", value.numerator, value.denominator)
-    return struct.pack({Kind.BYTE: "<B", Kind.SHORT: "<H", Kind.LONG: "<I"}[kind], value)
+def _transfer_function(value: Value | None) -> Directory:
+    """Return a curve for all channels or three, 256 values each, that never falls: so no picture can hide in it."""
+    numbers = [number for number, _ in value.numbers] if value and value.kind == Kind.SHORT.value else []
+    curves = [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
+    if len(numbers) not in {256, 768} or any(curve != sorted(curve) for curve in curves):
+        return {}
+    return {TRANSFER_FUNCTION: Value(Kind.SHORT.value, struct.pack(f"<{len(numbers)}H", *numbers))}
+
+
+def _text(data: bytes) -> bytes:
+    """Return text in the encoding it has, Latin-1 or UTF-8; both are common in type ASCII.
+
+    It ends at its first NUL: what a damaged block may hold behind it is no text.
+    """
+    text = data.partition(b"\0")[0]
+    cut = text[:LONGEST_TEXT]
+    if cut != text:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            cut = cut.decode(errors="ignore").encode()  # no half of a letter
+    cut = cut.rstrip()
+    return cut + b"\0" if cut else b""
+
+
+def _both_rights(data: bytes) -> bytes:
+    """Return a Copyright: the photographer's and behind a NUL the editor's, or a space and the editor's alone."""
+    photographer, _, rest = data.partition(b"\0")
+    editor = _text(rest)
+    return (_text(photographer) or b" \0") + editor if editor else _text(photographer)

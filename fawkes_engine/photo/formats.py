@@ -12,6 +12,8 @@ import pillow_heif
 from PIL import Image, ImageFile
 
 from fawkes_engine.errors import Refusal, Unreadable, Unsupported
+from fawkes_engine.photo import png_colours
+from fawkes_engine.photo.boxes import is_cropped
 
 SUFFIXES = {
     "JPEG": ".jpg",
@@ -59,13 +61,13 @@ _SIGNATURES = (
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _DNG_VERSION = 254, 258, 50706
 _REDUCED = 1  # bit of the new subfile type: this page is a smaller copy of another
 
-# ISO/IEC 23091-2 colour codes. Primaries that are sRGB's or nearly so, or unspecified; transfers of HDR.
+# ISO/IEC 23091-2 colour codes. Primaries that are sRGB's or nearly so, or unspecified; transfers that are sRGB's, its
+# like or unspecified (Chromium 150 shows an AVIF with BT.709's and its like as with sRGB's); transfers of HDR.
 _ORDINARY_PRIMARIES = {1, 2, 5, 6}
+_ORDINARY_TRANSFERS = {1, 2, 6, 13, 14, 15}
 _HDR_TRANSFERS = {16, 18}
-_COLOUR_CODES = {
-    "PNG": re.compile(rb"cICP(?P<primaries>.)(?P<transfer>.)", re.DOTALL),
-    "AVIF": re.compile(rb"colrnclx(?P<primaries>..)(?P<transfer>..)", re.DOTALL),
-}
+_UNSPECIFIED = (2, 2)
+_COLOUR_BOX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)
 _AV1_CONFIGURATION = re.compile(rb"av1C..(.)", re.DOTALL)
 _AV1_HIGH_BIT_DEPTH = 0x40
 
@@ -98,6 +100,13 @@ def check(image: ImageFile.ImageFile, data: bytes) -> None:
         raise Unsupported("more than 8 bits per channel would be lost; export the photo with 8 bits")
     if image.mode not in _MODES:
         raise Unsupported(f"the colour mode {image.mode} is not supported; export the photo as 8-bit RGB")
+    if image.format == "AVIF" and is_cropped(
+        data
+    ):  # HEIC is cropped by its decoder; no other format has the like
+        raise Unsupported(
+            "it is cropped by a note in the file only, and what was cut away is still in it; crop it once more and"
+            " export it as JPEG, PNG or AVIF"
+        )
     if _has_lost_colours(image, data):
         raise Unsupported("HDR or wide colours without a colour profile would be lost; export as sRGB")
 
@@ -126,11 +135,15 @@ def _bits_per_channel(image: ImageFile.ImageFile, data: bytes) -> int:
 
 
 def _has_lost_colours(image: Image.Image, data: bytes) -> bool:
-    """Say whether the colours are told by codes that Pillow does not carry over."""
-    codes = _COLOUR_CODES.get("AVIF" if image.format == "HEIF" else str(image.format))
-    found = codes.search(data) if codes else None
-    if not found:
+    """Say whether the colours are told by codes alone, and are no sRGB."""
+    if image.format == "PNG":
+        primaries, transfer, *_ = png_colours.read(data).get(b"cICP", _UNSPECIFIED)
+    elif image.format in {"AVIF", "HEIF"}:
+        found = _COLOUR_BOX.search(data)
+        primaries, transfer = (
+            (int.from_bytes(code, "big") for code in found.groups()) if found else _UNSPECIFIED
+        )
+    else:
         return False
-    primaries, transfer = (int.from_bytes(found[name], "big") for name in ("primaries", "transfer"))
-    lost = primaries not in _ORDINARY_PRIMARIES and not image.info.get("icc_profile")
-    return lost or transfer in _HDR_TRANSFERS
+    ordinary = primaries in _ORDINARY_PRIMARIES and transfer in _ORDINARY_TRANSFERS
+    return transfer in _HDR_TRANSFERS or not (ordinary or image.info.get("icc_profile"))
