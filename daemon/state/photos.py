@@ -73,7 +73,7 @@ class Photos:
     def origin(self, sha256: str) -> Source | None:
         """The original, of any user, of an output with these bytes; None if fawkesd published no such file."""
         row = self._db.execute(ORIGIN, (sha256,)).fetchone()
-        return _source(row) if row else None
+        return source_of(row) if row else None
 
     def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
         """The output of the previous generation, if made from the same bytes by the same engine.
