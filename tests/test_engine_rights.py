@@ -106,7 +106,9 @@ def test_rights_in_the_utf8_type_are_kept_in_a_tiff() -> None:
         (b" \0An Editor\0", b" \0An Editor\0"),  # EXIF's way to name an editor alone
         (b"\0An Editor\0", b" \0An Editor\0"),
         (b"Zoe \0 \0", b"Zoe\0"),
-        (b"Zoe\0An Editor\0a third part\0", b"Zoe\0An Editor\0"),
+        (b"Zoe\0An Editor\0a third part\0", b"Zoe\0"),  # no copyright has three
+        (b"MM\0*\0\0\0\x08", b"MM\0"),  # a damaged offset: the header of the block
+        (b"MM\0*", b"MM\0"),
         (b"\0\0", None),
     ],
 )

@@ -181,7 +181,12 @@ def _text(data: bytes) -> bytes:
 
 
 def _both_rights(data: bytes) -> bytes:
-    """Return a Copyright: the photographer's and behind a NUL the editor's, or a space and the editor's alone."""
+    """Return a Copyright: the photographer's and behind a NUL the editor's, or a space and the editor's alone.
+
+    What is behind the NUL must look like a name and end the value, or it is taken for what a damaged block has there.
+    """
     photographer, _, rest = data.partition(b"\0")
-    editor = _text(rest)
+    name = rest.rstrip(b"\0")
+    is_name = any(byte > 127 or chr(byte).isalnum() for byte in name) and not any(byte < 32 for byte in name)
+    editor = _text(name) if is_name else b""
     return (_text(photographer) or b" \0") + editor if editor else _text(photographer)
