@@ -279,7 +279,7 @@ def test_a_copy_that_the_service_published_is_held_unless_forced(
     assert run_command([*command, str(copy), str(other), str(original)]) == 1
     said = capsys.readouterr().out.splitlines()
     assert (
-        f"held: cloaked already: it is the published copy of {original}; give that one, or use --force"
+        f"held: already cloaked: this is the published copy of {original}; give that one, or use --force"
         in said[0]
     )
     assert sorted(path.name for path in (homeless / "out").iterdir()) == ["a.jpg", "b.jpg"]

@@ -213,7 +213,7 @@ def test_a_published_copy_that_comes_back_is_held(service: Service) -> None:
     assert service.admission.begin(copy, FINGERPRINT, 0.0) is None
 
     assert service.state(copy) is State.HELD
-    assert "cloaked already" in (service.ledger.get(copy.id).reason or "")
+    assert "already cloaked" in (service.ledger.get(copy.id).reason or "")
 
 
 def test_the_same_bytes_again_need_no_engine(service: Service) -> None:

@@ -97,7 +97,7 @@ def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Writ
 
 def _cloaked_already(origin: Source) -> Refusal:
     return Refusal(
-        f"cloaked already: it is the published copy of {printable(origin.path)}; give that one, or use --force"
+        f"already cloaked: this is the published copy of {printable(origin.path)}; give that one, or use --force"
     )
 
 
