@@ -91,8 +91,8 @@ def test_fetch_takes_a_file_one_has(folder: Path, tmp_path: Path, capsys: pytest
     ("arguments", "code", "says"),
     [
         (["arcface"], 64, "known: sface, facenet-casia, lightcnn, facenet-vggface2"),
-        (["--from", "mine"], 64, "name the one model"),
-        (["sface", "facenet-casia", "--from", "mine"], 64, "name the one model"),
+        (["--from", "mine"], 64, "name one model"),
+        (["sface", "facenet-casia", "--from", "mine"], 64, "name one model"),
         (["sface", "--from", "/nowhere/mine"], 78, "check the path"),
         (["sface"], 75, "No matching distribution found for sface-weights==1.0"),
         (["facenet-vggface2"], 75, "404"),
