@@ -43,6 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "the paper's recipe",
         ),
         ("roofline --photos 1", "GFLOP"),
+        ("engine_stays", "stays in"),
         ("cost --data DATA", "batch"),
         ("memory --megapixels 0.5 --faces 1", "MiB"),
         ("calls --by-pair", "SQL statements per photo"),
