@@ -29,9 +29,7 @@ from fawkes_engine.extractors import Extractor
 ROOT = Path(__file__).parents[1]
 
 
-# Of an engine in a test. One unless the test run says otherwise, as `make numeric` does: tests share their cores with
-# others, and threads that wait for each other waste them.
-ENGINE_THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+ENGINE_THREADS = int(os.environ["OMP_NUM_THREADS"])  # of an engine in a test: those of the test run
 
 
 # Keeps PyTorch and oneDNN to AVX2 on a CPU with more, as `make numeric` does

@@ -25,6 +25,9 @@ WITHIN_S = 120.0  # what takes a second on a quiet machine has long happened by 
 FETCHED_MODELS = catalog.default_folder()
 # A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
 os.environ["FAWKESD_MODELS"] = "/nonexistent"
+# Arithmetic is on one thread unless the test run says otherwise, as `make numeric` does: tests share their cores with
+# others, and threads that wait for each other on a busy machine take many times as long. Torch asks this once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(*SPIN_COUNT)  # before a test imports torch: tests share their cores with other programs
 
 # How long an example takes tells about the machine, and what else runs on it, more than about the code.
