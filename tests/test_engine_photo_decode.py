@@ -30,6 +30,7 @@ def small() -> Pixels:
     return scaled(astronaut(), 0.25)[:64, :96]
 
 
+@cache  # a profile says in which second it was made
 def profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

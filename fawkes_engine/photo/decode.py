@@ -34,8 +34,8 @@ class Photo:
     alpha: (H, W) uint8 or None. grey: the file has one channel and must keep one.
     format: Pillow's name of the format to write. icc: the colour profile's bytes, unchanged, or None.
     dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
-    source's, 0 if it was no JPEG. metadata: to be written. chunks: kind -> body of those by which a PNG tells its
-    colours besides the profile, to be written unchanged.
+    source's, 0 if it was no JPEG. metadata: to be written. chunks: kind -> body of a PNG's colour chunks besides the
+    profile, to be written unchanged. implied: the ICC profile that they amount to, None for sRGB; it is not written.
     """
 
     pixels: Pixels
@@ -47,6 +47,7 @@ class Photo:
     jpeg_quality: int
     metadata: Metadata
     chunks: Mapping[bytes, bytes] = field(default_factory=dict)
+    implied: bytes | None = None
 
     @property
     def suffix(self) -> str:
@@ -56,7 +57,7 @@ class Photo:
     @property
     def colour(self) -> ColourSpace | None:
         """The space of the pixels, None if it is sRGB."""
-        return colour_space(self.icc or png_colours.profile(self.chunks, grey=self.grey), grey=self.grey)
+        return colour_space(self.icc or self.implied, grey=self.grey)
 
 
 def decode(
@@ -150,6 +151,7 @@ def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, he
         if alpha.min() < _OPAQUE:
             raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
         alpha = None
+    chunks = png_colours.read(data) if file_format == "PNG" else {}
     return Photo(
         pixels=_upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
         alpha=alpha,
@@ -159,7 +161,8 @@ def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, he
         dpi=_dpi(file.info.get("dpi")),
         jpeg_quality=_source_quality(file),
         metadata=metadata.read(file, data, policy),
-        chunks=png_colours.read(data) if file_format == "PNG" else {},
+        chunks=chunks,
+        implied=png_colours.profile(chunks, grey=grey),
     )
 
 
