@@ -123,6 +123,9 @@ def test_srgb_told_by_gama_and_chrm_is_srgb(near: int) -> None:
 def test_a_gamma_means_its_power(grey_photo: bool, value: int) -> None:
     levels = np.arange(256, dtype=np.uint8)[None]
     photo = decode(png(gama(value), pixels=levels if grey_photo else np.stack([levels] * 3, axis=-1)))
+    if abs(value - 45_455) <= 500:  # what programs write that mean sRGB, whose curve is no power
+        assert photo.colour is None
+        return
     light = (levels[0] / 255) ** (100_000 / value)
     expected = (
         np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255

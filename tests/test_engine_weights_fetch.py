@@ -133,7 +133,7 @@ def test_a_setting_that_pip_refuses_is_told(
 ) -> None:
     monkeypatch.setenv("PIP_TIMEOUT", "soon")
 
-    with pytest.raises(FetchError, match=r"option timeout: .*'soon'\); check .* pip's settings"):
+    with pytest.raises(FetchError, match=r"option timeout: .*'soon'.*\); check .* pip's settings"):
         fetch(model, models, silent)
 
 
