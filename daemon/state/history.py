@@ -18,7 +18,7 @@ from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
-from daemon.state.photos import ORIGIN, THIS_SOURCE, key_of, marks, photo_of, source_of
+from daemon.state.photos import THIS_SOURCE, key_of, marks, origin_of, photo_of
 from daemon.state.schema import MIGRATIONS, migrate
 
 
@@ -77,8 +77,7 @@ class History:
 
     def origin(self, sha256: str) -> Source | None:
         """The original that a file with these bytes (hex digest) was published for; None if it is no output."""
-        row = self._db.execute(ORIGIN, (sha256,)).fetchone()
-        return source_of(row) if row else None
+        return origin_of(self._db, sha256)
 
     def in_state(self, state: State) -> list[Record]:
         """Every photo in a state."""

@@ -11,7 +11,6 @@ from daemon.model import EarlierOutput, Outbox, Output, Photo, Snapshot, Source,
 from daemon.state.schema import LedgerConnection
 
 THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
-ORIGIN = "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1"  # of an output
 
 
 class Photos:
@@ -72,8 +71,7 @@ class Photos:
 
     def origin(self, sha256: str) -> Source | None:
         """The original, of any user, of an output with these bytes; None if fawkesd published no such file."""
-        row = self._db.execute(ORIGIN, (sha256,)).fetchone()
-        return source_of(row) if row else None
+        return origin_of(self._db, sha256)
 
     def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
         """The output of the previous generation, if made from the same bytes by the same engine.
@@ -104,7 +102,7 @@ def photo_of(row: sqlite3.Row) -> Photo:
     """The photo in a whole row of the table `photos`."""
     return Photo(
         id=row["id"],
-        source=source_of(row),
+        source=_source(row),
         generation=row["generation"],
         state=State(row["state"]),
         snapshot=_snapshot(row),
@@ -117,7 +115,14 @@ def photo_of(row: sqlite3.Row) -> Photo:
     )
 
 
-def source_of(row: sqlite3.Row) -> Source:
+def origin_of(database: sqlite3.Connection, sha256: str) -> Source | None:
+    """The original, of any user, of an output with these bytes (hex); None if fawkesd published no such file."""
+    query = "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1"
+    row = database.execute(query, (sha256,)).fetchone()
+    return _source(row) if row else None
+
+
+def _source(row: sqlite3.Row) -> Source:
     """The source in a row that has its three columns."""
     return Source(Outbox(row["user"], Path(os.fsdecode(row["root"]))), Path(os.fsdecode(row["path"])))
 
