@@ -27,13 +27,15 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.WORKING: frozenset({State.STAGED, State.READY, State.HELD, State.GONE, State.SUPERSEDED}),
     State.STAGED: frozenset({State.PUBLISHING, State.READY, State.HELD, State.SUPERSEDED}),
     State.PUBLISHING: frozenset({State.PUBLISHED, State.READY, State.HELD, State.SUPERSEDED}),
-    State.PUBLISHED: frozenset({State.SUPERSEDED}),
+    State.PUBLISHED: frozenset({State.GONE, State.SUPERSEDED}),
     State.HELD: frozenset({State.READY, State.GONE, State.SUPERSEDED}),
     State.GONE: frozenset({State.SUPERSEDED}),
     State.SUPERSEDED: frozenset(),
 }
 
 WAITING = (State.READY, State.WORKING, State.STAGED, State.PUBLISHING)
+
+REDO_REASON = "to be made again by hand"  # of a superseded row: no earlier result takes the place of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EarlierOutput:
-    """The cached result of an earlier run on the same bytes. report: JSON."""
+    """What was published for the same bytes before. source: what it was made from. report: JSON."""
 
+    source: Source
     output: Output
     report: str
 
@@ -109,7 +112,7 @@ class Photo:
 
     attempts: transient failures so far. alone: process it in a batch of its own, since an engine died with it.
     engine_deaths: how often one died on it alone. input_sha256: hex, once its bytes were read. output: from
-    PUBLISHING on.
+    PUBLISHING on. options: what determines its result besides its bytes, its user and the engine, as JSON.
     """
 
     id: int
@@ -123,6 +126,7 @@ class Photo:
     input_sha256: str | None
     output: Output | None
     reason: str | None
+    options: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ class Change:
     engine_deaths: int | None = None
     not_before: float | None = None
     report: str | None = None
+    options: str | None = None
 
 
 class PauseReason(Enum):

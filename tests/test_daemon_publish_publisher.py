@@ -257,7 +257,7 @@ def test_a_reader_never_sees_a_partial_file(bench: Bench) -> None:
     assert set(seen) <= whole
 
 
-CALLS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "utime", "close")
+CALLS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "rmdir", "utime", "close")
 
 
 def publish_and_die(root: Path, at_call: int) -> bool:
@@ -267,14 +267,14 @@ def publish_and_die(root: Path, at_call: int) -> bool:
         try:
             with opened_bench(root) as bench:
                 photo = bench.working("trip/a.jpg")
-                _arm(at_call)
+                arm(at_call)
                 bench.publisher.publish(photo, result(1))
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
-def _arm(at_call: int) -> None:
+def arm(at_call: int) -> None:
     count = 0
 
     def killing(function: Callable[..., Any]) -> Callable[..., Any]:

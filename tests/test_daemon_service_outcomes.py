@@ -12,7 +12,7 @@ from conftest import Home
 from twins import TinyEngine, make_photo
 
 from daemon.fs.files import snapshot_of
-from daemon.model import Outbox, Photo, Settled, Source, State
+from daemon.model import REDO_REASON, Change, Outbox, Photo, Settled, Source, State
 from daemon.publish.destinations import Destination, Destinations
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import MARKER_NAME, SyncFolder
@@ -23,7 +23,7 @@ from daemon.state.result_cache import ResultCache
 from daemon.timing import DEFAULT_TIMING
 from daemon.watch.outboxes import Outboxes
 from daemon.workers.protocol import Refused
-from fawkes_engine import Protected, Request
+from fawkes_engine import MetadataPolicy, Protected, Request
 
 FINGERPRINT = TinyEngine.fingerprint
 
@@ -61,14 +61,21 @@ class Service:
             debounce=lambda source, _now: self.settling.append(source),
             on_end=self.ended.append,
         )
-        self.admission = Admission(
-            self.destinations, self.ledger, self.results, self.outcomes, settings.request
-        )
+        self.admission = Admission(self.ledger, self.results, self.outcomes, settings.request)
 
     def working(self, name: str = "a.jpg", data: bytes | None = None) -> Photo:
         """A photo in the outbox whose work has just begun."""
         source = Source(self.outbox, Path(name))
         source.path.write_bytes(make_photo() if data is None else data)
+        return self._admitted(source)
+
+    def renamed(self, photo: Photo, name: str) -> Photo:
+        """The same file under another name, whose work has just begun."""
+        source = Source(self.outbox, Path(name))
+        photo.source.path.rename(source.path)
+        return self._admitted(source)
+
+    def _admitted(self, source: Source) -> Photo:
         snapshot = snapshot_of(source.path)
         assert snapshot is not None
         self.ledger.admit([Settled(source, snapshot)])
@@ -255,3 +262,76 @@ def test_what_the_engine_had_and_did_not_answer_waits_again(service: Service) ->
     service.outcomes.put_back([first, replace(second, state=State.WORKING)])
 
     assert [service.state(photo) for photo in (first, second)] == [State.READY, State.HELD]
+
+
+def test_a_renamed_photo_needs_no_engine_and_its_copy_moves(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    service.outcomes.answered(photo, protected(request), 0.0)
+    renamed = service.renamed(photo, "b.jpg")
+
+    assert service.admission.begin(renamed, FINGERPRINT, 0.0) is None
+
+    assert service.home.published() == ["b.jpg"]
+    assert [one.state for one in service.ended] == [State.PUBLISHED, State.PUBLISHED]
+    assert service.state(photo) is State.GONE
+
+
+def test_a_photo_that_is_renamed_while_an_engine_works_on_it_is_not_cloaked_again(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    renamed = service.renamed(photo, "b.jpg")
+    service.outcomes.answered(photo, protected(request), 0.0)
+
+    assert service.admission.begin(renamed, FINGERPRINT, 0.0) is None
+
+    assert service.home.published() == ["b.jpg"]
+
+
+def test_a_renamed_photo_is_made_anew_after_its_metadata_rules_changed(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    service.outcomes.answered(photo, protected(request), 0.0)
+    renamed = service.renamed(photo, "b.jpg")
+    service.admission = Admission(
+        service.ledger,
+        service.results,
+        service.outcomes,
+        lambda user, data: Request(data, user, metadata=MetadataPolicy(all=False)),
+    )
+
+    again, request = service.begun(renamed)
+    service.outcomes.answered(again, protected(request), 0.0)
+
+    assert service.home.published() == ["b.jpg"]
+
+
+def test_a_cached_result_of_other_metadata_rules_is_not_published(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    service.results.keep(photo, protected(request))
+
+    assert service.results.find(photo, FINGERPRINT) is not None
+    assert service.results.find(replace(photo, options="others"), FINGERPRINT) is None
+
+
+def test_a_photo_to_be_redone_is_not_taken_from_a_copy_of_it(service: Service) -> None:
+    data = make_photo()
+    for name in ("a.jpg", "b.jpg"):
+        photo = service.working(name, data)
+        work = service.admission.begin(photo, FINGERPRINT, 0.0)
+        if work is not None:
+            service.outcomes.answered(work.photo, protected(work.request), 0.0)
+    service.ledger.move(service.ledger.get(photo.id), State.SUPERSEDED, Change(reason=REDO_REASON))
+
+    assert service.admission.begin(service.working("b.jpg", data), FINGERPRINT, 0.0) is not None
+
+
+def test_a_copy_waits_while_its_sync_folder_cannot_be_used(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    service.outcomes.answered(photo, protected(request), 0.0)
+    renamed = service.renamed(photo, "b.jpg")
+    marker = service.home.sync / MARKER_NAME
+    marker.rename(marker.with_name("away"))
+
+    assert service.admission.begin(renamed, FINGERPRINT, 0.0) is None
+
+    assert service.destinations.open_users == []
+    assert (service.state(renamed), service.state(photo)) == (State.READY, State.PUBLISHED)
+    assert service.home.published() == ["a.jpg", "away"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WITHIN_S, DaemonProcess, Home
-from faulty import FACTORY, Counter, fact, reasons, states
+from faulty import FACTORY, Counter, engine_works, fact, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import Settings, UserSettings
@@ -229,6 +229,44 @@ def test_a_photo_overwritten_while_an_engine_hangs_on_it_is_published_by_the_oth
 
     eventually(lambda: home.published() == ["a.jpg"])
     assert is_cloaked((home.sync / "a.jpg").read_bytes())
+
+
+def test_a_renamed_folder_is_not_cloaked_again_and_its_copies_move(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "trip").mkdir()
+    for number in range(3):
+        (home.outbox / "trip" / f"{number}.jpg").write_bytes(make_photo(seed=number))
+    daemon = start(home.settings)
+    eventually(lambda: states(home) == ["published"] * 3)
+    works = engine_works(daemon)
+
+    (home.outbox / "trip").rename(home.outbox / "holiday")
+
+    eventually(lambda: states(home) == ["gone"] * 3 + ["published"] * 3)
+    assert home.published() == ["holiday/0.jpg", "holiday/1.jpg", "holiday/2.jpg"]
+    assert engine_works(daemon) == works
+
+
+def test_with_renamed_keep_both_copies_stay(home: Home) -> None:
+    users = (home.settings.users[0].model_copy(update={"renamed": "keep"}),)
+    settings = home.settings.model_copy(update={"users": users})
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(settings, Counter(), FACTORY)
+    (home.outbox / "a.jpg").rename(home.outbox / "b.jpg")
+
+    assert once(settings, Counter(), FACTORY).published == 1
+    assert home.published() == ["a.jpg", "b.jpg"]
+
+
+def test_two_copies_that_arrive_together_are_cloaked_once(home: Home, start: Start, eventually: Wait) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (home.outbox / name).write_bytes(make_photo(Deed.TAKE_A_SECOND))
+    daemon = start(with_two_engines(home))
+
+    eventually(lambda: states(home) == ["published"] * 2)
+    assert home.published() == ["a.jpg", "b.jpg"]
+    assert engine_works(daemon) == 1
 
 
 def test_a_second_daemon_says_who_runs(home: Home, start: Start, eventually: Wait) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import TinyEngine, make_photo, protected
 
+from daemon.model import Outbox, Photo, Snapshot, Source, State
 from daemon.state.result_cache import ResultCache
 
 RESULT = protected(make_photo())
 CONTENT = "0" * 64
+PHOTO = Photo(
+    id=1,
+    source=Source(Outbox("ada", Path("/out")), Path("a.jpg")),
+    generation=1,
+    state=State.WORKING,
+    snapshot=Snapshot(1, 2, 3, 4, 5),
+    attempts=0,
+    alone=False,
+    engine_deaths=0,
+    input_sha256=CONTENT,
+    output=None,
+    reason=None,
+    options="without the place",
+)
 
 
 @pytest.fixture
@@ -20,24 +36,28 @@ def results(tmp_path: Path) -> ResultCache:
     return ResultCache(tmp_path / "results")
 
 
-def test_a_kept_result_is_found_by_user_content_and_engine(results: ResultCache) -> None:
-    results.keep("ada", CONTENT, RESULT)
+def test_a_kept_result_is_found_by_user_content_options_and_engine(results: ResultCache) -> None:
+    results.keep(PHOTO, RESULT)
 
-    assert results.find("ada", CONTENT, TinyEngine.fingerprint) == RESULT
-    assert results.find("bob", CONTENT, TinyEngine.fingerprint) is None
-    assert results.find("ada", "1" * 64, TinyEngine.fingerprint) is None
-    assert results.find("ada", CONTENT, "another engine") is None
+    assert results.find(PHOTO, TinyEngine.fingerprint) == RESULT
+    for other in (
+        replace(PHOTO, source=Source(Outbox("bob", Path("/out")), Path("a.jpg"))),
+        replace(PHOTO, input_sha256="1" * 64),
+        replace(PHOTO, options="with the place"),
+    ):
+        assert results.find(other, TinyEngine.fingerprint) is None
+    assert results.find(PHOTO, "another engine") is None
 
 
 def test_a_dropped_result_is_gone(results: ResultCache) -> None:
-    results.keep("ada", CONTENT, RESULT)
-    results.drop("ada", CONTENT)
+    results.keep(PHOTO, RESULT)
+    results.drop(PHOTO)
 
-    assert results.find("ada", CONTENT, TinyEngine.fingerprint) is None
+    assert results.find(PHOTO, TinyEngine.fingerprint) is None
 
 
 def test_a_sweep_leaves_nothing_that_nobody_waits_for(results: ResultCache, tmp_path: Path) -> None:
-    results.keep("ada", CONTENT, RESULT)
+    results.keep(PHOTO, RESULT)
     results.sweep([])
 
     assert list((tmp_path / "results").iterdir()) == []
@@ -47,9 +67,9 @@ def test_without_room_for_the_ledger_nothing_is_kept(
     results: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.state.result_cache._LEFT_FOR_THE_LEDGER_BYTES", 1 << 60)
-    results.keep("ada", CONTENT, RESULT)
+    results.keep(PHOTO, RESULT)
 
-    assert results.find("ada", CONTENT, TinyEngine.fingerprint) is None
+    assert results.find(PHOTO, TinyEngine.fingerprint) is None
 
 
 @given(damage=st.binary(max_size=20), part=st.floats(0.0, 0.99))
@@ -58,9 +78,9 @@ def test_a_damaged_file_is_no_result(
 ) -> None:
     folder = tmp_path_factory.mktemp("results")
     results = ResultCache(folder)
-    results.keep("ada", CONTENT, RESULT)
+    results.keep(PHOTO, RESULT)
     (path,) = folder.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: int(part * len(whole))] + damage)
 
-    assert results.find("ada", CONTENT, TinyEngine.fingerprint) in (None, RESULT)
+    assert results.find(PHOTO, TinyEngine.fingerprint) in (None, RESULT)

@@ -124,6 +124,22 @@ def test_a_changed_original_and_a_removed_result_are_told(
     ]
 
 
+def test_a_renamed_photo_is_told_under_both_names(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "a.jpg").rename(home.outbox / "b.jpg")
+    once(home.settings, Counter(), FACTORY)
+
+    old, new = (why(home, home.outbox / name, capsys) for name in ("a.jpg", "b.jpg"))
+
+    assert (old["state"], old["reason"]) == ("gone", f"renamed to {home.outbox}/b.jpg; its copy was moved")
+    assert (old["output"], old["notes"]) == (None, ["the file no longer exists"])
+    assert (new["state"], new["output"]) == ("published", str(home.sync / "b.jpg"))
+    assert new["reason"] == "the same photo was published as a.jpg; its copy was used"
+    assert why(home, home.sync / "a.jpg", capsys)["source"] == str(home.outbox / "a.jpg")
+    assert why(home, home.sync / "b.jpg", capsys)["source"] == str(home.outbox / "b.jpg")
+
+
 def test_a_foreign_file_in_the_sync_folder_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     (home.sync / "theirs.jpg").write_bytes(b"")
 

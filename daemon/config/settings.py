@@ -113,6 +113,10 @@ class UserSettings(_Keys):
     """hold or publish: what happens to a photo in which no face is found. hold is safer, since a face may have
     been missed; publish re-encodes it without the metadata that is never kept."""
 
+    renamed: Literal["move", "keep"] = "move"
+    """move or keep: what happens to the published copy when a photo or a folder in an outbox is renamed or moved.
+    move: it moves with the photo, unless you changed it. keep: it stays, beside a copy under the new name."""
+
     metadata: MetadataSettings = MetadataSettings()
     """Which metadata a published photo keeps. Rights, caption, dates and rating are always kept, unless all is
     strip. Thumbnails, serial numbers, owner names, face regions, persons, keywords and maker notes never are."""

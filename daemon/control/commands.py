@@ -18,7 +18,7 @@ from daemon.config.settings import UserName
 from daemon.errors import InputError
 from daemon.exits import Exit
 from daemon.fs.files import snapshot_of
-from daemon.model import Change, Outbox, Source, State
+from daemon.model import REDO_REASON, Change, Outbox, Source, State
 from daemon.state.ledger import Ledger
 from daemon.text import printable
 
@@ -179,6 +179,6 @@ def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) 
     if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
     # A superseded row without a successor makes the next scan process the file again.
-    ledger.move(latest, State.SUPERSEDED, Change(reason="to be made again by hand"))
+    ledger.move(latest, State.SUPERSEDED, Change(reason=REDO_REASON))
     look_again(source)
     return f"{printable(source.path)}: will be cloaked and published again"

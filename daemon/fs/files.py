@@ -101,6 +101,15 @@ def sha256_at(name: str, dir_fd: int) -> str | None:
         raise
 
 
+def read_exactly(name: str, dir_fd: int, sha256: str) -> bytes | None:
+    """The bytes of a regular file in an open directory; None unless they have this hash (hex). Raises OSError."""
+    if sha256_at(name, dir_fd) != sha256:  # first, since any other file may be too large for memory
+        return None
+    with opened(name, _FILE, dir_fd=dir_fd) as fd:
+        data = read_all(fd, os.fstat(fd).st_size)
+    return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
+
 def explain(exc: OSError) -> str:
     """The system's error message, without the path, which is shown beside it."""
     return exc.strerror or str(exc)

@@ -3,7 +3,8 @@
     staged file -> fsync -> hash -> ledger: intent -> link (or rename over fawkesd's own) -> fsync -> ledger
 
 A crash at any point leaves no partial file: the name appears with the whole content, and afterwards `settle`
-determines from the file's hash whether it had appeared.
+determines from the file's hash whether it had appeared. The copy that a renamed photo had under its former name is
+removed after the first fsync and before the last entry of the ledger, by `settle` too.
 """
 
 from __future__ import annotations
@@ -20,13 +21,26 @@ from pathlib import Path
 
 from daemon.errors import PublishFault
 from daemon.fs.filenames import candidates, output_name, twin_key, twin_keys
-from daemon.fs.files import DIRECTORY, descend, sha256_at
+from daemon.fs.files import DIRECTORY, descend, read_exactly, sha256_at
 from daemon.model import Change, EarlierOutput, Output, Photo, State
+from daemon.publish import renames
 from daemon.publish.sync_folder import SyncFolder, publish_errors
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 from fawkes_engine import Protected
 
 _NO_REAL_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is published. report: JSON. reason: where it is from, for users; None: from the engine."""
+
+    data: bytes
+    sha256: str
+    suffix: str
+    report: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +55,11 @@ class _Slot:
 class Publisher:
     """Publishes one user's photos."""
 
-    def __init__(self, folder: SyncFolder, ledger: Ledger) -> None:
+    def __init__(self, folder: SyncFolder, ledger: Ledger, *, moves_renamed: bool = True) -> None:
+        """moves_renamed: whether the copy of a renamed photo is removed once it is published under the new name."""
         self._folder = folder
         self._ledger = ledger
+        self._moves_renamed = moves_renamed
 
     def publish(self, photo: Photo, protected: Protected) -> Photo:
         """Publish the result of a WORKING photo; returns it, PUBLISHED with its output, once that is on disk.
@@ -51,27 +67,23 @@ class Publisher:
         Raises PublishError: the sync folder is then unchanged, or has the whole file (which a retry replaces),
         and the photo is in any state from WORKING to PUBLISHING.
         """
-        with self._folder.publishing(protected.data, photo.snapshot.mtime_ns) as (root, staged):
-            _expect_hash(staged, protected.sha256)
-            report = json.dumps(dataclasses.asdict(protected.report))
-            self._ledger.move(photo, State.STAGED, Change(report=report, input_sha256=photo.input_sha256))
-            with _enter(root, photo.source.relative.parent) as (directory, parent):
-                slot = self._slot(photo, protected, directory, parent)
-                self._ledger.move(photo, State.PUBLISHING, Change(output=slot.output))
-                _put(staged, slot)
-        return self._ledger.move(photo, State.PUBLISHED)
+        report = json.dumps(dataclasses.asdict(protected.report))
+        return self._publish(photo, _Content(protected.data, protected.sha256, protected.suffix, report))
 
-    def adopt(self, photo: Photo, made: EarlierOutput) -> Photo | None:
-        """Reuse an earlier output as that of a WORKING photo, now PUBLISHED; None if that output is not intact.
+    def reuse(self, photo: Photo, earlier: EarlierOutput) -> Photo | None:
+        """Publish a WORKING photo as an earlier output of the same bytes: its own stays, another's is copied.
 
-        Raises PublishError, and then the photo is unchanged.
+        None if that output is no longer what was recorded, and then nothing has changed. Raises as `publish`.
         """
-        if not self._is_intact(made.output):
+        if earlier.source == photo.source:
+            return self._adopt(photo, earlier)
+        output = earlier.output
+        data = self._read(output)
+        if data is None:
             return None
-        change = Change(report=made.report, input_sha256=photo.input_sha256)
-        self._ledger.move(photo, State.STAGED, change)
-        self._ledger.move(photo, State.PUBLISHING, Change(output=made.output))
-        return self._ledger.move(photo, State.PUBLISHED)
+        reason = f"the same photo was published as {printable(output.relative)}; its copy was used"
+        content = _Content(data, output.sha256, output.relative.suffix, earlier.report, reason)
+        return self._publish(photo, content)
 
     def settle(self, photo: Photo) -> Photo:
         """Repair a photo found PUBLISHING after a crash: PUBLISHED if it had reached the sync folder, else READY.
@@ -79,19 +91,68 @@ class Publisher:
         Raises PublishError, and then the photo stays as it is.
         """
         assert photo.output is not None, "PUBLISHING is entered with an output"
-        done = self._is_intact(photo.output)
-        return self._ledger.move(photo, State.PUBLISHED if done else State.READY)
+        with self._reading() as root:
+            if _sha256_beneath(root, photo.output.relative) != photo.output.sha256:
+                return self._ledger.move(photo, State.READY)
+            return self._finish(photo, root)
 
-    def _is_intact(self, output: Output) -> bool:
+    def _publish(self, photo: Photo, content: _Content) -> Photo:
+        with self._folder.publishing(content.data, photo.snapshot.mtime_ns) as (root, staged):
+            _expect_hash(staged, content.sha256)
+            self._stage(photo, content.report)
+            with _enter(root, photo.source.relative.parent) as (directory, parent):
+                slot = self._slot(photo, content, directory, parent)
+                change = Change(output=slot.output, reason=content.reason)
+                publishing = self._ledger.move(photo, State.PUBLISHING, change)
+                _put(staged, slot)
+            return self._finish(publishing, root)
+
+    def _adopt(self, photo: Photo, earlier: EarlierOutput) -> Photo | None:
+        with self._reading() as root:
+            if _sha256_beneath(root, earlier.output.relative) != earlier.output.sha256:
+                return None
+            self._stage(photo, earlier.report)
+            return self._finish(
+                self._ledger.move(photo, State.PUBLISHING, Change(output=earlier.output)), root
+            )
+
+    def _stage(self, photo: Photo, report: str) -> None:
+        change = Change(report=report, input_sha256=photo.input_sha256, options=photo.options)
+        self._ledger.move(photo, State.STAGED, change)
+
+    def _finish(self, photo: Photo, root: int) -> Photo:
+        """Make a PUBLISHING photo whose copy is in place PUBLISHED, and remove its copy under a former name."""
+        former = self._former(photo)
+        if former is not None and not renames.vacate(former, photo, root):
+            former = None
+        return self._ledger.published(photo, former)
+
+    def _former(self, photo: Photo) -> Photo | None:
+        if not self._moves_renamed or photo.input_sha256 is None:
+            return None
+        published = self._ledger.published_from(photo.source.outbox.user, photo.input_sha256)
+        return renames.former(photo, published)
+
+    def _read(self, output: Output) -> bytes | None:
+        with self._folder.writable(0) as root:
+            try:
+                with descend(root, output.relative.parent) as directory:
+                    return read_exactly(output.relative.name, directory, output.sha256)
+            except OSError:  # missing or not readable: the engine can make it again
+                return None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[int]:
         with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:
-            return _sha256_beneath(root, output.relative) == output.sha256
+            yield root
 
-    def _slot(self, photo: Photo, protected: Protected, directory: int, parent: Path) -> _Slot:
-        own = set(self._ledger.own_outputs(photo.source))
+    def _slot(self, photo: Photo, content: _Content, directory: int, parent: Path) -> _Slot:
+        former = self._former(photo)
+        own = {*self._ledger.own_outputs(photo.source), *([former.output] if former else ())}
         taken = set(os.listdir(directory))
         twins = twin_keys(taken)
-        for name in candidates(output_name(photo.source.relative.name, protected.suffix)):
-            output = Output(parent / name, protected.sha256)
+        for name in candidates(output_name(photo.source.relative.name, content.suffix)):
+            output = Output(parent / name, content.sha256)
             if name in taken:
                 found = sha256_at(name, directory)
                 if found is not None and Output(output.relative, found) in own:

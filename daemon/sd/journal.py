@@ -21,6 +21,7 @@ class Outcome(Enum):
     PUBLISHED = "a16ed9a0f0e04e3da36419ef1b404d5d"
     HELD = "2b8a9a55322245efa2b86f222b836e5a"
     GONE = "0b258cc4c879401e9df7816d122eb16e"
+    RENAMED = "21c17d60a7a84d66b4b52be4dc2469b3"
     SUPERSEDED = "1d7ed0de4aa742b0860db7ca88cbea4c"
     LATER = "4ca82ce34b1b4740a4e2d0bbf11d7efb"
     PAUSED = "42f798da8b3948058d8b62e3ce365486"

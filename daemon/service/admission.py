@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from daemon.errors import PublishError, SourceChanged, SourceFault, SourceGone
+from daemon.errors import SourceChanged, SourceFault, SourceGone
 from daemon.fs.filenames import objection
 from daemon.fs.files import read_source
-from daemon.model import EarlierOutput, Photo, Settled
-from daemon.publish.destinations import Destinations
+from daemon.model import Photo, Settled
 from daemon.service.outcomes import Outcomes
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
 from fawkes_engine import Request
 
-log = logging.getLogger(__name__)
-
 _PHOTO_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A photo for the engine, and its request. photo: with its input_sha256."""
+    """A photo for the engine, and its request. photo: with its input_sha256 and options."""
 
     photo: Photo
     request: Request
@@ -36,14 +33,12 @@ class Admission:
 
     def __init__(
         self,
-        destinations: Destinations,
         ledger: Ledger,
         results: ResultCache,
         outcomes: Outcomes,
         request: Callable[[str, bytes], Request],
     ) -> None:
         """request: makes the engine's request from a user's name and a photo's bytes."""
-        self._destinations = destinations
         self._ledger = ledger
         self._results = results
         self._outcomes = outcomes
@@ -57,10 +52,9 @@ class Admission:
         data = self._read(photo, now)
         if data is None:
             return None
-        read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
-        if self._is_done(read, fingerprint, now):
-            return None
-        return Begin(read, self._request(photo.source.outbox.user, data))
+        request = self._request(photo.source.outbox.user, data)
+        read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest(), options=_options(request))
+        return None if self._is_done(read, fingerprint, now) else Begin(read, request)
 
     def _read(self, photo: Photo, now: float) -> bytes | None:
         reason = objection(photo.source.relative)
@@ -87,24 +81,17 @@ class Admission:
             reason = f"already cloaked: this is the published copy of {printable(origin.path)}"
             self._outcomes.hold(photo, reason)
             return True
-        made = self._ledger.made_before(photo, fingerprint)
-        if made is not None and self._is_adopted(photo, made):
+        earlier = self._ledger.made_before(photo, fingerprint)
+        if any(self._outcomes.reused(photo, one, now) for one in earlier):
             return True
-        cached = self._results.find(photo.source.outbox.user, photo.input_sha256, fingerprint)
+        cached = self._results.find(photo, fingerprint)
         if cached is not None:
             self._outcomes.answered(photo, cached, now)
         return cached is not None
 
-    def _is_adopted(self, photo: Photo, made: EarlierOutput) -> bool:
-        publisher = self._destinations.publisher(photo.source.outbox.user)
-        if publisher is None:
-            return False  # the result is cached until the user can publish again
-        try:
-            adopted = publisher.adopt(photo, made)
-        except PublishError:
-            return False  # publishing the engine's result will show what is wrong
-        if adopted is None:
-            return False
-        log.info("unchanged: %s", printable(photo.source.path))
-        self._outcomes.finished(adopted)
-        return True
+
+def _options(request: Request) -> str:
+    """Everything in a request that determines the result, besides the photo and the user; as JSON."""
+    options = asdict(replace(request, data=b""))
+    del options["data"], options["user"]
+    return json.dumps(options, default=lambda option: option.value)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from daemon.config.settings import Settings
-from daemon.model import Outbox, Photo, State
+from daemon.model import Change, Outbox, Photo, State
 from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
-from daemon.service.admission import Admission
+from daemon.service.admission import Admission, Begin
 from daemon.service.outcomes import Outcomes
 from daemon.state import facts
 from daemon.state.ledger import Ledger
@@ -22,6 +23,7 @@ from daemon.workers.protocol import Ready
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 64 << 20
+_LOOK_FOR_TWIN_S = 1.0
 
 
 class Dispatcher:
@@ -102,9 +104,23 @@ class Dispatcher:
         fingerprint = engine.ready.fingerprint
         working = self._ledger.move_all(photos, State.WORKING)
         begun = [self._admission.begin(photo, fingerprint, now) for photo in working]
-        work = [one for one in begun if one]
+        work = self._without_twins([one for one in begun if one])
         if work:
             engine.submit([one.photo for one in work], [one.request for one in work], now)
+
+    def _without_twins(self, begun: Sequence[Begin]) -> list[Begin]:
+        """Put back every photo whose bytes an engine works on already: that result will serve both."""
+        known = {_content(photo) for photo in self._pool.in_work}
+        work = []
+        for one in begun:
+            if _content(one.photo) in known:
+                reason = "the same photo is being cloaked under another name; its copy will be used"
+                change = Change(reason=reason, not_before=time.time() + _LOOK_FOR_TWIN_S)
+                self._ledger.move(one.photo, State.READY, change)
+            else:
+                known.add(_content(one.photo))
+                work.append(one)
+        return work
 
     def _next_batch(self, at_most: int, now: float) -> list[Photo]:
         """Return the next batch of an engine. at_most: leaves the other idle engines their share."""
@@ -147,3 +163,8 @@ class Dispatcher:
             self._ledger.facts.note(facts.ENGINE, ", ".join(devices))
         else:
             self._ledger.facts.forget(facts.ENGINE)
+
+
+def _content(photo: Photo) -> tuple[str, str | None]:
+    """What two photos have in common that get the same result."""
+    return photo.source.outbox.user, photo.input_sha256

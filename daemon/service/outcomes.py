@@ -4,7 +4,7 @@ The policy of both modules:
 
     source gone           -> GONE           source changed        -> SUPERSEDED, debounced again
     outbox gone           -> waits for it   the engine refuses    -> HELD
-    source not readable   -> later          same bytes as before  -> PUBLISHED, if that output is intact
+    source not readable   -> later          same bytes as before  -> PUBLISHED, from a copy that is intact
     engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
     own published copy    -> HELD: already cloaked
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
@@ -22,9 +22,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daemon.config.settings import RetrySettings
-from daemon.errors import NameRefused, PublishFault, SyncUnavailable
+from daemon.errors import NameRefused, PublishError, SyncUnavailable
 from daemon.fs.files import snapshot_of
-from daemon.model import Change, Photo, Source, State
+from daemon.model import Change, EarlierOutput, Photo, Source, State
 from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
 from daemon.state.ledger import Ledger
@@ -68,6 +68,8 @@ class Outcomes:
             return  # newer content was admitted meanwhile
         found = snapshot_of(photo.source.path)
         if found is None:
+            if isinstance(outcome, Protected):
+                self._results.keep(photo, outcome)  # it may have been renamed
             self.source_gone(photo)
         elif found != photo.snapshot:
             self.source_changed(photo, now)
@@ -94,36 +96,59 @@ class Outcomes:
         user = photo.source.outbox.user
         publisher = self._destinations.publisher(user)
         if publisher is None:
-            self._keep(photo, protected)
+            self._results.keep(photo, protected)
             self._ledger.move(photo, State.READY, Change(input_sha256=photo.input_sha256))
             return
         try:
             published = publisher.publish(photo, protected)
-        except SyncUnavailable as exc:
-            self._keep(photo, protected)
-            self.later(photo, str(exc), may_hold=False)
-            self._destinations.pause(user, str(exc), now)
-        except NameRefused as exc:
-            self.hold(photo, str(exc))
-        except PublishFault as exc:
-            self._keep(photo, protected)
-            self.later(photo, str(exc))
+        except PublishError as exc:
+            self._results.keep(photo, protected)
+            self._not_published(photo, exc, now)
         else:
-            assert published.output is not None, "a published photo has an output"
-            log.info(
-                "published: %s as %s",
-                printable(photo.source.path),
-                printable(published.output.relative),
-                extra=about(
-                    Outcome.PUBLISHED, photo, stage=State.PUBLISHING, seconds=protected.report.seconds
-                ),
-            )
-            self.finished(published)
+            self._published(published, seconds=protected.report.seconds)
+
+    def reused(self, photo: Photo, earlier: EarlierOutput, now: float) -> bool:
+        """Publish a photo as an earlier output of the same content; False if that is not intact, or has to wait."""
+        publisher = self._destinations.publisher(photo.source.outbox.user)
+        if publisher is None:
+            return False
+        try:
+            published = publisher.reuse(photo, earlier)
+        except PublishError as exc:
+            self._not_published(photo, exc, now)
+            return True
+        if published is not None:
+            self._published(published, seconds=0.0)
+        return published is not None
+
+    def _not_published(self, photo: Photo, exc: PublishError, now: float) -> None:
+        match exc:
+            case SyncUnavailable():
+                self.later(photo, str(exc), may_hold=False)
+                self._destinations.pause(photo.source.outbox.user, str(exc), now)
+            case NameRefused():
+                self.hold(photo, str(exc))
+            case _:
+                self.later(photo, str(exc))
+
+    def _published(self, photo: Photo, *, seconds: float) -> None:
+        assert photo.output is not None, "a published photo has an output"
+        log.info(
+            "published: %s as %s%s",
+            printable(photo.source.path),
+            printable(photo.output.relative),
+            f" ({photo.reason})" if photo.reason else "",
+            extra=about(Outcome.PUBLISHED, photo, stage=State.PUBLISHING, seconds=seconds),
+        )
+        self.finished(photo)
 
     def finished(self, photo: Photo) -> None:
-        """Drop the cached result of a finished photo, and pass it to on_end."""
-        if photo.input_sha256 is not None:
-            self._results.drop(photo.source.outbox.user, photo.input_sha256)
+        """Drop the cached result of a finished photo, and pass it to on_end.
+
+        That of one whose original is gone is kept until the next start, since the photo may have been renamed.
+        """
+        if photo.input_sha256 is not None and photo.state is not State.GONE:
+            self._results.drop(photo)
         self._on_end(photo)
 
     def hold(self, photo: Photo, reason: str) -> None:
@@ -170,10 +195,6 @@ class Outcomes:
             input_sha256=photo.input_sha256,
         )
         self._ledger.move(photo, State.READY, change)
-
-    def _keep(self, photo: Photo, protected: Protected) -> None:
-        if photo.input_sha256 is not None:
-            self._results.keep(photo.source.outbox.user, photo.input_sha256, protected)
 
     def _end(self, photo: Photo, state: State, reason: str) -> None:
         stage = self._ledger.get(photo.id).state  # publishing may have advanced it before it failed

@@ -108,7 +108,7 @@ def assembled(
             debounce=intake.debounce,
             on_end=ended,
         )
-        admission = Admission(destinations, ledger, results, outcomes, settings.request)
+        admission = Admission(ledger, results, outcomes, settings.request)
         dispatcher = Dispatcher(outboxes, destinations, ledger, pool, admission, outcomes, settings, timing)
         # The engines stop before the folders and the ledger close: their unanswered photos are requeued first.
         stack.callback(_requeue, pool, outcomes)
@@ -134,7 +134,8 @@ def _destinations(
     destinations = []
     for user in settings.users:
         folder = SyncFolder(user.sync, user.staging_dir, ledger)
-        destinations.append(Destination(user.name, folder, Publisher(folder, ledger)))
+        publisher = Publisher(folder, ledger, moves_renamed=user.renamed == "move")
+        destinations.append(Destination(user.name, folder, publisher))
     return Destinations(destinations, ledger, on_end, timing)
 
 

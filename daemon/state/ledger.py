@@ -21,6 +21,7 @@ from daemon.state.pauses import Pauses
 from daemon.state.photos import THIS_SOURCE, Photos, is_known, key_of, marks, photo_of
 from daemon.state.queue import Queue
 from daemon.state.schema import open_ledger
+from daemon.text import printable
 
 LEDGER_NAME = "ledger.sqlite3"
 
@@ -94,6 +95,17 @@ class Ledger(Photos):
         with self._transaction():
             return [self.move(photo, to) for photo in photos]
 
+    def published(self, photo: Photo, former: Photo | None) -> Photo:
+        """Make a PUBLISHING photo PUBLISHED; it keeps its reason, which tells where its bytes are from.
+
+        former: the PUBLISHED row of the same photo under the name it had before, which becomes GONE with it.
+        """
+        with self._transaction():
+            if former is not None:
+                renamed = Change(reason=f"renamed to {printable(photo.source.path)}; its copy was moved")
+                self.move(former, State.GONE, renamed)
+            return self.move(photo, State.PUBLISHED, Change(reason=photo.reason))
+
     def retry(self, source: Source | None) -> int:
         """Retry held photos, and those in backoff after a failure, at once; returns how many.
 
@@ -163,5 +175,6 @@ def _columns(change: Change) -> dict[str, object]:
         "engine_deaths": change.engine_deaths,
         "not_before": change.not_before,
         "report": change.report,
+        "options": change.options,
     }
     return {name: value for name, value in columns.items() if value is not None}

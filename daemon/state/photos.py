@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.model import EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
+from daemon.model import REDO_REASON, EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
 from daemon.state.schema import LedgerConnection
 
 THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
@@ -62,9 +62,15 @@ class Photos:
         return row["dev"] if row else None
 
     def own_outputs(self, source: Source) -> list[Output]:
-        """Every file that was, or was about to be, published for any generation of this source."""
+        """Every file that was, or was about to be, published for any generation of this source.
+
+        Without one that a photo has taken along to its new name.
+        """
         rows = self._db.execute(
-            f"SELECT output_path, output_sha256 FROM photos WHERE {THIS_SOURCE} AND output_path IS NOT NULL",  # noqa: S608
+            f"SELECT output_path, output_sha256 FROM photos WHERE {THIS_SOURCE} AND output_path IS NOT NULL"  # noqa: S608
+            " AND NOT EXISTS (SELECT 1 FROM photos AS other WHERE other.state = 'published'"
+            " AND other.output_sha256 = photos.output_sha256 AND other.output_path = photos.output_path"
+            " AND other.user = photos.user AND NOT (other.root = photos.root AND other.path = photos.path))",
             key_of(source),
         )
         return [_output(row) for row in rows]
@@ -73,20 +79,38 @@ class Photos:
         """The original, of any user, of an output with these bytes; None if fawkesd published no such file."""
         return origin_of(self._db, sha256)
 
-    def made_before(self, photo: Photo, fingerprint: str) -> EarlierOutput | None:
-        """The output of the previous generation, if made from the same bytes by the same engine.
+    def made_before(self, photo: Photo, fingerprint: str) -> list[EarlierOutput]:
+        """What the same engine made for the same user from the same bytes with the same options.
 
-        None if the photo is to be redone by command: then that row has a reason.
+        The photo's own outputs come first, then the newest. Nothing if the photo is to be redone by command.
         """
-        if photo.generation == 1:
-            return None
-        row = self._db.execute(
-            f"SELECT output_path, output_sha256, report FROM photos WHERE {THIS_SOURCE} AND generation = ?"  # noqa: S608
-            " AND input_sha256 = ? AND output_path IS NOT NULL AND reason IS NULL"
-            " AND json_extract(report, '$.fingerprint') = ?",
-            (*key_of(photo.source), photo.generation - 1, photo.input_sha256, fingerprint),
-        ).fetchone()
-        return EarlierOutput(_output(row), row["report"]) if row else None
+        if self._is_to_be_redone(photo):
+            return []
+        rows = self._db.execute(
+            "SELECT user, root, path, output_path, output_sha256, report FROM photos"
+            " WHERE id != ? AND user = ? AND input_sha256 = ? AND options = ? AND output_path IS NOT NULL"
+            " AND reason IS NOT ? AND json_extract(report, '$.fingerprint') = ?"
+            " ORDER BY (root = ? AND path = ?) DESC, id DESC",
+            (
+                *(photo.id, photo.source.outbox.user, photo.input_sha256, photo.options),
+                *(REDO_REASON, fingerprint),
+                *key_of(photo.source)[1:],
+            ),
+        )
+        return [EarlierOutput(_source(row), _output(row), row["report"]) for row in rows]
+
+    def published_from(self, user: str, input_sha256: str) -> list[Photo]:
+        """Every PUBLISHED row of a user that was made from these bytes (hex), oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM photos WHERE user = ? AND input_sha256 = ? AND state = 'published' ORDER BY id",
+            (user, input_sha256),
+        )
+        return [photo_of(row) for row in rows]
+
+    def _is_to_be_redone(self, photo: Photo) -> bool:
+        query = f"SELECT 1 FROM photos WHERE {THIS_SOURCE} AND generation = ? AND reason = ?"  # noqa: S608
+        values = (*key_of(photo.source), photo.generation - 1, REDO_REASON)
+        return self._db.execute(query, values).fetchone() is not None
 
 
 def is_known(state: State, known: Snapshot, found: Snapshot) -> bool:
@@ -112,12 +136,17 @@ def photo_of(row: sqlite3.Row) -> Photo:
         input_sha256=row["input_sha256"],
         output=_output(row) if row["output_path"] is not None else None,
         reason=row["reason"],
+        options=row["options"],
     )
 
 
 def origin_of(database: sqlite3.Connection, sha256: str) -> Source | None:
     """The original, of any user, of an output with these bytes (hex); None if fawkesd published no such file."""
-    query = "SELECT user, root, path FROM photos WHERE output_sha256 = ? ORDER BY id LIMIT 1"
+    # Of a renamed photo, the source under its present name.
+    query = (
+        "SELECT user, root, path FROM photos WHERE output_sha256 = ?"
+        " ORDER BY state = 'published' DESC, id LIMIT 1"
+    )
     row = database.execute(query, (sha256,)).fetchone()
     return _source(row) if row else None
 

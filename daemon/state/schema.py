@@ -59,6 +59,11 @@ MIGRATIONS: Sequence[Sequence[str]] = (
     ),
     # A published file that comes back as an original is recognised by its bytes.
     ("CREATE INDEX photos_by_output ON photos (output_sha256) WHERE output_sha256 IS NOT NULL",),
+    (
+        # A renamed or copied photo is recognised by its bytes. Of earlier rows the options are not known.
+        "ALTER TABLE photos ADD COLUMN options TEXT",
+        "CREATE INDEX photos_by_input ON photos (input_sha256) WHERE input_sha256 IS NOT NULL",
+    ),
 )
 
 
