@@ -147,6 +147,15 @@ class Change:
     options: str | None = None
 
 
+class Unfinished(Enum):
+    """Why a file in an outbox is not taken yet."""
+
+    CHANGING = "it is still changing"
+    OPEN = "another program has it open for writing"
+    CUT = "its end is missing"
+    ZEROS = "it ends in zeros that may not be written yet"
+
+
 class PauseReason(Enum):
     """Why the photos of an outbox are not processed."""
 

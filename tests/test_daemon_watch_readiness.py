@@ -1,21 +1,14 @@
-"""Readiness with a clock of its own, and what counts as a whole file."""
+"""Readiness with a clock of its own."""
 
 from __future__ import annotations
 
-import io
-import random
-import struct
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
-from twins import make_photo
 
-from daemon.model import Outbox, Settled, Snapshot, Source
-from daemon.watch.completeness import file_is_finished, is_complete
-from daemon.watch.readiness import Readiness
+from daemon.model import Outbox, Settled, Snapshot, Source, Unfinished
+from daemon.watch.readiness import Readiness, Waiting
 
 SOURCE = Source(Outbox("ada", Path("/out")), Path("a.jpg"))
 OTHER = Source(Outbox("ada", Path("/out")), Path("b.jpg"))
@@ -28,14 +21,15 @@ class Disk:
 
     def __init__(self) -> None:
         self.files: dict[Path, Snapshot] = {SOURCE.path: V1, OTHER.path: V1}
-        self.incomplete: set[Path] = set()
+        self.unfinished: dict[Path, Unfinished] = {}
 
     def readiness(self) -> Readiness:
         return Readiness(
             settle_s=3.0,
             give_up_s=600.0,
+            doubt_s=60.0,
             look=self.files.get,
-            is_finished=lambda path: path not in self.incomplete,
+            why_unfinished=self.unfinished.get,
         )
 
 
@@ -81,23 +75,75 @@ def test_a_removed_file_is_forgotten() -> None:
 
 def test_an_incomplete_file_waits_until_it_is_whole() -> None:
     disk = Disk()
-    disk.incomplete.add(SOURCE.path)
+    disk.unfinished[SOURCE.path] = Unfinished.CUT
     readiness = disk.readiness()
     readiness.event(SOURCE, 0.0)
 
     assert readiness.ready(3.0, 10) == []
     assert readiness.ready(6.0, 10) == []
-    disk.incomplete.clear()
+    disk.unfinished.clear()
     assert readiness.ready(9.0, 10) == [Settled(SOURCE, V1)]
 
 
 def test_a_file_that_stays_incomplete_is_passed_on_after_long_quiet() -> None:
     disk = Disk()
-    disk.incomplete.add(SOURCE.path)
+    disk.unfinished[SOURCE.path] = Unfinished.CUT
     readiness = disk.readiness()
     readiness.event(SOURCE, 0.0)
 
     assert [now for now in range(0, 700, 3) if readiness.ready(float(now), 10)] == [600]
+
+
+def test_a_file_that_may_end_in_zeros_is_passed_on_sooner() -> None:
+    disk = Disk()
+    disk.unfinished[SOURCE.path] = Unfinished.ZEROS
+    readiness = disk.readiness()
+    readiness.event(SOURCE, 0.0)
+
+    assert [now for now in range(0, 700, 3) if readiness.ready(float(now), 10)] == [60]
+
+
+def test_the_quiet_time_of_an_earlier_run_counts() -> None:
+    disk = Disk()
+    disk.unfinished[SOURCE.path] = Unfinished.CUT
+    readiness = disk.readiness()
+    readiness.found(SOURCE, V1, 0.0, quiet_s=590.0)
+
+    assert [now for now in range(0, 700, 3) if readiness.ready(float(now), 10)] == [12]
+
+
+def test_what_waits_for_long_tells_why_and_when_it_is_passed_on() -> None:
+    disk = Disk()
+    disk.unfinished[SOURCE.path] = Unfinished.OPEN
+    readiness = disk.readiness()
+    readiness.event(SOURCE, 1.0)
+    for now in range(3, 31, 3):
+        readiness.ready(float(now), 10)
+
+    assert list(readiness.waiting(30.9, 30.0)) == []
+    assert list(readiness.waiting(31.0, 30.0)) == [Waiting(SOURCE, V1, Unfinished.OPEN, 1.0, 601.0)]
+
+
+def test_a_file_that_keeps_changing_is_told_as_such_and_says_nothing_new() -> None:
+    disk = Disk()
+    readiness = disk.readiness()
+    told = []
+    for now in range(60):
+        disk.files[SOURCE.path] = Snapshot(1, 1, now, now, now)
+        readiness.event(SOURCE, float(now))
+        told.append(list(readiness.waiting(float(now), 30.0)))
+
+    assert told[:30] == [[]] * 30
+    assert told[30:] == [[Waiting(SOURCE, V1, Unfinished.CHANGING)]] * 30
+
+
+def test_a_backlog_that_was_not_checked_yet_is_not_unfinished() -> None:
+    readiness = Disk().readiness()
+    for source in (SOURCE, OTHER):
+        readiness.event(source, 0.0)
+    readiness.ready(40.0, 1)
+
+    assert list(readiness.waiting(40.0, 30.0)) == []
 
 
 def test_a_step_looks_at_no_more_files_than_asked() -> None:
@@ -123,58 +169,3 @@ def test_no_file_is_ready_before_its_own_quiet_time(steps: list[tuple[Source, fl
     now += 3.0
     readiness.ready(now, 10)
     assert len(readiness) == 0
-
-
-def progressive_with_thumbnail() -> bytes:
-    """A JPEG with a whole JPEG inside an early segment and several scans."""
-    preview = make_photo(seed=7)
-    stream = io.BytesIO()
-    noise = Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3))
-    noise.save(stream, "JPEG", progressive=True, quality=95)
-    data = stream.getvalue()
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview + data[2:]
-
-
-def encoded(file_format: str) -> bytes:
-    return progressive_with_thumbnail() if file_format == "JPEG" else make_photo(file_format=file_format)
-
-
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_a_whole_file_is_finished(file_format: str) -> None:
-    data = encoded(file_format)
-
-    assert is_complete(io.BytesIO(data), len(data))
-
-
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-@given(part=st.floats(0.0, 0.999))
-def test_a_cut_file_is_incomplete(file_format: str, part: float) -> None:
-    data = encoded(file_format)
-    cut = data[: int(len(data) * part)]
-    if len(cut) > 12:
-        assert not is_complete(io.BytesIO(cut), len(cut))
-
-
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_preallocated_file_is_incomplete(file_format: str) -> None:
-    data = encoded(file_format)
-    kept = len(data) // 2
-    padded = data[:kept] + bytes(len(data) - kept + 8192)
-
-    assert not is_complete(io.BytesIO(padded), len(padded))
-
-
-def test_a_trailer_after_the_picture_does_not_make_it_incomplete() -> None:
-    data = make_photo() + b"\0\0\0\x18ftypmp42" + bytes(10000)
-
-    assert is_complete(io.BytesIO(data), len(data))
-
-
-def test_an_empty_file_is_incomplete() -> None:
-    assert not is_complete(io.BytesIO(b""), 0)
-
-
-def test_a_file_that_cannot_be_opened_is_left_to_its_reader(tmp_path: Path) -> None:
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere")
-
-    assert file_is_finished(tmp_path / "link.jpg")

@@ -16,7 +16,7 @@ from daemon.fs.walk import walk
 from daemon.model import Outbox, Source, State
 from daemon.state.ledger import Ledger
 from daemon.timing import DEFAULT_TIMING
-from daemon.watch.completeness import file_is_finished
+from daemon.watch.completeness import why_unfinished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
@@ -33,7 +33,9 @@ class Station:
         self.outbox = Outbox("ada", root)
         self._ledger = ledger
         self._ahead_s = 0.0
-        readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
+        readiness = Readiness(
+            settle_s=0.05, give_up_s=600, doubt_s=60, look=snapshot_of, why_unfinished=why_unfinished
+        )
         self._arrivals: deque[Arrival] = deque()
         self.heard: list[Path] = []
         self.watcher = Watcher(self._hear)

@@ -41,7 +41,7 @@ from daemon.service.run import once
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.timing import DEFAULT_TIMING
-from daemon.watch.completeness import file_is_finished
+from daemon.watch.completeness import why_unfinished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
@@ -286,7 +286,9 @@ def short_queue() -> Iterator[None]:
 
 def make_intake(outbox: Outbox, ledger: Ledger) -> tuple[Intake, Watcher]:
     """An intake that looks at the outbox by itself only at the start, and its watcher."""
-    readiness = Readiness(settle_s=0.05, give_up_s=600, look=snapshot_of, is_finished=file_is_finished)
+    readiness = Readiness(
+        settle_s=0.05, give_up_s=600, doubt_s=60, look=snapshot_of, why_unfinished=why_unfinished
+    )
     arrivals: deque[Arrival] = deque()
     watcher = Watcher(arrivals.append)
     outboxes, watch = Outboxes([outbox], ledger), WatchSettings(rescan_s=86400.0)

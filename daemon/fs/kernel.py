@@ -48,6 +48,22 @@ def has_writer(fd: int) -> bool:
     return False
 
 
+def was_written(fd: int, position: int) -> bool:
+    """Whether the byte at a position of an open file was ever written; False where that cannot be known.
+
+    Space that was only reserved is a hole on a local file system; a remote one may tell it as data.
+    """
+    if remote_kind(os.fstat(fd).st_dev) is not None:
+        return False
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        return os.lseek(fd, position, os.SEEK_DATA) == position
+    except OSError:  # ENXIO: a hole up to the end of the file
+        return False
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
+
+
 def watches_used_up(root: Path) -> bool:
     """Whether the kernel refuses one more watch: then folders below may silently be unwatched."""
     fd = _LIBC.inotify_init1(os.O_CLOEXEC)

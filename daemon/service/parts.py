@@ -26,7 +26,7 @@ from daemon.state import facts
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.timing import Timing
-from daemon.watch.completeness import file_is_finished
+from daemon.watch.completeness import why_unfinished
 from daemon.watch.intake import Intake
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
@@ -92,8 +92,9 @@ def assembled(
         readiness = Readiness(
             settle_s=settings.watch.settle_s,
             give_up_s=give_up_s,
+            doubt_s=timing.doubt_s,
             look=snapshot_of,
-            is_finished=file_is_finished,
+            why_unfinished=why_unfinished,
         )
         intake = Intake(outboxes, ledger, readiness, watcher, arrivals, settings.watch, timing)
         pool = EnginePool.of(settings, factory, timing)

@@ -1,156 +1,136 @@
-"""Checks whether a photo file is complete, by its container format; cheap, without decoding.
+"""Checks whether a photo file is finished: no writer has it open, and its container is there to its end.
 
-Size and time alone are not enough: a preallocated copy has its final size from the start, and decoders silently
-accept a tail of zeros. A format that is not recognised here counts as complete unless its tail is zeros.
+Size and time are not enough: a copy may have its final size from the start, and decoders silently accept a tail of
+zeros. Nor are the last bytes of the file: cameras and phones append clips and trailers to whole pictures, and a scan
+with a black border ends in zeros. So a format that tells its own extent is believed:
+
+    JPEG            up to EOI; between two segments any bytes are skipped, as every decoder does
+    PNG             up to IEND
+    WebP, BMP       the length in the header
+    TIFF, BigTIFF   every directory, every value, every strip and tile
+    HEIF, AVIF      every extent of every item (`iloc`)
+    other boxes     what holds the picture, up to its own end; the engine refuses these formats
+
+Whatever lies behind that makes no file unfinished. In a format that is not listed, which the engine refuses as well,
+only a tail of zeros does.
+
+A writer that reserves the space first, then stalls or dies, leaves whole headers and a picture that ends in zeros.
+The read lease of `has_writer` finds a writer on this machine, but not one behind a network or FUSE mount, and none that
+died. Therefore the end of the picture's last part is read (of the picture, not of the file):
+
+- Compressed data never ends in 4 KiB of zeros: if it does, it is not written yet.
+- Uncompressed data may, and so may lossy WebP at quality 100. On a local file system, space that was reserved but never
+  written is a hole, so zeros that are no hole are believed. Elsewhere, and in a hole, they are in doubt, and
+  `Readiness` waits longer for a change, but not as long as for a file that is certainly cut. A hole may be
+  meant, too: Syncthing does not write blocks of zeros, and ZFS does not store them.
 """
 
 from __future__ import annotations
 
 import os
-import struct
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from daemon.fs.kernel import has_writer
+from daemon.fs.kernel import has_writer, was_written
+from daemon.model import Unfinished
+from daemon.watch.bounded_reader import BoundedReader
+from daemon.watch.box_extent import missing_of_boxes
+from daemon.watch.tiff_extent import missing_of_tiff
 
-_CHUNK_BYTES = 1 << 20
-_TAIL_BYTES = 4096
-_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7, SOI
-_JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
-
-# First boxes of HEIF, AVIF, CR3, JPEG XL and JPEG 2000 files.
-_BOXED = frozenset({b"ftyp", b"JXL ", b"jP  "})
-
-_TIFF_STARTS, _TIFF_LENGTHS = (273, 324), (279, 325)  # of strips, of tiles
-_TIFF_FORMATS = {3: "H", 4: "I"}  # the types that offsets and lengths have
-_TIFF_MOST_DIRECTORIES = 1000  # in a damaged file their links may form a cycle
+# A JPEG's markers, but for stuffed zeros, fill bytes and those without a length: TEM, RST0..7, SOI.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")
+_END = re.compile(rb"\xff\xd9")
+_SOS, _EOI = 0xDA, 0xD9
 
 
-def file_is_finished(path: Path) -> bool:
-    """Whether a file is complete and has no writer; True if it cannot be opened: reading it will report why."""
+def why_unfinished(path: Path) -> Unfinished | None:
+    """Why a file is not finished; None if it is, or if it cannot be read: whoever reads it will report why."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            if has_writer(fd):
+                return Unfinished.OPEN
+            return missing_of(file, os.fstat(fd).st_size, partial(was_written, fd))
     except OSError:
-        return True
-    with os.fdopen(fd, "rb") as file:
-        return not has_writer(fd) and is_complete(file, os.fstat(fd).st_size)
-
-
-def is_complete(file: BinaryIO, size: int) -> bool:
-    """Whether a seekable file of `size` bytes holds a complete container."""
-    head = file.read(12)
-    if head.startswith(b"\xff\xd8\xff"):
-        return _jpeg_reaches_its_end(file)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png_reaches_its_end(file, size)
-    if head.startswith(b"RIFF") and 8 + int.from_bytes(head[4:8], "little") > size:
-        return False
-    if head.startswith((b"II*\0", b"MM\0*")) and not _tiff_reaches_its_end(file, head, size):
-        return False
-    if head[4:8] in _BOXED and not _boxes_reach_their_end(file, size):
-        return False
-    return size > 0 and not _tail_is_zeros(file, size)
-
-
-def _jpeg_reaches_its_end(file: BinaryIO) -> bool:
-    file.seek(2)
-    while True:
-        marker = _jpeg_marker(file)
-        if marker is None:
-            return False
-        if marker == _JPEG_EOI:
-            return True
-        if marker in _JPEG_WITHOUT_LENGTH:
-            continue
-        length = int.from_bytes(file.read(2), "big")
-        file.seek(max(length - 2, 0), os.SEEK_CUR)
-        if marker == _JPEG_SOS:
-            # Entropy-coded data never holds FF D9, and embedded previews lie before it.
-            return _contains(file, bytes((0xFF, _JPEG_EOI)))
-
-
-def _jpeg_marker(file: BinaryIO) -> int | None:
-    if file.read(1) != b"\xff":
         return None
-    while (code := file.read(1)) == b"\xff":  # fill bytes
-        pass
-    return code[0] if code else None
 
 
-def _png_reaches_its_end(file: BinaryIO, size: int) -> bool:
+def missing_of(file: BinaryIO, size: int, was_written: Callable[[int], bool]) -> Unfinished | None:
+    """What is missing of the container in a seekable file of `size` bytes; None if it is whole.
+
+    was_written: whether the zero at a position is known to have been written.
+    """
+    reader = BoundedReader(file, size, was_written)
+    try:
+        head = reader.read(0, min(12, size))
+        check = next(
+            (check for start, check in _FORMATS if re.match(start, head, re.DOTALL)), _missing_of_other
+        )
+        return check(reader)
+    except EOFError:
+        return Unfinished.CUT
+
+
+def _missing_of_jpeg(reader: BoundedReader) -> Unfinished | None:
+    position = 2
+    while (found := reader.find(_MARKER, position)) is not None:
+        marker = reader.read(found + 1, 1)[0]
+        if marker == _EOI:
+            return None
+        (length,) = reader.unpack(">H", found + 2)
+        position = found + 2 + length
+        if marker == _SOS:
+            # Entropy-coded data never holds FF D9, and embedded previews lie before it.
+            return None if reader.find(_END, position) is not None else Unfinished.CUT
+    return Unfinished.CUT
+
+
+def _missing_of_png(reader: BoundedReader) -> Unfinished | None:
     position = 8
-    while position + 12 <= size:
-        file.seek(position)
-        length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
-        if kind == b"IEND":
-            return True
+    while True:
+        length, kind = reader.unpack(">I4s", position)
         if not kind.isalpha():
-            return False
+            return Unfinished.CUT
+        reader.require(position, 12 + length)
+        if kind == b"IEND":
+            return None
         position += 12 + length
-    return False
 
 
-def _boxes_reach_their_end(file: BinaryIO, size: int) -> bool:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if not kind.strip().isalnum():
-            return False
-        if length == 0:  # to the end of the file, wherever that is
-            return True
-        if length == 1:
-            length = int.from_bytes(file.read(8), "big")
-        position += max(length, 8)
-    return position == size
+def _missing_of_webp(reader: BoundedReader) -> Unfinished | None:
+    end = 8 + int.from_bytes(reader.read(4, 4), "little")
+    reader.require(0, end)
+    position = 12
+    missing: Unfinished | None = Unfinished.CUT  # until there is a picture
+    while position + 8 <= end:
+        kind, length = reader.unpack("<4sI", position)
+        if not any(kind):
+            return Unfinished.CUT  # reserved space, not yet a chunk
+        if kind in {b"VP8 ", b"VP8L", b"ANMF"}:
+            body = position + 8
+            missing = reader.unwritten_end(body, body + length, may_be_zeros=kind != b"VP8L")
+        position += 8 + length + length % 2
+    return missing
 
 
-def _tiff_reaches_its_end(file: BinaryIO, head: bytes, size: int) -> bool:
-    order = "<" if head.startswith(b"II") else ">"
-    (position,) = struct.unpack(order + "I", head[4:8])
-    for _ in range(_TIFF_MOST_DIRECTORIES):
-        if position == 0:
-            return True
-        file.seek(position)
-        count = int.from_bytes(file.read(2), "little" if order == "<" else "big")
-        directory = file.read(12 * count + 4)
-        if len(directory) < 12 * count + 4 or count == 0:
-            return False
-        if not _tiff_data_is_there(file, order, directory[:-4], size):
-            return False
-        (position,) = struct.unpack(order + "I", directory[-4:])
-    return True
+def _missing_of_bmp(reader: BoundedReader) -> Unfinished | None:
+    (length,) = reader.unpack("<I", 2)
+    return reader.unwritten_end(0, length, may_be_zeros=True) if length else _missing_of_other(reader)
 
 
-def _tiff_data_is_there(file: BinaryIO, order: str, directory: bytes, size: int) -> bool:
-    values: dict[int, tuple[int, ...]] = {}
-    for tag, kind, count, place in struct.iter_unpack(order + "HHI4s", directory):
-        if tag in {*_TIFF_STARTS, *_TIFF_LENGTHS} and kind in _TIFF_FORMATS:
-            layout = f"{order}{count}{_TIFF_FORMATS[kind]}"
-            length, data = struct.calcsize(layout), place
-            if length > len(place):
-                (start,) = struct.unpack(order + "I", place)
-                if start + length > size:
-                    return False
-                file.seek(start)
-                data = file.read(length)
-            values[tag] = struct.unpack(layout, data[:length])
-    return all(
-        start + length <= size
-        for starts, lengths in zip(_TIFF_STARTS, _TIFF_LENGTHS, strict=True)
-        for start, length in zip(values.get(starts, ()), values.get(lengths, ()), strict=False)
-    )
+def _missing_of_other(reader: BoundedReader) -> Unfinished | None:
+    return reader.unwritten_end(0, reader.size, may_be_zeros=False)
 
 
-def _contains(file: BinaryIO, wanted: bytes) -> bool:
-    overlap = b""
-    while chunk := file.read(_CHUNK_BYTES):
-        if wanted in overlap + chunk:
-            return True
-        overlap = chunk[-len(wanted) + 1 :]
-    return False
-
-
-def _tail_is_zeros(file: BinaryIO, size: int) -> bool:
-    file.seek(max(size - _TAIL_BYTES, 0))
-    return not any(file.read(_TAIL_BYTES))
+# How the files of a format begin, and its check
+_FORMATS: tuple[tuple[bytes, Callable[[BoundedReader], Unfinished | None]], ...] = (
+    (rb"\xff\xd8\xff", _missing_of_jpeg),
+    (rb"\x89PNG\r\n\x1a\n", _missing_of_png),
+    (rb"RIFF....WEBP", _missing_of_webp),
+    (rb"II[*+]\0|MM\0[*+]", missing_of_tiff),
+    (rb"....(ftyp|JXL |jP  )", missing_of_boxes),
+    (rb"BM", _missing_of_bmp),
+)
