@@ -153,7 +153,8 @@ from daemon.service.run import run
 from daemon.timing import Timing
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
 timing = Timing(
-    check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2])
+    check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2]),
+    tell_unfinished_s=0.5,
 )
 sys.exit(run(settings, lambda: load(config), "twins:make_engine", timing))
 """

@@ -5,16 +5,21 @@ import pytest
 
 from daemon.cli.main import run_command
 from daemon.config.settings import Settings
-from daemon.model import HeldPhoto, Progress
+from daemon.model import HeldPhoto, Progress, Snapshot
 from daemon.service import run
 from daemon.service.run import OnceResult
 from daemon.state.history import PausedFolder
+from daemon.state.unfinished import UnfinishedFile
 from daemon.status import status_text
 from daemon.status.status import Status, UserStatus
-from daemon.text import duration
+from daemon.text import duration, moment
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
 PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)
+CUT = UnfinishedFile(
+    "alice", Path("/in/b\n.tif"), Snapshot(1, 2, 3, 4, 5), "its end is missing", 1e9, 1e9 + 600
+)
+GROWS = UnfinishedFile("bob", Path("/in/c.tif"), Snapshot(1, 2, 3, 4, 5), "it is still changing", None, None)
 STATUS = Status(
     running=True,
     pid=7,
@@ -22,8 +27,10 @@ STATUS = Status(
     watching="natively",
     quiet_until=None,
     users=(
-        UserStatus("alice", 40, 3, 11, (), (), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
-        UserStatus("bob", 0, 0, 1, (HELD,), (PAUSED,), seconds_per_photo=None, eta_s=40.0, target=None),
+        UserStatus("alice", 40, 3, 11, (), (), (CUT,), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
+        UserStatus(
+            "bob", 0, 0, 1, (HELD,), (PAUSED,), (GROWS,), seconds_per_photo=None, eta_s=40.0, target=None
+        ),
     ),
 )
 
@@ -39,10 +46,13 @@ def config(tmp_path: Path) -> Path:
 
 def test_the_first_line_sums_up_and_each_person_follows() -> None:
     assert list(status_text.status_lines(STATUS)) == [
-        "3 published today, 12 waiting (about 9 min), 1 held, watching: natively, engine: dlib on cpu",
+        "3 published today, 12 waiting (about 9 min), 2 not finished by their writers, 1 held, watching: natively, "
+        "engine: dlib on cpu",
         "alice: 40 published, 11 waiting (about 8 min), 0 held, target mix-7",
+        rf"  not finished by its writer: /in/b\n.tif: its end is missing; taken as it is at {moment(1e9 + 600)}",
         "bob: 0 published, 1 waiting (about 40 s), 1 held, no target yet",
         r"  paused: /in\n: paused by hand (1 waiting)",
+        "  not finished by its writer: /in/c.tif: it is still changing",
         r"  held: /in/[red]a\x1b[2J\n.jpg: no face was found",
     ]
 

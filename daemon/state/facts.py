@@ -7,6 +7,7 @@ import sqlite3
 ENGINE = "engine"  # its device, such as "cpu", or UNLOADED; missing while it starts
 UNLOADED = "unloaded, idle"
 WATCHING = "watching"  # "natively", or which outboxes are polled and why
+UNFINISHED = "unfinished"  # the files that wait for their writers, as `state.unfinished` writes them
 PAUSED = "paused "  # followed by a user's name: why nothing can be published for them
 
 

@@ -12,8 +12,11 @@ from daemon.fs.filenames import PHOTO_SUFFIXES, Kind, ignored_by, kind_of
 from daemon.fs.files import snapshot_of
 from daemon.fs.locks import holder
 from daemon.model import Source, State
+from daemon.state import facts
 from daemon.state.history import History, Record, reading
+from daemon.state.unfinished import from_text
 from daemon.status.lookup import absolute, source_at, sync_folder_of
+from daemon.text import duration, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
         records=tuple(records),
         output=output,
         ignored_by=ignored_by(source.relative, user.ignore if user else ()),
-        notes=tuple(_notes(settings, source, records, output)),
+        notes=tuple(_notes(settings, history, source, records, output)),
     )
 
 
@@ -75,7 +78,7 @@ def _output(user: UserSettings | None, records: Sequence[Record]) -> Path | None
 
 
 def _notes(
-    settings: Settings, source: Source, records: Sequence[Record], output: Path | None
+    settings: Settings, history: History, source: Source, records: Sequence[Record], output: Path | None
 ) -> Iterator[str]:
     if not any(source.outbox.root in user.outboxes for user in settings.users):
         yield "its outbox is no longer in the configuration, so it is not processed"
@@ -91,7 +94,23 @@ def _notes(
         yield f"files named *{source.relative.suffix} are not photos and are ignored"
     elif not records or not records[0].photo.snapshot.same_content(found):
         what = "it is new" if not records else "it has changed since"
-        running = holder(settings.state_dir) is not None
-        yield f"{what}; " + (
-            "it is processed once it stops changing" if running else "fawkesd is not running: start it"
-        )
+        yield f"{what}; {_prospect(settings, history, source)}"
+
+
+def _prospect(settings: Settings, history: History, source: Source) -> str:
+    """What will become of a file that the ledger does not know."""
+    if holder(settings.state_dir) is None:
+        return "fawkesd is not running: start it"
+    settle = duration(settings.watch.settle_s)
+    usual = f"it is processed once it has not changed for {settle}"
+    unfinished = from_text(history.facts.all().get(facts.UNFINISHED, "[]"))
+    key = (source.outbox.user, source.path)
+    file = next((one for one in unfinished if (one.user, one.path) == key), None)
+    if file is None:
+        return usual
+    if file.taken_at is None:
+        return f"{file.reason}; {usual}"
+    return (
+        f"{file.reason}; it is looked at every {settle}, and taken as it is at {moment(file.taken_at)} "
+        "unless it changes"
+    )

@@ -12,6 +12,7 @@ from daemon.model import WAITING, HeldPhoto, State
 from daemon.state import facts
 from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
+from daemon.state.unfinished import UnfinishedFile, from_text
 
 _RECENT_PHOTOS = 50
 _NOT_RUNNING = "not running"
@@ -21,8 +22,8 @@ _NOT_RUNNING = "not running"
 class UserStatus:
     """One user's photos. target: id of the user's target identity, None before the first photo.
 
-    waiting: includes paused folders. seconds_per_photo: median engine time of recent photos, None before the
-    first. eta_s: excludes paused folders.
+    waiting: includes paused folders. unfinished: what waits for its writer; none if fawkesd is not running.
+    seconds_per_photo: median engine time of recent photos, None before the first. eta_s: excludes paused folders.
     """
 
     name: str
@@ -31,6 +32,7 @@ class UserStatus:
     waiting: int
     held: tuple[HeldPhoto, ...]
     paused: tuple[PausedFolder, ...]
+    unfinished: tuple[UnfinishedFile, ...]
     seconds_per_photo: float | None
     eta_s: float | None
     target: str | None
@@ -90,6 +92,9 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
             if record.photo.source.outbox.user == name
         ),
         paused=paused,
+        unfinished=tuple(
+            file for file in from_text(reported.get(facts.UNFINISHED, "[]")) if file.user == name
+        ),
         seconds_per_photo=seconds,
         eta_s=None if seconds is None else (waiting - sum(folder.waiting for folder in paused)) * seconds,
         target=target.identity if target else None,

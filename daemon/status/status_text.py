@@ -12,11 +12,12 @@ from daemon.text import duration, moment, printable
 if TYPE_CHECKING:
     from daemon.model import HeldPhoto
     from daemon.state.history import PausedFolder
+    from daemon.state.unfinished import UnfinishedFile
     from daemon.status.status import Status, UserStatus
 
 
 def status_lines(status: Status) -> Iterator[str]:
-    """Yield a summary line, then one line per user, pause and held photo; names are escaped."""
+    """Yield a summary line, then one line per user, pause, unfinished file and held photo; names are escaped."""
     users = status.users
     today = sum(user.published_today for user in users)
     held = sum(len(user.held) for user in users)
@@ -24,10 +25,14 @@ def status_lines(status: Status) -> Iterator[str]:
     waiting = _waiting(sum(user.waiting for user in users), eta_s)
     watching = f", watching: {printable(status.watching)}" if status.running else ""
     quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
+    unfinished = sum(len(user.unfinished) for user in users)
+    if unfinished:
+        waiting += f", {unfinished} not finished by {'its writer' if unfinished == 1 else 'their writers'}"
     yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}"
     for user in users:
         yield _user_line(user)
         yield from map(_paused_line, user.paused)
+        yield from map(_unfinished_line, user.unfinished)
         yield from map(held_line, user.held)
 
 
@@ -49,6 +54,11 @@ def held_line(photo: HeldPhoto) -> str:
 def _paused_line(folder: PausedFolder) -> str:
     until = f" until {moment(folder.until)}" if folder.until is not None else ""
     return f"  paused: {printable(folder.path)}{until}: {printable(folder.reason)} ({folder.waiting} waiting)"
+
+
+def _unfinished_line(file: UnfinishedFile) -> str:
+    taken = f"; taken as it is at {moment(file.taken_at)}" if file.taken_at is not None else ""
+    return f"  not finished by its writer: {printable(file.path)}: {file.reason}{taken}"
 
 
 def _waiting(photos: int, eta_s: float) -> str:

@@ -23,6 +23,7 @@ from daemon.text import printable
 from daemon.timing import Timing
 from daemon.watch.outboxes import Outboxes
 from daemon.watch.readiness import Readiness
+from daemon.watch.unfinished import UnfinishedNotes
 from daemon.watch.watcher import Arrival, NoWatcher, Watcher
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Intake:
         self._arrivals = arrivals
         self._watch = watch
         self._timing = timing
+        self._unfinished = UnfinishedNotes(ledger.facts, readiness, timing.tell_unfinished_s)
         self._next_check_s = 0.0
         self._next_scan_s: dict[Outbox, float] = {}
         self._watching = ""
@@ -86,6 +88,7 @@ class Intake:
         settled = self._readiness.ready(now, _CHECKS_PER_STEP)
         if settled:
             self._ledger.admit(settled)
+        self._unfinished.step(now)
 
     def _check_outboxes(self, now: float) -> None:
         self._next_check_s = now + self._timing.check_outboxes_s
@@ -133,7 +136,7 @@ class Intake:
             return
         snapshot = snapshot_of(path)
         if snapshot is not None and not self._ledger.knows(source, snapshot):
-            self._readiness.found(source, snapshot, now)
+            self._readiness.found(source, snapshot, now, quiet_s=self._unfinished.quiet_s(source, snapshot))
 
     def _photo_at(self, outbox: Outbox, path: Path) -> Source | None:
         relative = path.relative_to(outbox.root)
