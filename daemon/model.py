@@ -179,6 +179,22 @@ class HeldPhoto:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class IgnoredPhotos:
+    """Photos of an outbox that one pattern ignores.
+
+    pattern: as it is written. position: its index in the user's `ignore`; None if it is built in. photos: how many; at
+    least so many unless is_all. places: the first of these files, and of ignored folders with a / at the end, below the
+    outbox.
+    """
+
+    pattern: str
+    position: int | None
+    photos: int = 0
+    is_all: bool = True
+    places: tuple[str, ...] = ()
+
+
 class Progress(Protocol):
     """Receives the progress of `once`."""
 

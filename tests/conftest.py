@@ -81,6 +81,12 @@ class Home:
         users = (user.model_copy(update={"outboxes": (outbox,)}),)
         return replace(self, outbox=outbox, settings=self.settings.model_copy(update={"users": users}))
 
+    def ignoring(self, *patterns: str) -> Home:
+        """The same home after its person has written these `ignore` patterns."""
+        (user,) = self.settings.users
+        users = (user.model_copy(update={"ignore": patterns}),)
+        return replace(self, settings=self.settings.model_copy(update={"users": users}))
+
     def published(self) -> list[str]:
         """Names below the sync folder, without the marker."""
         files = [path for path in self.sync.rglob("*") if path.is_file()]

@@ -33,16 +33,33 @@ def test_every_kind_of_photo_is_a_photo(name: str) -> None:
         "a.jpg_exiftool_tmp",
         "a.jpg_original",
         "BatchTool-Xy12.digikamtempfile.jpg",
-        "JpegRotator-1.jpg",
+        "JpegRotator-1.digikamtempfile.jpg",
         "~syncthing~a.jpg",
         ".stversions/a.jpg",
         "@eaDir/a.jpg",
+        "#recycle/a.jpg",
         "trip/.hidden/a.jpg",
         "no_suffix",
     ],
 )
 def test_sidecars_and_temporary_files_are_not_photos(name: str) -> None:
     assert kind_of(PurePath(name)) is Kind.OTHER
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Wedding_original/a.jpg",
+        "Scan.part/a.jpg",
+        "BatchTool-2024/a.jpg",
+        "desktop.ini/a.jpg",
+        "old~/a.jpg",
+        "EditorWindow-view.jpg",
+        "trip/@eaDir.jpg",
+    ],
+)
+def test_patterns_of_files_spare_folders_and_those_of_folders_files(name: str) -> None:
+    assert kind_of(PurePath(name)) is Kind.PHOTO
 
 
 @pytest.mark.parametrize("name", ["IMG_1.MOV", "trip/IMG_1.mp4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,17 +78,66 @@ def test_every_generation_is_told_newest_first(home: Home, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"), [("a.part", "*.part"), (".a.jpg", ".*"), ("@eaDir/a.jpg", "@eadir")]
+    ("name", "pattern", "origin", "words"),
+    [
+        ("a.part", "*.part", "built in", "ignored: its name matches *.part (built in)"),
+        (".a.jpg", ".*", "built in", "ignored: its name matches .* (built in)"),
+        ("@eaDir/x/a.jpg", "@eadir", "built in", "ignored: the folder @eaDir matches @eadir (built in)"),
+        (
+            "raw/a.jpg",
+            "raw/",
+            "users[0].ignore[1]",
+            "ignored: the folder raw matches raw/ (users[0].ignore[1])",
+        ),
+    ],
 )
-def test_an_ignored_name_tells_the_rule(
-    home: Home, name: str, rule: str, capsys: pytest.CaptureFixture[str]
+def test_an_ignored_name_tells_the_pattern_and_not_that_it_is_taken(
+    home: Home, name: str, pattern: str, origin: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (home.outbox / name).parent.mkdir(exist_ok=True)
+    ignoring = home.ignoring("*_draft.jpg", "raw/")
+    (home.outbox / name).parent.mkdir(parents=True, exist_ok=True)
     (home.outbox / name).write_bytes(make_photo())
 
-    found = why(home, home.outbox / name, capsys)
+    found = why(ignoring, home.outbox / name, capsys)
 
-    assert (found["state"], found["ignored_by"]) == (None, rule)
+    assert (found["state"], found["ignored_by"], found["ignored_from"]) == (None, pattern, origin)
+    assert found["notes"] == []
+    assert run_command(["why", str(home.outbox / name), "-c", str(ignoring.write_config())]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"  {words}"]
+
+
+def test_an_ignored_folder_is_told_as_such(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.outbox / "raw").mkdir()
+
+    assert why(home.ignoring("raw/"), home.outbox / "raw", capsys)["ignored_by"] == "raw/"
+
+
+def test_what_is_behind_a_symbolic_link_is_told(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "2022").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "way").symlink_to(home.outbox)
+
+    for path in (home.outbox / "2022" / "deep" / "a.jpg", tmp_path / "way" / "2022" / "deep" / "a.jpg"):
+        assert why(home, path, capsys)["notes"] == [
+            f"it lies behind the symbolic link {home.outbox}/2022, which is not followed"
+        ]
+    assert why(home, home.outbox / "2022", capsys)["notes"] == [
+        "it is a symbolic link, which is not followed"
+    ]
+
+
+def test_a_symbolic_link_to_another_folder_of_the_outbox_tells_of_the_photo_there(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "trip").mkdir()
+    (home.outbox / "trip" / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "link").symlink_to("trip")
+    once(home.settings, Counter(), FACTORY)
+
+    assert why(home, home.outbox / "link" / "a.jpg", capsys)["source"] == str(home.outbox / "trip" / "a.jpg")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +146,8 @@ def test_an_ignored_name_tells_the_rule(
         ("new.jpg", "it is new; fawkesd is not running: start it"),
         ("notes.txt", "files named *.txt are not photos and are ignored"),
         ("missing.jpg", "the file no longer exists"),
-        ("link.jpg", "it is not a regular file, so it is ignored"),
+        ("link.jpg", "it is a symbolic link, which is not followed"),
+        ("pipe.jpg", "it is not a regular file, so it is ignored"),
     ],
 )
 def test_what_the_ledger_does_not_know_is_told(
@@ -105,6 +156,7 @@ def test_what_the_ledger_does_not_know_is_told(
     (home.outbox / "new.jpg").write_bytes(make_photo())
     (home.outbox / "notes.txt").write_bytes(b"milk")
     (home.outbox / "link.jpg").symlink_to("new.jpg")
+    os.mkfifo(home.outbox / "pipe.jpg")
 
     assert why(home, home.outbox / name, capsys)["notes"] == [note]
     assert not home.state_dir.exists()
@@ -199,7 +251,7 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
     )
     record = Record(photo, created=0.0, updated=0.0, not_before=0.0, report=report)
     found = Explanation(
-        Path("/out/a.jpg"), "ada", Path("/out/a.jpg"), (record,), Path("/sync/a.jpg"), None, ()
+        Path("/out/a.jpg"), "ada", Path("/out/a.jpg"), (record,), Path("/sync/a.jpg"), None, None, ()
     )
 
     assert list(why_lines(found))[2:] == [

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from daemon.config.quiet_hours import QuietHours
-from daemon.fs.filenames import ignore_rules
+from daemon.fs.gitignore import GitIgnore
 
 NOTIFY_SEND = "notify-send"
 
@@ -52,9 +52,9 @@ def hours(text: str) -> str:
 
 
 def ignore_pattern(line: str) -> str:
-    """Return the line if it is a gitignore pattern. Raises ValueError that says why not."""
+    """Return the line if it is a gitignore pattern that can match. Raises ValueError that says why not."""
     try:
-        ignore_rules((line,))
+        GitIgnore([line])
     except ValueError as exc:
-        raise ValueError(f"{line!r} is not a gitignore pattern ({exc}); correct it") from exc
+        raise ValueError(f"{line!r} {exc}") from exc
     return line

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from daemon.config.settings import Settings
 from daemon.config.yaml_source import parse, read
-from daemon.doctor import folders, published
+from daemon.doctor import folders, published, skipped
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
 from daemon.fs.locks import holder
@@ -40,6 +40,7 @@ def examine(
     yield from _state(settings.state_dir)
     yield _models(settings.engine.models_folder)
     yield from folders.outboxes(settings)
+    yield from skipped.photos(settings)
     with reading(settings.state_dir) as history:
         yield _clock(history, time.time())
         for user in settings.users:

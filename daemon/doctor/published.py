@@ -9,8 +9,8 @@ from pathlib import Path
 
 from daemon.config.settings import UserSettings
 from daemon.doctor.findings import Finding, fault, fine, warning
-from daemon.fs.filenames import is_ignored
 from daemon.fs.files import DIRECTORY, opened, sha256_at
+from daemon.fs.ignore import ignored_itself
 from daemon.model import State
 from daemon.state.history import History
 
@@ -75,11 +75,11 @@ def _some(paths: Sequence[Path]) -> str:
 def _files(root: Path) -> Iterator[tuple[Path, str | None]]:
     """Yield every file below a folder with its hash, None if it cannot be read; skips files of sync tools."""
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not is_ignored(name)]
         relative = Path(folder).relative_to(root)
+        subfolders[:] = [name for name in subfolders if not ignored_itself(relative / name, is_folder=True)]
         with opened(folder, DIRECTORY) as directory:
             for name in names:
-                if not is_ignored(name):
+                if not ignored_itself(relative / name, is_folder=False):
                     yield relative / name, _hash(name, directory)
 
 

@@ -1,4 +1,4 @@
-"""File names: which are photos, which are temporary files, and what a published file is called.
+"""File names: which are photos, and what a published file is called.
 
 Pure functions on names; no file is touched.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import PurePath
 
-from pathspec import GitIgnoreSpec
+from daemon.fs.ignore import ignored_by
 
 # Every name here is a photo to its owner. The engine refuses the kinds it cannot write, so that the photo is
 # visibly held instead of silently skipped.
@@ -28,14 +26,6 @@ PHOTO_SUFFIXES = frozenset(
 # Live and motion photos come with a clip of the same faces; a clip is never published.
 CLIP_SUFFIXES = frozenset({".mov", ".mp4", ".m4v", ".3gp"})
 
-# Temporary files and folders of exporters, sync tools and file managers, compared in lower case.
-# digiKam's end in .jpg and are not hidden; exiftool keeps `_original` beside the file it rewrote.
-IGNORED = (
-    *(".*", "*~", "~$*", "~syncthing~*", "@eadir", "thumbs.db", "desktop.ini"),
-    *("*.part", "*.filepart", "*.crdownload", "*.tmp", "*.partial", "*.tacitpart"),
-    *("*_exiftool_tmp", "*_original", "*digikamtempfile*", "editorwindow-*", "jpegrotator-*", "batchtool-*"),
-)
-
 # Extensions that name one format: a published JPEG keeps the name IMG_1.JPEG.
 _ALIASES = {
     ".jpeg": ".jpg",
@@ -45,17 +35,6 @@ _ALIASES = {
     ".heif": ".heic",
     ".hif": ".heic",
 }
-
-
-def ignore_rule(name: str) -> str | None:
-    """The pattern by which a file or folder of this name is ignored; None if it is not."""
-    lower = name.lower()
-    return next((pattern for pattern in IGNORED if fnmatchcase(lower, pattern)), None)
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file or folder of this name is ignored."""
-    return ignore_rule(name) is not None
 
 
 class Kind(Enum):
@@ -71,25 +50,16 @@ def kind_of(relative: PurePath, ignore: tuple[str, ...] = ()) -> Kind:
 
     ignore: further gitignore patterns.
     """
+    kind = kind_by_suffix(relative)
+    return Kind.OTHER if kind is not Kind.OTHER and ignored_by(relative, ignore) is not None else kind
+
+
+def kind_by_suffix(relative: PurePath) -> Kind:
+    """The same for a path that is not ignored."""
     suffix = relative.suffix.lower()
-    if suffix not in PHOTO_SUFFIXES | CLIP_SUFFIXES or ignored_by(relative, ignore) is not None:
-        return Kind.OTHER
-    return Kind.PHOTO if suffix in PHOTO_SUFFIXES else Kind.CLIP
-
-
-def ignored_by(relative: PurePath, ignore: tuple[str, ...] = ()) -> str | None:
-    """The pattern by which this path below an outbox is ignored; None if it is not."""
-    rule = next(filter(None, map(ignore_rule, relative.parts)), None)
-    if rule is None and ignore:
-        result = ignore_rules(ignore).check_file(relative.as_posix())
-        return ignore[result.index] if result.include and result.index is not None else None
-    return rule
-
-
-@lru_cache(maxsize=64)
-def ignore_rules(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    """Compile gitignore patterns. Raises ValueError for an invalid one."""
-    return GitIgnoreSpec.from_lines(patterns)
+    if suffix in PHOTO_SUFFIXES:
+        return Kind.PHOTO
+    return Kind.CLIP if suffix in CLIP_SUFFIXES else Kind.OTHER
 
 
 def objection(relative: PurePath) -> str | None:

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 
-from daemon.fs.filenames import is_ignored
 from daemon.fs.files import explain
+from daemon.fs.ignore import Ignored, ignored_by, ignored_itself
 from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
 
-def walk(directory: Path) -> Iterator[Path]:
-    """Every file at or below a directory, except those with ignored names; symlinks are not followed."""
-    pending = [directory]
+def walk(
+    root: Path,
+    ignore: tuple[str, ...] = (),
+    *,
+    below: Path | None = None,
+    on_ignored: Callable[[Ignored], None] = lambda _found: None,
+) -> Iterator[Path]:
+    """Every file below an outbox that is not ignored; symlinks are not followed, but are among the files.
+
+    ignore: further gitignore patterns. below: only the files below this folder, by default all. on_ignored: called for
+    each ignored file, and once for each ignored folder.
+    """
+    start = PurePath() if below is None else below.relative_to(root)
+    pending = [start] if start == PurePath() or not ignored_by(start, ignore, is_folder=True) else []
     while pending:
         current = pending.pop()
         try:
-            with os.scandir(current) as entries:
+            with os.scandir(root / current) as entries:
                 for entry in entries:
-                    if is_ignored(entry.name):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(Path(entry.path))
+                    relative = current / entry.name
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    found = ignored_itself(relative, ignore, is_folder=is_folder)
+                    if found is not None:
+                        on_ignored(found)
+                    elif is_folder:
+                        pending.append(relative)
                     else:
-                        yield Path(entry.path)
+                        yield root / relative
         except OSError as exc:
             log.warning(
-                "the folder %s cannot be read, its photos are skipped: %s", printable(current), explain(exc)
+                "the folder %s cannot be read, its photos are skipped: %s",
+                printable(root / current),
+                explain(exc),
             )

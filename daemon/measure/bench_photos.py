@@ -80,7 +80,7 @@ def _found(
 ) -> list[_Found]:
     photos = [
         path
-        for path in walk(outbox.root)
+        for path in walk(outbox.root, outbox.ignore)
         if kind_of(path.relative_to(outbox.root), outbox.ignore) is Kind.PHOTO
     ]
     return [

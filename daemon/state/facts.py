@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from daemon.model import IgnoredPhotos
+from daemon.text import printable
 
 ENGINE = "engine"  # its device, such as "cpu", or UNLOADED; missing while it starts
 UNLOADED = "unloaded, idle"
 WATCHING = "watching"  # "natively", or which outboxes are polled and why
 UNFINISHED = "unfinished"  # the files that wait for their writers, as `state.unfinished` writes them
 PAUSED = "paused "  # followed by a user's name: why nothing can be published for them
+_IGNORED = "ignored "  # followed by an outbox: JSON, the photos in it that were ignored at its last scan
 
 
 class Facts:
@@ -28,3 +36,12 @@ class Facts:
     def all(self) -> dict[str, str]:
         """Every fact by its key."""
         return {row["key"]: row["value"] for row in self._db.execute("SELECT key, value FROM facts")}
+
+    def note_ignored(self, outbox: Path, photos: Sequence[IgnoredPhotos]) -> None:
+        """Record which photos of an outbox a scan found to be ignored."""
+        self.note(f"{_IGNORED}{printable(outbox)}", json.dumps([asdict(one) for one in photos]))
+
+    def ignored(self, outbox: Path) -> list[IgnoredPhotos]:
+        """The photos of an outbox that its last scan found to be ignored."""
+        text = self.all().get(f"{_IGNORED}{printable(outbox)}", "[]")
+        return [IgnoredPhotos(**{**values, "places": tuple(values["places"])}) for values in json.loads(text)]

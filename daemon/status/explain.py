@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
-from daemon.fs.filenames import PHOTO_SUFFIXES, Kind, ignored_by, kind_of
+from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.files import snapshot_of
+from daemon.fs.ignore import Ignored, ignored_by
 from daemon.fs.locks import holder
 from daemon.model import Source, State
 from daemon.state import facts
 from daemon.state.history import History, Record, reading
 from daemon.state.unfinished import from_text
-from daemon.status.lookup import absolute, source_at, sync_folder_of
+from daemon.status.lookup import absolute, origin_of, source_at, source_behind_link, sync_folder_of
 from daemon.text import duration, moment
 
 
@@ -24,8 +25,8 @@ class Explanation:
     """What is known about a path.
 
     user: whose folder it is in. source: the photo in the outbox; None for a foreign file in a sync folder.
-    records: every generation, newest first. output: the published file. ignored_by: the ignore pattern that
-    matches its name, or that of a folder it is in. notes: what the ledger alone does not show.
+    records: every generation, newest first. output: the published file. ignored: the pattern that ignores it or a
+    folder it is in. ignored_from: as of `lookup.origin_of`. notes: what the ledger alone does not show.
     """
 
     path: Path
@@ -33,7 +34,8 @@ class Explanation:
     source: Path | None
     records: tuple[Record, ...]
     output: Path | None
-    ignored_by: str | None
+    ignored: Ignored | None
+    ignored_from: str | None
     notes: tuple[str, ...]
 
 
@@ -41,7 +43,7 @@ def explain(settings: Settings, path: Path) -> Explanation:
     """Explain a path. Raises InputError if it is in no configured folder, and LedgerError."""
     place = absolute(path)
     with reading(settings.state_dir) as history:
-        source = source_at(settings, history, place)
+        source = source_behind_link(settings, path) or source_at(settings, history, place)
         if source is not None:
             return _explain(settings, history, place, source)
     user = sync_folder_of(settings, place)
@@ -51,21 +53,24 @@ def explain(settings: Settings, path: Path) -> Explanation:
 
 def _foreign(place: Path, user: str) -> Explanation:
     note = "this file was not published by fawkesd" if place.exists() else "nothing was published here"
-    return Explanation(place, user, None, (), None, None, (note,))
+    return Explanation(place, user, None, (), None, None, None, (note,))
 
 
 def _explain(settings: Settings, history: History, place: Path, source: Source) -> Explanation:
     records = history.of_source(source)
     user = settings.user(source.outbox.user)
     output = _output(user, records)
+    is_folder = source.path.is_dir() and not source.path.is_symlink()
+    ignored = ignored_by(source.relative, user.ignore if user else (), is_folder=is_folder)
     return Explanation(
         path=place,
         user=source.outbox.user,
         source=source.path,
         records=tuple(records),
         output=output,
-        ignored_by=ignored_by(source.relative, user.ignore if user else ()),
-        notes=tuple(_notes(settings, history, source, records, output)),
+        ignored=ignored,
+        ignored_from=origin_of(settings, source.outbox.user, ignored.position) if ignored else None,
+        notes=tuple(_notes(settings, history, source, records, output, is_ignored=ignored is not None)),
     )
 
 
@@ -78,19 +83,30 @@ def _output(user: UserSettings | None, records: Sequence[Record]) -> Path | None
 
 
 def _notes(
-    settings: Settings, history: History, source: Source, records: Sequence[Record], output: Path | None
+    settings: Settings,
+    history: History,
+    source: Source,
+    records: Sequence[Record],
+    output: Path | None,
+    *,
+    is_ignored: bool,
 ) -> Iterator[str]:
     if not any(source.outbox.root in user.outboxes for user in settings.users):
         yield "its outbox is no longer in the configuration, so it is not processed"
     if output is not None and not os.path.lexists(output):
         yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
     found = snapshot_of(source.path)
-    if found is None:
-        is_missing = not os.path.lexists(source.path)
-        yield "the file no longer exists" if is_missing else "it is not a regular file, so it is ignored"
-    elif kind_of(source.relative) is Kind.CLIP:
+    kind = kind_by_suffix(source.relative)
+    link = _link_above(source)
+    if link is not None:
+        yield f"it lies behind the symbolic link {link}, which is not followed"
+    elif found is None:
+        yield _why_no_file(source.path)
+    elif is_ignored:
+        return
+    elif kind is Kind.CLIP:
         yield "video clips show the same faces uncloaked and are never published"
-    elif source.relative.suffix.lower() not in PHOTO_SUFFIXES:
+    elif kind is not Kind.PHOTO:
         yield f"files named *{source.relative.suffix} are not photos and are ignored"
     elif not records or not records[0].photo.snapshot.same_content(found):
         what = "it is new" if not records else "it has changed since"
@@ -114,3 +130,15 @@ def _prospect(settings: Settings, history: History, source: Source) -> str:
         f"{file.reason}; it is looked at every {settle}, and taken as it is at {moment(file.taken_at)} "
         "unless it changes"
     )
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_symlink():
+        return "it is a symbolic link, which is not followed"
+    return "it is not a regular file, so it is ignored" if path.exists() else "the file no longer exists"
+
+
+def _link_above(source: Source) -> Path | None:
+    """The first symlink on the way from the outbox to a photo; None if there is none."""
+    folders = (source.outbox.root / folder for folder in reversed(source.relative.parents))
+    return next((folder for folder in folders if folder != source.outbox.root and folder.is_symlink()), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.text import moment, printable
 
 if TYPE_CHECKING:
+    from daemon.fs.ignore import Ignored
     from daemon.state.history import Record
     from daemon.status.explain import Explanation
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 def why_lines(found: Explanation) -> Iterator[str]:
     """Yield an explanation as lines of text; names and reasons are escaped."""
     yield printable(found.source or found.path)
-    if found.ignored_by:
-        yield f"  ignored: its name or a folder's name matches {printable(found.ignored_by)}"
+    if found.ignored:
+        yield "  " + _ignored(found.ignored, found.ignored_from)
     for record in found.records:
         yield "  " + _generation(record)
     if found.output is not None:
@@ -43,7 +44,8 @@ def why_json(found: Explanation) -> str:
         "generation": newest.get("generation"),
         "output": str(found.output) if found.output else None,
         "report": newest.get("report"),
-        "ignored_by": found.ignored_by,
+        "ignored_by": found.ignored.pattern if found.ignored else None,
+        "ignored_from": found.ignored_from,
         "notes": found.notes,
         "generations": [record_values(record) for record in found.records],
     }
@@ -78,6 +80,11 @@ def record_values(record: Record) -> dict[str, Any]:
         "output_sha256": photo.output.sha256 if photo.output else None,
         "report": record.report,
     }
+
+
+def _ignored(found: Ignored, origin: str | None) -> str:
+    what = f"the folder {found.place}" if found.is_folder else "its name"
+    return f"ignored: {printable(what)} matches {printable(found.pattern)} ({origin})"
 
 
 def _generation(record: Record) -> str:

@@ -40,6 +40,24 @@ def source_at(settings: Settings, history: History, place: Path) -> Source | Non
     raise InputError(f"{printable(place)} is not in any outbox or sync folder; check the path")
 
 
+def source_behind_link(settings: Settings, path: Path) -> Source | None:
+    """The photo at a typed path, by its name below an outbox, where a symlink in it leads out of every folder.
+
+    None for any other path.
+    """
+    configured = outboxes(settings)
+    folders = [*(outbox.root for outbox in configured), *(user.sync for user in settings.users)]
+    if any(absolute(path).is_relative_to(folder) for folder in folders):
+        return None
+    whole = path.expanduser().absolute()
+    for folder in whole.parents:
+        relative = whole.relative_to(folder)
+        for outbox in configured:
+            if ".." not in relative.parts and os.path.realpath(folder) == str(outbox.root):
+                return Source(outbox, relative)
+    return None
+
+
 def sources_at(settings: Settings, paths: list[Path]) -> list[Source]:
     """The photos at typed paths. Raises InputError if one of them is not a photo of fawkesd."""
     found = []
@@ -64,6 +82,14 @@ def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]
 def outboxes(settings: Settings) -> list[Outbox]:
     """Every configured outbox."""
     return [Outbox(user.name, outbox, user.ignore) for user in settings.users for outbox in user.outboxes]
+
+
+def origin_of(settings: Settings, user: str, position: int | None) -> str:
+    """Where an ignore pattern comes from: the key of the configuration; "built in" for position None."""
+    if position is None:
+        return "built in"
+    index = next(index for index, one in enumerate(settings.users) if one.name == user)
+    return f"users[{index}].ignore[{position}]"
 
 
 def outboxes_of(settings: Settings, whose: str | None) -> list[Outbox]:

@@ -5,17 +5,35 @@ from __future__ import annotations
 import datetime
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
-from daemon.model import WAITING, HeldPhoto, State
+from daemon.model import WAITING, HeldPhoto, IgnoredPhotos, Outbox, State
 from daemon.state import facts
 from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
 from daemon.state.unfinished import UnfinishedFile, from_text
+from daemon.status.lookup import origin_of, outboxes
 
 _RECENT_PHOTOS = 50
 _NOT_RUNNING = "not running"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """Photos that one pattern ignored at the last scan of an outbox. origin: as of `lookup.origin_of`.
+
+    photos: how many; at least so many unless is_all. places: the first of the files, and of the ignored folders with
+    a / at the end, below the outbox.
+    """
+
+    outbox: Path
+    pattern: str
+    origin: str
+    photos: int
+    is_all: bool
+    places: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,7 @@ class UserStatus:
 
     waiting: includes paused folders. unfinished: what waits for its writer; none if fawkesd is not running.
     seconds_per_photo: median engine time of recent photos, None before the first. eta_s: excludes paused folders.
+    ignored: in no other number.
     """
 
     name: str
@@ -36,6 +55,7 @@ class UserStatus:
     seconds_per_photo: float | None
     eta_s: float | None
     target: str | None
+    ignored: tuple[Unpublished, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +118,19 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
         seconds_per_photo=seconds,
         eta_s=None if seconds is None else (waiting - sum(folder.waiting for folder in paused)) * seconds,
         target=target.identity if target else None,
+        ignored=tuple(
+            unpublished(settings, outbox, one)
+            for outbox in outboxes(settings)
+            if outbox.user == name
+            for one in history.facts.ignored(outbox.root)
+        ),
     )
+
+
+def unpublished(settings: Settings, outbox: Outbox, found: IgnoredPhotos) -> Unpublished:
+    """What a scan of an outbox found, with where the pattern comes from."""
+    origin = origin_of(settings, outbox.user, found.position)
+    return Unpublished(outbox.root, found.pattern, origin, found.photos, found.is_all, found.places)
 
 
 def _engine(reported: dict[str, str], settings: Settings) -> str:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from daemon.model import HeldPhoto
     from daemon.state.history import PausedFolder
     from daemon.state.unfinished import UnfinishedFile
-    from daemon.status.status import Status, UserStatus
+    from daemon.status.status import Status, Unpublished, UserStatus
+
+_PLACES = 3
 
 
 def status_lines(status: Status) -> Iterator[str]:
@@ -34,6 +36,8 @@ def status_lines(status: Status) -> Iterator[str]:
         yield from map(_paused_line, user.paused)
         yield from map(_unfinished_line, user.unfinished)
         yield from map(held_line, user.held)
+        for ignored in user.ignored:
+            yield f"  in {printable(ignored.outbox)}, {printable(ignored_words(ignored))}"
 
 
 def status_json(status: Status) -> str:
@@ -49,6 +53,15 @@ def quiet_words(until: str) -> str:
 def held_line(photo: HeldPhoto) -> str:
     """Return a held photo and its reason as one line."""
     return f"  held: {printable(photo.path)}: {printable(photo.reason)}"
+
+
+def ignored_words(ignored: Unpublished) -> str:
+    """Return how many photos a pattern ignores, where, and where the pattern comes from; not escaped."""
+    count = (
+        f"{'' if ignored.is_all else 'at least '}{ignored.photos} photo{'s' if ignored.photos != 1 else ''}"
+    )
+    places = ", ".join(ignored.places[:_PLACES]) + (", ..." if len(ignored.places) > _PLACES else "")
+    return f"{count} ignored by name: {places} (pattern {ignored.pattern}, {ignored.origin})"
 
 
 def _paused_line(folder: PausedFolder) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 from daemon.config.settings import WatchSettings
 from daemon.fs.filenames import Kind, kind_of
 from daemon.fs.files import snapshot_of
+from daemon.fs.ignore import ignored_by
+from daemon.fs.tally import Tally
 from daemon.fs.walk import walk
-from daemon.model import Change, Outbox, Source, State
+from daemon.model import Change, IgnoredPhotos, Outbox, Source, State
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
@@ -59,6 +61,7 @@ class Intake:
         self._next_check_s = 0.0
         self._next_scan_s: dict[Outbox, float] = {}
         self._watching = ""
+        self._ignored: dict[Outbox, list[IgnoredPhotos]] = {}
         self._warned_of_clips: set[Outbox] = set()
 
     def debounce(self, source: Source, now: float) -> None:
@@ -96,12 +99,15 @@ class Intake:
             self._next_scan_s.pop(outbox, None)
             if outbox in self._outboxes.online:
                 self._watcher.rearm(outbox)  # before the scan, so that nothing is missed in between
+                self._drop_ignored(outbox)
                 self._next_scan_s[outbox] = now
 
     def _scan(self, outbox: Outbox, now: float) -> None:
         started_s = time.perf_counter()
-        for path in walk(outbox.root):
+        tally = Tally(outbox.root)
+        for path in walk(outbox.root, outbox.ignore, on_ignored=tally.add):
             self._notice(outbox, path, now)
+        self._note_ignored(outbox, tally.result())
         self._forget_removed(outbox)
         took_s = time.perf_counter() - started_s
         is_polled = self._watcher.why_polled(outbox) is not None
@@ -110,6 +116,11 @@ class Intake:
         pause_s = max(interval_s, _PAUSE_PER_SCAN * took_s) * random.uniform(0.75, 1.25)
         self._next_scan_s[outbox] = now + pause_s
         self._note_watching()
+
+    def _note_ignored(self, outbox: Outbox, photos: list[IgnoredPhotos]) -> None:
+        if photos != self._ignored.get(outbox):
+            self._ignored[outbox] = photos
+            self._ledger.facts.note_ignored(outbox.root, photos)
 
     def _note_watching(self) -> None:
         watching = self._watcher.how(self._outboxes.online)
@@ -125,7 +136,7 @@ class Intake:
                 scan_s = self._next_scan_s.get(arrival.outbox, now + _AFTER_LOSS_S)
                 self._next_scan_s[arrival.outbox] = min(scan_s, now + _AFTER_LOSS_S)
             elif arrival.is_directory:
-                for path in walk(arrival.path):
+                for path in walk(arrival.outbox.root, arrival.outbox.ignore, below=arrival.path):
                     self._notice(arrival.outbox, path, now)
             elif (source := self._photo_at(arrival.outbox, arrival.path)) is not None:
                 self._readiness.event(source, now)
@@ -155,6 +166,16 @@ class Intake:
                 "further clips in this outbox are not logged",
                 printable(path),
             )
+
+    def _drop_ignored(self, outbox: Outbox) -> None:
+        """Drop photos that were admitted under patterns that did not ignore them yet."""
+        for state in (State.READY, State.HELD):
+            for photo in self._ledger.in_state(state, user=outbox.user):
+                if photo.source.outbox != outbox:
+                    continue
+                found = ignored_by(photo.source.relative, outbox.ignore)
+                if found is not None:
+                    self._ledger.move(photo, State.GONE, Change(reason=f"now ignored by {found.pattern}"))
 
     def _forget_removed(self, outbox: Outbox) -> None:
         # Only HELD rows: a READY one is found missing when it is read, and a PUBLISHED one stays published.

@@ -1,0 +1,42 @@
+"""What lies in the outboxes and is never published: photos ignored by name, and what is behind symbolic links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.doctor.findings import Finding, fine, warning
+from daemon.fs.filenames import Kind, kind_by_suffix
+from daemon.fs.tally import Tally
+from daemon.fs.walk import walk
+from daemon.status.lookup import outboxes
+from daemon.status.status import unpublished
+from daemon.status.status_text import ignored_words
+
+
+def photos(settings: Settings) -> Iterator[Finding]:
+    """Count them in each outbox that is there."""
+    for outbox in outboxes(settings):
+        if not outbox.root.is_dir():
+            continue
+        tally = Tally(outbox.root)
+        files = walk(outbox.root, outbox.ignore, on_ignored=tally.add)
+        links = sorted(path for path in files if path.is_symlink() and _may_hide_photos(path))
+        for found in tally.result():
+            yield fine(outbox.root, f"has {ignored_words(unpublished(settings, outbox, found))}")
+        if links:
+            yield _linked(outbox.root, links)
+
+
+def _may_hide_photos(link: Path) -> bool:
+    return link.is_dir() or kind_by_suffix(link) is Kind.PHOTO
+
+
+def _linked(root: Path, links: list[Path]) -> Finding:
+    what = "a symbolic link" if len(links) == 1 else f"{len(links)} symbolic links, the first"
+    return warning(
+        root,
+        f"has {what} {links[0].relative_to(root)}, which is not followed: photos behind it are not published",
+        "move or copy the photos into the outbox, or add the folder that the link points to to `outboxes`",
+    )

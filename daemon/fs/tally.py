@@ -1,0 +1,54 @@
+"""Counts the photos of an outbox that are ignored by name, so that nobody misses them in silence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from daemon.fs.filenames import Kind, kind_by_suffix
+from daemon.fs.ignore import Ignored
+from daemon.model import IgnoredPhotos
+
+_PLACES = 4  # a reader of three sees whether there are more
+_LOOKED_AT = 2000  # files and folders within ignored folders: a scan of an outbox must stay cheap
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what `walk` passes to `add`. root: the outbox."""
+
+    root: Path
+    _found: dict[tuple[str, int | None], IgnoredPhotos] = field(default_factory=dict)
+    _folders: list[Ignored] = field(default_factory=list)
+
+    def add(self, found: Ignored) -> None:
+        """Note an ignored file or folder."""
+        if found.is_folder:
+            self._folders.append(found)
+        elif kind_by_suffix(found.place) is Kind.PHOTO:
+            self._count(found, 1)
+
+    def result(self) -> list[IgnoredPhotos]:
+        """Look into the ignored folders, first into those that the user ignores; return the photos by pattern."""
+        left = _LOOKED_AT
+        for found in sorted(self._folders, key=lambda one: one.position is None):
+            photos = 0
+            for _, folders, files in os.walk(self.root / found.place) if left > 0 else ():
+                photos += sum(kind_by_suffix(PurePath(name)) is Kind.PHOTO for name in files)
+                left -= 1 + len(folders) + len(files)
+                if left <= 0:
+                    break
+            self._count(found, photos, is_all=left > 0)
+        return sorted((one for one in self._found.values() if one.photos), key=lambda one: -one.photos)
+
+    def _count(self, found: Ignored, photos: int, *, is_all: bool = True) -> None:
+        key = (found.pattern, found.position)
+        place = f"{found.place}/" if found.is_folder else str(found.place)
+        before = self._found.get(key) or IgnoredPhotos(found.pattern, found.position)
+        self._found[key] = replace(
+            before,
+            photos=before.photos + photos,
+            is_all=before.is_all and is_all,
+            places=(*before.places, place)[:_PLACES] if photos else before.places,
+        )
