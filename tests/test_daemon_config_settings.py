@@ -102,6 +102,21 @@ WRONG = {
     "quiet hours without an end": Case(
         GOOD + "engine:\n  quiet_hours: 07:00-07:00\n", 7, "engine.quiet_hours: '07:00-07:00' begins and ends"
     ),
+    "ignore pattern that is a comment": Case(
+        GOOD + "    ignore:\n    - raw/\n    - '#recycle/'\n",
+        8,
+        "users[0].ignore[1]: '#recycle/' is a comment in a .gitignore; begin it with \\#",
+    ),
+    "ignore pattern that matches nothing": Case(
+        GOOD + "    ignore: [\n      ./private/]\n",
+        7,
+        "users[0].ignore[0]: './private/' matches nothing, since",
+    ),
+    "ignore pattern with an unknown class": Case(
+        GOOD + "    ignore: ['[[:number:]].jpg']\n",
+        6,
+        "users[0].ignore[0]: '[[:number:]].jpg' has the unknown class [:number:]; git knows alnum, ",
+    ),
     "number for never": Case(
         GOOD + "engine:\n  idle_unload_s: 0\n", 7, "engine.idle_unload_s: must be more than 0"
     ),

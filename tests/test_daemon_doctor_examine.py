@@ -278,3 +278,31 @@ def test_deep_finds_a_damaged_ledger(home: Home) -> None:
 
     assert (finding.level, finding.subject) == (Level.FAULT, "ledger")
     assert "from a backup" in finding.advice
+
+
+def test_symbolic_links_in_an_outbox_are_counted(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "2022").symlink_to(tmp_path / "elsewhere")
+    (home.outbox / "notes.txt").symlink_to("/etc/hostname")
+
+    (finding,) = bad(home)
+
+    assert (finding.level, finding.subject) == (Level.WARNING, str(home.outbox))
+    assert finding.message.startswith("has a symbolic link 2022, which is not followed")
+    (home.outbox / "s2.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
+    (finding,) = bad(home)
+    assert finding.message.startswith("has 2 symbolic links, the first 2022, which")
+
+
+def test_photos_ignored_by_name_are_told_and_are_no_fault(home: Home) -> None:
+    ignoring = home.ignoring("raw/")
+    (home.outbox / "raw").mkdir()
+    (home.outbox / "raw" / "a.jpg").write_bytes(make_photo())
+
+    found = list(examine(ignoring.settings, ignoring.write_config(), FACTORY, deep=False, timing=QUICK))
+
+    assert "has 1 photo ignored by name: raw/ (pattern raw/, users[0].ignore[0])" in [
+        one.message for one in found if one.level is Level.FINE
+    ]
+    assert bad(ignoring) == []

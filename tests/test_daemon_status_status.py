@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
+import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from test_daemon_state_targets import TARGET
 from twins import Deed, make_photo
 
+from daemon.cli.main import run_command
 from daemon.model import Outbox
 from daemon.publish.sync_folder import MARKER_NAME
 from daemon.service.run import once
@@ -88,3 +91,49 @@ def test_a_running_daemon_tells_its_process_and_device(
 
     assert (status.running, status.pid) == (True, daemon.process.pid)
     assert status.engine == "dlib on abacus"
+
+
+def test_photos_ignored_by_name_are_counted_with_their_pattern(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ignoring = home.ignoring("*_draft.jpg", "raw/")
+    for name in ("raw/a.jpg", "raw/b.nef", "raw/notes.txt", ".stversions/c.jpg", "d.jpg"):
+        (home.outbox / name).parent.mkdir(exist_ok=True)
+        (home.outbox / name).write_bytes(make_photo())
+    once(ignoring.settings, Counter(), FACTORY)
+
+    (user,) = read(ignoring.settings).users
+
+    assert [(one.pattern, one.origin, one.photos, one.places) for one in user.ignored] == [
+        ("raw/", "users[0].ignore[1]", 2, ("raw/",)),
+        (".*", "built in", 1, (".stversions/",)),
+    ]
+    config = str(ignoring.write_config())
+    assert run_command(["status", "-c", config]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"  in {home.outbox}, 2 photos ignored by name: raw/ (pattern raw/, users[0].ignore[1])",
+        f"  in {home.outbox}, 1 photo ignored by name: .stversions/ (pattern .*, built in)",
+    ]
+    assert run_command(["status", "--json", "-c", config]) == 0
+    ignored = json.loads(capsys.readouterr().out)["users"][0]["ignored"]
+    assert ignored[0] == {
+        "outbox": str(home.outbox),
+        "pattern": "raw/",
+        "origin": "users[0].ignore[1]",
+        "photos": 2,
+        "is_all": True,
+        "places": ["raw/"],
+    }
+
+
+def test_the_count_of_ignored_photos_follows_what_is_there(
+    home: Home, start: Callable[..., DaemonProcess], eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    watch = home.settings.watch.model_copy(update={"rescan_s": 0.2})
+    settings = home.settings.model_copy(update={"watch": watch})
+    (home.outbox / ".a.jpg").write_bytes(make_photo())
+    start(settings)
+
+    eventually(lambda: [one.photos for one in read(settings).users[0].ignored] == [1])
+    (home.outbox / ".a.jpg").rename(home.outbox / "a.jpg")
+    eventually(lambda: not read(settings).users[0].ignored)

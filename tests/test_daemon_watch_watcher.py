@@ -29,8 +29,8 @@ DATA = b"whole"
 class Station:
     """A watched outbox up to the ledger; rescans only when asked."""
 
-    def __init__(self, root: Path, ledger: Ledger) -> None:
-        self.outbox = Outbox("ada", root)
+    def __init__(self, root: Path, ledger: Ledger, *ignore: str) -> None:
+        self.outbox = Outbox("ada", root, ignore)
         self._ledger = ledger
         self._ahead_s = 0.0
         readiness = Readiness(
@@ -229,3 +229,65 @@ def test_symlinks_and_pipes_are_not_photos(station: Station, tmp_path: Path, eve
         "z.jpg",
     }
     eventually(lambda: station.admitted() == ["z.jpg"] and station.intake.unsettled == 0)
+
+
+@pytest.fixture
+def ignoring(tmp_path: Path, ledger: Ledger) -> Iterator[Station]:
+    """A station whose user ignores raw/, but for one file, which git does not bring back."""
+    root = tmp_path / "outbox"
+    root.mkdir()
+    ready = Station(root, ledger, "raw/", "!raw/keep.jpg")
+    ready.watcher.start()
+    ready.admitted()
+    yield ready
+    ready.watcher.stop()
+
+
+def test_events_below_an_ignored_folder_are_no_arrivals(ignoring: Station, eventually: Wait) -> None:
+    root = ignoring.outbox.root
+    (root / "raw" / "deep").mkdir(parents=True)
+    eventually(lambda: root / "raw" in ignoring.heard)
+    for name in ("raw/deep/a.jpg", "raw/keep.jpg", "z.jpg"):
+        write(root / name)
+
+    eventually(lambda: root / "z.jpg" in ignoring.heard)
+    ignoring.rescan()
+
+    eventually(lambda: ignoring.admitted() == ["z.jpg"] and ignoring.intake.unsettled == 0)
+
+
+def test_a_tree_moved_into_an_ignored_folder_is_no_arrival(ignoring: Station, eventually: Wait) -> None:
+    root = ignoring.outbox.root
+    (root / "raw").mkdir()
+    move_directory_in(root / "raw" / "any")
+    assert (root / "raw" / "trip" / "deep" / "a.jpg").exists()
+    write(root / "z.jpg")
+
+    eventually(lambda: root / "z.jpg" in ignoring.heard)
+    eventually(lambda: ignoring.admitted() == ["z.jpg"] and ignoring.intake.unsettled == 0)
+
+
+@pytest.mark.parametrize("folder", ["Wedding_original", "Scan.part", "BatchTool-2024"])
+def test_a_folder_named_like_a_temporary_file_is_watched(
+    station: Station, folder: str, eventually: Wait
+) -> None:
+    (station.outbox.root / folder).mkdir()
+    write(station.outbox.root / folder / "a.jpg")
+
+    eventually(lambda: station.admitted() == [f"{folder}/a.jpg"])
+
+
+def test_photos_that_wait_or_are_held_are_dropped_once_they_are_ignored_and_come_back_with_the_pattern_gone(
+    station: Station, ledger: Ledger, eventually: Wait
+) -> None:
+    for name in ("a_draft.jpg", "b_draft.jpg", "c.jpg"):
+        write(station.outbox.root / name)
+    eventually(lambda: len(station.admitted()) == 3)
+    ledger.move(ledger.in_state(State.READY)[0], State.HELD)
+
+    assert Station(station.outbox.root, ledger, "*_draft.jpg").admitted() == ["c.jpg"]
+
+    assert ledger.in_state(State.HELD) == []
+    assert {photo.reason for photo in ledger.in_state(State.GONE)} == {"now ignored by *_draft.jpg"}
+    again = Station(station.outbox.root, ledger)
+    eventually(lambda: again.admitted() == ["a_draft.jpg", "b_draft.jpg", "c.jpg"])

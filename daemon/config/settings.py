@@ -94,8 +94,9 @@ class UserSettings(_Keys):
     that all of this person's photos are moved toward, so keep it: a new name means a new target."""
 
     outboxes: Annotated[tuple[ExistingFolder, ...], Field(min_length=1)]
-    """Folders the photos are exported to. They are watched with their subfolders and never changed. Each
-    must exist. ~ is your home; a relative path starts at the folder of this file."""
+    """Folders the photos are exported to. They are watched with their subfolders and never changed.
+    Symbolic links in them are not followed. Each must exist. ~ is your home; a relative path starts at the
+    folder of this file."""
 
     sync: ExistingFolder
     """Folder that the sync tool uploads. The cloaked copies appear in it under the same names. It must exist,
@@ -126,8 +127,10 @@ class UserSettings(_Keys):
     better and opens everywhere."""
 
     ignore: tuple[Pattern, ...] = ()
-    """Files in the outboxes to ignore, as gitignore patterns: "raw/", "*_draft.jpg", "!keep_draft.jpg".
-    Temporary files of exporters and sync tools are ignored anyway."""
+    """Files in the outboxes to ignore, as gitignore patterns: "raw/", "*_draft.jpg", "!keep_draft.jpg". They match
+    as in git: upper and lower case differ, and nothing below an ignored folder can be brought back. Ignored
+    anyway: temporary files of exporters and sync tools, hidden folders, previews and trash of NAS. `fawkesd
+    status` counts the photos that are ignored."""
 
     @property
     def staging_dir(self) -> Path:
