@@ -41,7 +41,8 @@ def said_by_git(repository: Path, patterns: Sequence[str], paths: Sequence[str])
         "-v",
         "-n",
     ]
-    variables = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     answer = subprocess.run(
         command, input=asked, cwd=repository, env=variables, capture_output=True, check=False
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 
 import pytest
@@ -124,6 +125,14 @@ def test_photos_ignored_by_name_are_counted_with_their_pattern(
         "is_all": True,
         "places": ["raw/"],
     }
+
+
+def test_an_ignored_photo_may_have_any_name(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.outbox / os.fsdecode(b".\xff\n.jpg")).write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+
+    assert run_command(["status", "-c", str(home.write_config())]) == 0
+    assert r"ignored by name: .\xff\n.jpg (pattern" in capsys.readouterr().out
 
 
 def test_the_count_of_ignored_photos_follows_what_is_there(
