@@ -24,7 +24,7 @@ class Exit(IntEnum):
     HELD = 1  # something needs user action and was printed: a held photo, or a fault found by `doctor`
     USAGE = 64
     NO_INPUT = 66
-    UNAVAILABLE = 69
+    UNAVAILABLE = 69  # a folder is missing or cannot be used, the service or systemd does not answer
     INTERNAL = 70
     CANT_CREATE = 73
     TEMP_FAIL = 75

@@ -12,6 +12,7 @@ from daemon.cli.wizard import Answers
 from daemon.config.loader import load
 from daemon.config.settings import Settings
 from daemon.errors import ConfigError, OutputError
+from daemon.fs import absence
 
 
 @pytest.fixture
@@ -47,7 +48,8 @@ def test_every_key_is_written_with_a_comment(tmp_path: Path, answers: Answers) -
 
 def test_answers_that_make_no_right_configuration_leave_no_file(tmp_path: Path, answers: Answers) -> None:
     path = tmp_path / "conf" / "fawkesd.yaml"
-    with pytest.raises(ConfigError, match="does not exist"):
+    (tmp_path / "in").touch()
+    with pytest.raises(ConfigError, match="is not a folder"):
         wizard.write(path, answers, force=False)
     assert not path.parent.exists()
 
@@ -93,10 +95,28 @@ def test_flags_alone_write_a_configuration(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--outbox", str(tmp_path / "a"), "--sync", str(tmp_path / "s")]
-    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where]) == 78
-    assert "a does not exist; create the folder" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "outbox").mkdir()
+    where = ["--outbox", str(tmp_path / "outbix"), "--sync", str(tmp_path / "s")]
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: users[0].outboxes[0]: {tmp_path}/outbix does not exist; did you mean {tmp_path}/outbox? "
+        "Or mount its drive or create it",
+        f"warning: users[0].sync: {tmp_path}/s does not exist; mount its drive or create it",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml", "outbox"]
+
+
+def test_the_mount_point_of_a_drive_that_is_away_is_not_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fstab").write_text(f"/dev/sdb1 {tmp_path}/drive ext4 nofail 0 2\n")
+    monkeypatch.setattr(absence, "_FSTAB", tmp_path / "fstab")
+    (tmp_path / "drive").mkdir()
+    where = ["--outbox", str(tmp_path / "a"), "--sync", str(tmp_path / "drive" / "sync")]
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where, "--create"]) == 0
+    assert f"drive is not mounted; mount {tmp_path}/drive" in capsys.readouterr().err
+    assert (tmp_path / "a").is_dir()
+    assert list((tmp_path / "drive").iterdir()) == []
 
 
 def test_an_existing_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:

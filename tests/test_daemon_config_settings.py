@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import reference
+from daemon.config.cross_checks import objection
 from daemon.config.loader import load, parse
 from daemon.config.settings import EngineConfig, Settings, default_state_dir
+from daemon.config.validators import photo_folder
 from daemon.errors import ConfigError
+from daemon.fs.absence import absence
 from fawkes_engine import MODES, EngineSettings
 
 ROOT = Path(__file__).parents[1]
@@ -138,8 +141,10 @@ WRONG = {
     "empty users": Case("users: []\n", 1, "users: is empty"),
     "empty file": Case("", 1, "the file: must be a group of keys"),
     "future version": Case("version: 2\n" + GOOD, 1, "version: must be 1, not 2"),
-    "missing folder": Case(
-        GOOD.replace("outbox\n", "outbix\n"), 4, "users[0].outboxes[0]: {home}/Pictures/outbix does"
+    "folder below a file": Case(
+        GOOD.replace("Pictures/outbox", "file.txt/in"),
+        4,
+        "users[0].outboxes[0]: {home}/file.txt/in cannot be a folder (Not a directory)",
     ),
     "file for a folder": Case(
         GOOD.replace("Pictures/sync", "file.txt"), 5, "users[0].sync: {home}/file.txt is not a folder"
@@ -251,10 +256,49 @@ def test_a_fault_is_told_with_line_key_and_advice(case: Case, home: Path) -> Non
 
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(home: Path) -> None:
     text = (
-        GOOD.replace("outbox\n", "gone\n").replace("alice", "''")
+        GOOD.replace("Pictures/outbox\n", "file.txt\n").replace("alice", "''")
         + "engine:\n  threads: -1\n  treads: 1\n  threads: 2\n"
     )
     assert [line.split(":")[0] for line in faults(text, home)] == ["2", "4", "8", "9"]
+
+
+def test_a_missing_folder_is_no_fault_of_the_configuration(home: Path) -> None:
+    text = GOOD.replace("Pictures/", "drive/") + "    staging: ~/drive/staging\n"
+    user = parse(text, home / "f.yaml").users[0]
+    assert (user.outboxes, user.sync) == ((home / "drive/outbox",), home / "drive/sync")
+    assert not (home / "drive").exists()
+
+
+def test_a_folder_that_may_not_be_looked_at_now_is_no_fault_of_the_configuration(home: Path) -> None:
+    """As on a server that does not answer, or a drive whose owner is logged out."""
+    closed = home / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(0)
+    owner = os.geteuid()
+    os.seteuid(owner or 65534)  # root may look everywhere
+    try:
+        assert photo_folder(closed / "in") == closed / "in"
+        assert absence(closed / "in") == "cannot be opened (Permission denied)"
+    finally:
+        os.seteuid(owner)
+        closed.chmod(0o700)
+
+
+def test_missing_folders_may_not_overlap_by_name(home: Path) -> None:
+    said = faults(GOOD.replace("Pictures/outbox", "drive/photos").replace("Pictures", "drive/photos"), home)
+    assert "is inside the outbox users[0].outboxes[0]" in said[0]
+
+
+def test_an_overlap_that_shows_only_later_is_an_objection(home: Path) -> None:
+    """A folder that appears may be one that is configured already, under another name."""
+    settings = parse(GOOD.replace("Pictures/sync", "drive/sync"), home / "f.yaml")
+    outbox, sync = settings.users[0].outboxes[0], settings.users[0].sync
+    assert objection(settings, outbox) is objection(settings, sync) is None
+    sync.parent.symlink_to(home / "Pictures")  # as a bind mount does
+    sync.rmdir()
+    sync.symlink_to(outbox)
+    assert "is the same folder as the sync folder users[0].sync" in str(objection(settings, outbox))
+    assert "is the same folder as the outbox users[0].outboxes[0]" in str(objection(settings, sync))
 
 
 def test_links_do_not_hide_an_overlap(home: Path) -> None:

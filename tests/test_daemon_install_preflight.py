@@ -15,7 +15,7 @@ from conftest import Home
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
-from daemon.install import preflight
+from daemon.fs import absence
 from daemon.install.installer import _make_folders, install
 from daemon.install.preflight import objections
 from daemon.install.units import Scope, Service
@@ -142,7 +142,7 @@ def test_a_place_of_fstab_that_is_not_mounted_is_refused(
     (tmp_path / "fstab").write_text(
         f"# /dev/sda1 / ext4\nUUID=1 {place} ext4 defaults 0 2\nUUID=2 none swap sw 0 0\n"
     )
-    monkeypatch.setattr(preflight, "_FSTAB", tmp_path / "fstab")
+    monkeypatch.setattr(absence, "_FSTAB", tmp_path / "fstab")
 
     assert f"{home.outbox} is on {home.outbox}, which is in /etc/fstab but not mounted" in told(service(home))
 

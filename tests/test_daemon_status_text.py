@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from daemon.service.run import OnceResult
 from daemon.state.history import PausedFolder
 from daemon.state.unfinished import UnfinishedFile
 from daemon.status import status_text
-from daemon.status.status import Status, UserStatus
-from daemon.text import duration, moment
+from daemon.status.status import AwayFolder, Status, UserStatus
+from daemon.text import duration, moment, printable
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
 PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)
@@ -26,6 +27,7 @@ STATUS = Status(
     engine="dlib on cpu",
     watching="natively",
     quiet_until=None,
+    waits_for=(),
     users=(
         UserStatus("alice", 40, 3, 11, (), (), (CUT,), seconds_per_photo=2.0, eta_s=500.0, target="mix-7"),
         UserStatus(
@@ -57,6 +59,14 @@ def test_the_first_line_sums_up_and_each_person_follows() -> None:
     ]
 
 
+def test_the_first_line_names_what_is_waited_for_and_the_reason_is_told_once() -> None:
+    away = (AwayFolder("/drive/out", "does not exist"), AwayFolder("/in\n", "paused by hand"))
+    lines = list(status_text.status_lines(replace(STATUS, waits_for=away)))
+    assert lines[0].endswith(r"engine: dlib on cpu, waits for /drive/out, /in\n")
+    assert lines[1] == "  waits for /drive/out: does not exist"
+    assert lines[2:] == list(status_text.status_lines(STATUS))[1:]
+
+
 def test_the_json_has_everything_and_no_raw_control_character() -> None:
     text = status_text.status_json(STATUS)
     assert text.replace("\n", "").isprintable()
@@ -83,9 +93,13 @@ def test_status_answers_before_anything_was_ever_done(
     assert json.loads(capsys.readouterr().out)["running"] is False
 
 
-@pytest.mark.parametrize(("held", "code"), [((), 0), ((HELD,), 1)])
-def test_once_tells_the_held_photos_by_its_exit_code(
+@pytest.mark.parametrize(
+    ("held", "away", "code"),
+    [((), (), 0), ((HELD,), (), 1), ((), ("the outbox /x\n does not exist",), 69), ((HELD,), ("x",), 69)],
+)
+def test_once_tells_held_photos_and_missing_folders_by_its_exit_code(
     held: tuple[HeldPhoto, ...],
+    away: tuple[str, ...],
     code: int,
     config: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -95,14 +109,14 @@ def test_once_tells_the_held_photos_by_its_exit_code(
         progress.total(5)
         progress.advance()
         progress.advance(4)
-        return OnceResult(published=5 - len(held), held=held)
+        return OnceResult(published=5 - len(held), held=held, unavailable=away)
 
     monkeypatch.setattr(run, "once", once)
     assert run_command(["once", "-c", str(config)]) == code
     said = capsys.readouterr()
     assert said.out.startswith(f"{5 - len(held)} published, {len(held)} held\n")
     assert ("no face was found" in said.out) == bool(held)
-    assert said.err == ""
+    assert said.err == "".join(f"fawkesd: {printable(line)}\n" for line in away)
 
 
 @pytest.mark.parametrize("code", [0, 75])

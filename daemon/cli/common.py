@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.config import cross_checks
 from daemon.config.loader import load
 from daemon.config.settings import Settings, default_config_path
+from daemon.config.yaml_source import dotted
 from daemon.exits import Exit
+from daemon.fs.absence import absence, advice
+from daemon.text import printable
 
 if TYPE_CHECKING:
     from daemon.control.commands import LedgerCommand, Reply
@@ -32,6 +36,17 @@ def examples(*lines: str) -> str:
 def load_settings(config: Path | None) -> Settings:
     """Return the settings of `--config`, or of the default file. Raises ConfigError."""
     return load(config or default_config_path())
+
+
+def warn_of_absent(settings: Settings) -> None:
+    """Print each outbox and sync folder that is missing, on stderr, with what to do about it."""
+    folders = list(cross_checks.photo_folders(settings))
+    for folder in folders:
+        reason = absence(folder.path)
+        if reason is not None:
+            what_to_do = advice(folder.path, [other.path for other in folders])
+            line = f"{dotted(folder.where)}: {folder.path} {reason}; {what_to_do}"
+            typer.echo(f"warning: {printable(line)}", err=True)
 
 
 def echo_step(doing: str) -> None:

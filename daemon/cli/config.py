@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli import wizard
-from daemon.cli.common import Config, examples, load_settings
+from daemon.cli.common import Config, examples, load_settings, warn_of_absent
 from daemon.config import reference
 from daemon.config.settings import default_config_path
 
@@ -44,7 +44,7 @@ def write_config(
         wizard.create_folders(answers)
     elif not from_options.complete:
         wizard.offer_folders(answers)
-    wizard.write(path, answers, force=force)
+    warn_of_absent(wizard.write(path, answers, force=force))
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
 
 
@@ -57,10 +57,12 @@ def check_config(
 ) -> None:
     """Check the configuration file.
 
-    Reports that it is valid, or every fault with its line.
+    Reports that it is valid, or every fault with its line. A folder that is missing is a warning: `fawkesd run`
+    waits for it.
     """
     if schema:
         typer.echo(reference.schema(), nl=False)
         return
     settings = load_settings(config)
+    warn_of_absent(settings)
     typer.echo(f"The configuration is valid; users: {', '.join(user.name for user in settings.users)}.")

@@ -11,6 +11,7 @@ from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples, load_settings
 from daemon.exits import Exit
 from daemon.status import status_text
+from daemon.text import printable
 
 app = typer.Typer()
 
@@ -19,7 +20,8 @@ app = typer.Typer()
 def run_service(config: Config = None) -> None:
     """Watch the outboxes and publish their photos.
 
-    Runs in the foreground until stopped by SIGTERM or Ctrl-C.
+    Runs in the foreground until stopped by SIGTERM or Ctrl-C. A folder that is missing, such as on an unplugged
+    drive, is waited for; `fawkesd status` names it.
     """
     settings = load_settings(config)
     from daemon.service import run
@@ -31,7 +33,8 @@ def run_service(config: Config = None) -> None:
 def run_once(config: Config = None) -> None:
     """Publish the photos waiting now, then exit.
 
-    Exits with 0 when everything was published, with 1 when a photo is held; the reasons are printed.
+    Exits with 0 when everything was published, with 1 when a photo is held, and with 69 when a folder is missing
+    or cannot be used, after publishing what can be; the reasons are printed.
     """
     settings = load_settings(config)
     from daemon.service import run
@@ -43,6 +46,10 @@ def run_once(config: Config = None) -> None:
         typer.echo(status_text.held_line(photo))
     if quiet := settings.engine.quiet_now:
         typer.echo(f"{status_text.quiet_words(quiet.ends)}: photos wait")
+    for line in result.unavailable:
+        typer.echo(f"fawkesd: {printable(line)}", err=True)
+    if result.unavailable:
+        raise typer.Exit(Exit.UNAVAILABLE)
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 

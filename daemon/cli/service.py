@@ -100,5 +100,6 @@ def _service(config: Path | None, *, system: bool, once: bool) -> Service:
             os.environ.pop(variable, None)
     settings = load_settings(path)
     if account.pw_uid == 0:
-        account = account_of(settings.users[0].outboxes[0])
+        folders = [folder for user in settings.users for folder in (*user.outboxes, user.sync)]
+        account = account_of(next(filter(os.path.lexists, folders), folders[0]))
     return Service(settings, path, account, _scope(system), once)

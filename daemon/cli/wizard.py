@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import typer
 
 from daemon.config import reference
 from daemon.config.loader import parse
+from daemon.config.settings import Settings
 from daemon.errors import OutputError
 from daemon.fs import atomic
+from daemon.fs.absence import unmounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +52,35 @@ def ask(answers: Answers) -> Answers:
 
 def offer_folders(answers: Answers) -> None:
     """Offer to create each missing folder."""
-    for folder in answers.folders():
-        if not folder.exists() and typer.confirm(f"{folder} does not exist. Create it?", default=True):
+    for folder in _missing(answers):
+        if typer.confirm(f"{folder} does not exist. Create it?", default=True):
             atomic.make_folder(folder)
 
 
 def create_folders(answers: Answers) -> None:
     """Create the missing folders without asking."""
-    for folder in answers.folders():
+    for folder in _missing(answers):
         atomic.make_folder(folder)
 
 
-def write(path: Path, answers: Answers, *, force: bool) -> None:
-    """Write the configuration file, readable only by its owner, if it is valid.
+def write(path: Path, answers: Answers, *, force: bool) -> Settings:
+    """Write the configuration file, readable only by its owner, if it is valid; return its settings.
 
     Raises ConfigError if the answers are invalid, OutputError if the file cannot be written.
     """
     *outboxes, sync = map(str, answers.folders())
     text = reference.render({"users": [{"name": answers.user, "outboxes": outboxes, "sync": sync}]})
-    parse(text, path)
+    settings = parse(text, path)
     atomic.make_folder(path.parent, 0o700)
     atomic.write(path, text.encode(), replace=force, mode=0o600)
+    return settings
+
+
+def _missing(answers: Answers) -> Iterator[Path]:
+    """The folders that can be created now, without filling the mount point of a drive that is away."""
+    return (
+        folder for folder in answers.folders() if not os.path.lexists(folder) and unmounted(folder) is None
+    )
 
 
 def _ask_folder(question: str, default: str) -> Path:

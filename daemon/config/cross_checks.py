@@ -34,7 +34,7 @@ _MAY_OVERLAP = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One configured folder. where: its key. path: resolved; a staging or state folder may not exist yet."""
+    """One configured folder. where: its key. path: resolved; it may not exist now."""
 
     where: KeyPath
     role: Role
@@ -55,6 +55,37 @@ def names(settings: Settings) -> list[Fault]:
 
 def folders(settings: Settings) -> list[Fault]:
     """Check that no two folders overlap; a fault names the later of the two keys, the state folder last."""
+    named, implied = _configured(settings)
+    # a default staging folder follows its sync folder: its overlaps are reported only if there are no others
+    return _overlaps(named) or _overlaps([*named, *implied])
+
+
+def objection(settings: Settings, path: Path) -> str | None:
+    """Why an outbox, or a sync folder with its staging folder, overlaps another one as it is now; None if it does not.
+
+    What a drive or a bind mount holds shows only once it is mounted, which may be after the configuration was loaded.
+    """
+    named, implied = _configured(settings)
+    chosen = [*named, *implied]
+    checked = {path, *(user.staging_dir for user in settings.users if user.sync == path)}
+    clashes = (
+        problem
+        for one in chosen
+        if one.path in checked
+        for other in chosen
+        if other is not one
+        for problem in _clash(other, one)
+    )
+    return next(clashes, None)
+
+
+def photo_folders(settings: Settings) -> Iterator[Folder]:
+    """The outboxes and sync folders, in the order of the file."""
+    return (folder for folder in _configured(settings)[0] if folder.role in {Role.OUTBOX, Role.SYNC})
+
+
+def _configured(settings: Settings) -> tuple[list[Folder], list[Folder]]:
+    """Return the folders that are named in the file, and the default staging folders."""
     named: list[Folder] = []
     implied: list[Folder] = []
     for index, user in enumerate(settings.users):
@@ -66,8 +97,7 @@ def folders(settings: Settings) -> list[Fault]:
     if settings.engine.models_dir is not None:
         named.append(Folder(("engine", "models_dir"), Role.MODELS, settings.engine.models_dir))
     named.append(Folder(("state_dir",), Role.STATE, settings.state_dir))
-    # a default staging folder follows its sync folder: its overlaps are reported only if there are no others
-    return _overlaps(named) or _overlaps([*named, *implied])
+    return named, implied
 
 
 def _overlaps(chosen: Sequence[Folder]) -> list[Fault]:

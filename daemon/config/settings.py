@@ -48,7 +48,7 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 
 
 Place = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.possible_folder)]
-ExistingFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.existing_folder)]
+PhotoFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.photo_folder)]
 UserName = Annotated[
     str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]
@@ -93,16 +93,17 @@ class UserSettings(_Keys):
     """The person's name: letters a-z, digits, . _ -, at most 64. It selects the target identity
     that all of this person's photos are moved toward, so keep it: a new name means a new target."""
 
-    outboxes: Annotated[tuple[ExistingFolder, ...], Field(min_length=1)]
+    outboxes: Annotated[tuple[PhotoFolder, ...], Field(min_length=1)]
     """Folders the photos are exported to. They are watched with their subfolders and never changed.
-    Symbolic links in them are not followed. Each must exist. ~ is your home; a relative path starts at the
-    folder of this file."""
+    Symbolic links in them are not followed. One that is missing, such as on an unplugged drive, is waited for and
+    never created. ~ is your home; a relative path starts at the folder of this file."""
 
-    sync: ExistingFolder
-    """Folder that the sync tool uploads. The cloaked copies appear in it under the same names. It must exist,
-    and must not equal, contain or be inside any other folder named here."""
+    sync: PhotoFolder
+    """Folder that the sync tool uploads. The cloaked copies appear in it under the same names. It must
+    not equal, contain or be inside any other folder named here. While it is missing, photos wait; it is never
+    created."""
 
-    staging: Place | None = None
+    staging: PhotoFolder | None = None
     """Folder where copies are completed before they appear in the sync folder; it must be on the same disk.
     null: a folder beside the sync folder, which is right unless your sync tool uploads that place too."""
 

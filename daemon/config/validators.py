@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import stat
 from pathlib import Path
 
 from daemon.config.quiet_hours import QuietHours
@@ -11,11 +13,23 @@ from daemon.fs.gitignore import GitIgnore
 NOTIFY_SEND = "notify-send"
 
 
-def existing_folder(path: Path) -> Path:
-    """Return the path if it is a folder. Raises ValueError that says why not."""
-    if possible_folder(path).exists():
+_IMPOSSIBLE = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+def photo_folder(path: Path) -> Path:
+    """Return the path if it is a folder, or may be one later: its drive may be away, its server not answer.
+
+    Raises ValueError that says why it never can be one.
+    """
+    try:
+        taken = not stat.S_ISDIR(path.stat().st_mode)
+    except OSError as exc:
+        if exc.errno in _IMPOSSIBLE:
+            raise ValueError(f"{path} cannot be a folder ({exc.strerror}); correct the path") from exc
         return path
-    raise ValueError(f"{path} does not exist; create the folder or correct the path")
+    if taken:
+        raise ValueError(f"{path} is not a folder; name the folder, not a file")
+    return path
 
 
 def possible_folder(path: Path) -> Path:

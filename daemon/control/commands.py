@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from daemon.config.settings import UserName
 from daemon.errors import InputError
 from daemon.exits import Exit
+from daemon.fs.absence import absence
 from daemon.fs.files import snapshot_of
 from daemon.model import REDO_REASON, Change, Outbox, Source, State
 from daemon.state.ledger import Ledger
@@ -176,6 +177,9 @@ def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) 
     if latest is None or latest.state is not State.PUBLISHED:
         status = f"is {latest.state.value}" if latest else "is not known"
         raise InputError(f"{printable(source.path)} {status}; `redo` is for published photos")
+    away = absence(source.outbox.root)
+    if away is not None:
+        raise InputError(f"the outbox {printable(source.outbox.root)} {away}; is its drive mounted?")
     if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
     # A superseded row without a successor makes the next scan process the file again.

@@ -14,6 +14,7 @@ from daemon.config.yaml_source import parse, read
 from daemon.doctor import folders, published, skipped
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
+from daemon.fs.absence import absence
 from daemon.fs.locks import holder
 from daemon.state import facts
 from daemon.state.history import History, reading
@@ -39,16 +40,17 @@ def examine(
     yield from _links(settings, config)
     yield from _state(settings.state_dir)
     yield _models(settings.engine.models_folder)
-    yield from folders.outboxes(settings)
-    yield from skipped.photos(settings)
     with reading(settings.state_dir) as history:
+        yield from folders.outboxes(settings, history, pid)
+        yield from skipped.photos(settings)
         yield _clock(history, time.time())
         for user in settings.users:
             yield from folders.sync(user, history, pid)
         if deep:
             yield _integrity(history, settings.state_dir)
             for user in settings.users:
-                yield from published.compare(user, history)
+                if absence(user.sync) is None:  # else everything in it would seem to be deleted
+                    yield from published.compare(user, history)
         device = history.facts.all().get(facts.ENGINE)
     yield _running_engine(device) if pid else _fresh_engine(settings, factory, timing)
 

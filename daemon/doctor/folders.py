@@ -11,11 +11,14 @@ from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.doctor.findings import Finding, fault, fine, warning
+from daemon.fs.absence import absence, advice
 from daemon.fs.files import DIRECTORY, explain, opened
 from daemon.fs.kernel import remote_kind, watches_used_up
 from daemon.fs.locks import holder
 from daemon.publish.sync_folder import MARKER_NAME, read_marker
+from daemon.state import facts
 from daemon.state.history import History
+from daemon.text import printable
 
 _SCARCE_BYTES, _NO_ROOM_BYTES = 1 << 30, 100 << 20
 _LIMITS = Path("/proc/sys/fs/inotify")
@@ -39,10 +42,18 @@ _TOOLS = (
 )
 
 
-def outboxes(settings: Settings) -> Iterator[Finding]:
-    """Check that new photos are noticed."""
+def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[Finding]:
+    """Check that new photos are noticed. pid: of the running service."""
     folders, used_up = 0, False
+    known = {outbox.root for outbox in history.outboxes()}
+    waited_for = history.facts.all() if pid else {}
     for outbox in (outbox for user in settings.users for outbox in user.outboxes):
+        reason = absence(outbox)
+        if reason is not None:
+            yield _away(outbox, reason, was_used=outbox in known)
+            continue
+        if told := waited_for.get(facts.AWAY + printable(outbox)):
+            yield _not_seen(outbox, told)
         kind = remote_kind(outbox.stat().st_dev)
         if kind is None:
             folders += sum(1 for _ in os.walk(outbox))
@@ -58,6 +69,21 @@ def outboxes(settings: Settings) -> Iterator[Finding]:
                 outbox, "cannot be read", "run fawkesd as the owner of the photos, or make it readable"
             )
     yield from limits(folders, _LIMITS, used_up=used_up)
+
+
+def _away(folder: Path, reason: str, *, was_used: bool) -> Finding:
+    """A missing folder: its photos wait if it was used before; if it never was, its name may be wrong."""
+    if was_used:
+        return fault(folder, f"{reason}; its photos wait for it", "mount its drive, or restore the folder")
+    return warning(folder, f"{reason}, and was never used; fawkesd waits for it", advice(folder))
+
+
+def _not_seen(folder: Path, reason: str) -> Finding:
+    return fault(
+        folder,
+        f"the running service waits for it: {reason}",
+        "if nothing is wrong with the folder, restart the service: a sandbox hides folders that appear after its start",
+    )
 
 
 def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]:
@@ -83,6 +109,12 @@ def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]
 
 def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Finding]:
     """Check that photos can be published. pid: of the running service."""
+    reason = absence(user.sync)
+    if reason is not None:
+        yield _away(user.sync, reason, was_used=history.markers.of(user.sync) is not None)
+        return
+    if pid and (told := history.facts.all().get(facts.PAUSED + user.name)):
+        yield _not_seen(user.sync, told)
     yield _marker(user.sync, history)
     yield _linking(user)
     yield space(user.sync)

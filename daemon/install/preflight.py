@@ -6,20 +6,19 @@ systemd itself reports a missing right or mount only as 226/NAMESPACE, at every 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.config.settings import UserSettings
+from daemon.fs.absence import unmounted
 from daemon.install.units import Scope, Service, parent_of_both, program_folders
 from daemon.text import printable
 from fawkes_engine.weights import catalog
 
 # Too broad to be made writable. So is the home of the service's account.
 _TOO_BROAD = frozenset(map(Path, ("/", "/home", "/mnt", "/media", "/srv", "/var", "/run", "/usr")))
-_FSTAB = Path("/etc/fstab")
 
 
 def objections(service: Service) -> Iterator[str]:
@@ -27,10 +26,12 @@ def objections(service: Service) -> Iterator[str]:
     yield from _wrong_account(service)
     if service.scope is Scope.SYSTEM:
         yield from _too_broad(service)
+    missing = list(_missing(service))
+    yield from missing
+    if missing:
+        return  # mounts and rights can be judged only of folders that are there
     for user in service.settings.users:
         yield from _two_mounts(user)
-    for folder in [*service.outboxes, *service.writable]:
-        yield from _not_mounted(folder)
     yield from _no_access(service)
 
 
@@ -76,21 +77,16 @@ def _mount_of(folder: Path) -> tuple[int, str]:
         os.close(descriptor)
 
 
-def _not_mounted(folder: Path) -> Iterator[str]:
-    for place in (folder, *folder.parents[:-1]):
-        if place in _mounts_of_fstab() and not place.is_mount():
+def _missing(service: Service) -> Iterator[str]:
+    for folder in dict.fromkeys([*service.outboxes, *service.writable]):
+        place = unmounted(folder)
+        if place is not None:
             yield f"{printable(folder)} is on {printable(place)}, which is in /etc/fstab but not mounted; mount it"
-
-
-def _mounts_of_fstab() -> set[Path]:
-    if not _FSTAB.exists():
-        return set()
-    lines = (line.split() for line in _FSTAB.read_text(errors="surrogateescape").splitlines())
-    return {
-        Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[1]))
-        for words in lines
-        if len(words) > 2 and not words[0].startswith("#") and words[1].startswith("/")
-    }
+    for folder in [*service.outboxes, *(user.sync for user in service.settings.users)]:
+        # The account may see what root may not, such as a network drive.
+        is_there = os.path.lexists(folder) or _has_access(service, folder, "e")
+        if not is_there and unmounted(folder) is None:
+            yield f"{printable(folder)} does not exist; mount its drive or create it, so that its rights can be checked"
 
 
 def _no_access(service: Service) -> Iterator[str]:

@@ -78,7 +78,7 @@ def text_of(service: Service, unit: str) -> str:
     readable = sorted(visible.difference(service.writable))
     values = {
         "CONFIG": _words([service.config]),
-        "MOUNTS": _words([*service.writable, *service.outboxes, service.config.parent]),
+        "MOUNTS": _words([settings.state_dir, service.config.parent]),
         "PATHS_CHANGED": "\n".join(f"PathChanged={_path(outbox)}" for outbox in service.outboxes),
         "PROGRAM": f"{_words([Path(sys.executable)])} -P -m daemon",
         "READABLE": _words(readable, before="-"),

@@ -59,13 +59,6 @@ class Destinations:
         return [destination.user for destination in self._destinations.values() if not destination.paused]
 
     @property
-    def paused(self) -> str | None:
-        """Why one of the users is paused; None if none is."""
-        return next(
-            (destination.paused for destination in self._destinations.values() if destination.paused), None
-        )
-
-    @property
     def paused_users(self) -> dict[str, str]:
         """Each paused user and the reason."""
         return {

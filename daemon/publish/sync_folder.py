@@ -13,10 +13,11 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from daemon.errors import NameRefused, PublishError, PublishFault, SyncUnavailable
+from daemon.fs.absence import absence, unmounted
 from daemon.fs.files import DIRECTORY, explain, opened
 from daemon.fs.locks import DirectoryLock
 from daemon.state.ledger import Ledger
@@ -38,10 +39,18 @@ _NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 class SyncFolder:
     """The pair of directories one user's photos are published through."""
 
-    def __init__(self, sync: Path, staging: Path, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        sync: Path,
+        staging: Path,
+        ledger: Ledger,
+        objection: Callable[[Path], str | None] = lambda _folder: None,
+    ) -> None:
+        """objection: why the sync folder, or its staging folder, must not be used as it is now; None if it may be."""
         self.staging = staging
         self._sync = sync
         self._ledger = ledger
+        self._objection = objection
         self._lock: DirectoryLock | None = None
         self._dev: int | None = None
         self._marker: str | None = None  # read from the ledger by `activate`
@@ -49,19 +58,21 @@ class SyncFolder:
     def activate(self, need_bytes: int = 0) -> None:
         """Prove that `need_bytes` of photos can be published, and remove what an earlier run left in staging.
 
+        Nothing is created in place of a missing folder: it may be on a drive that is not mounted.
         Raises SyncUnavailable with the reason, and AlreadyRunning.
         """
         self.release()
         try:
             with opened(self._sync, DIRECTORY) as root:
-                self._marker = self._ledger.markers.of(self._sync)
-                if self._marker is None:
-                    self._marker = read_marker(root) or _write_marker(root)
-                    self._ledger.markers.remember(self._sync, self._marker)
+                known = self._ledger.markers.of(self._sync)
+                self._check_place(is_new=known is None)
+                self._marker = known or read_marker(root) or _write_marker(root)
                 self._check_marker(root)
-                self._prepare_staging()
+                self._prepare_staging(root)
                 self._prove_links(root)
                 self._prove_space(need_bytes)
+                if known is None:  # a folder that could not be used must not be waited for
+                    self._ledger.markers.remember(self._sync, self._marker)
                 self._dev = os.fstat(root).st_dev
         except OSError as exc:
             raise self._unavailable(exc) from exc
@@ -116,7 +127,24 @@ class SyncFolder:
             path.unlink(missing_ok=True)
 
     def _unavailable(self, exc: OSError) -> SyncUnavailable:
+        reason = absence(self._sync)
+        if reason is not None:
+            return SyncUnavailable(f"{self._sync} {reason}: is its drive mounted?")
         return SyncUnavailable(f"{self._sync} cannot be used: {explain(exc)}")
+
+    def _check_place(self, *, is_new: bool) -> None:
+        place = unmounted(self._sync) if is_new else None  # later, the marker tells
+        if place is not None:
+            raise SyncUnavailable(f"{self._sync} is on {place}, which is not mounted")
+        reason = self._objection(self._sync)
+        if reason is not None:
+            raise SyncUnavailable(f"{self._sync} cannot be used: {reason}")
+
+    def _apart(self, exc: OSError) -> SyncUnavailable:
+        return SyncUnavailable(
+            f"files cannot be hard-linked between {self.staging} and {self._sync} ({explain(exc)}); "
+            "both must be on the same mount: set `staging` to a directory beside the sync folder"
+        )
 
     def _check_same(self, root: int) -> None:
         if os.fstat(root).st_dev != self._dev:
@@ -138,7 +166,15 @@ class SyncFolder:
                 f"{'missing' if found is None else 'a different one'}): is its drive mounted?"
             )
 
-    def _prepare_staging(self) -> None:
+    def _prepare_staging(self, root: int) -> None:
+        parent = self.staging.parent
+        reason = absence(parent)
+        if reason is not None:
+            raise SyncUnavailable(
+                f"{parent}, the place for the staging folder, {reason}: is its drive mounted?"
+            )
+        if not self.staging.exists() and parent.stat().st_dev != os.fstat(root).st_dev:
+            raise self._apart(OSError(errno.EXDEV, os.strerror(errno.EXDEV)))
         self.staging.mkdir(mode=0o700, exist_ok=True)
         if not stat.S_ISDIR(self.staging.lstat().st_mode):
             raise SyncUnavailable(f"the staging directory {self.staging} is not a directory")
@@ -155,10 +191,7 @@ class SyncFolder:
         try:
             os.link(MARKER_NAME, probe, src_dir_fd=root, follow_symlinks=False)
         except OSError as exc:
-            raise SyncUnavailable(
-                f"files cannot be hard-linked between {self.staging} and {self._sync} ({explain(exc)}); "
-                "both must be on the same mount: set `staging` to a directory beside the sync folder"
-            ) from exc
+            raise self._apart(exc) from exc
         probe.unlink()
 
     def _prove_space(self, need_bytes: int) -> None:

@@ -22,6 +22,7 @@ from daemon.service.admission import Admission
 from daemon.service.dispatcher import Dispatcher
 from daemon.service.hooks import Hooks
 from daemon.service.outcomes import Outcomes
+from daemon.service.placement import Placement
 from daemon.state import facts
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.result_cache import ResultCache
@@ -42,6 +43,8 @@ class Parts:
 
     ledger: Ledger
     hooks: Hooks
+    placement: Placement
+    outboxes: Outboxes
     destinations: Destinations
     watcher: Watcher | NoWatcher
     intake: Intake
@@ -70,7 +73,7 @@ def assembled(
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_locked(settings.state_dir).release)
-        roots = [Outbox(u.name, path.resolve(), u.ignore) for u in settings.users for path in u.outboxes]
+        roots = [Outbox(u.name, path, u.ignore) for u in settings.users for path in u.outboxes]
         ledger = Ledger(settings.state_dir / LEDGER_NAME)
         stack.callback(ledger.close)
         ledger.facts.forget(facts.ENGINE)  # the engine of an earlier run is gone
@@ -83,10 +86,11 @@ def assembled(
             hooks.on_end(photo)
             on_end(photo)
 
-        destinations = _destinations(settings, ledger, ended, timing)
+        placement = Placement(settings)
+        destinations = _destinations(settings, ledger, placement, ended, timing)
         stack.callback(destinations.close)
         destinations.open(time.monotonic())
-        outboxes = Outboxes(roots, ledger)
+        outboxes = Outboxes(roots, ledger, placement.objection)
         arrivals: deque[Arrival] = deque()
         watcher = _watcher(arrivals, on_arrival)
         readiness = Readiness(
@@ -118,7 +122,9 @@ def assembled(
         if isinstance(watcher, Watcher):
             watcher.start()
             stack.callback(watcher.stop)
-        yield Parts(ledger, hooks, destinations, watcher, intake, pool, dispatcher, control)
+        yield Parts(
+            ledger, hooks, placement, outboxes, destinations, watcher, intake, pool, dispatcher, control
+        )
 
 
 def _locked(state_dir: Path) -> DirectoryLock:
@@ -130,11 +136,15 @@ def _locked(state_dir: Path) -> DirectoryLock:
 
 
 def _destinations(
-    settings: Settings, ledger: Ledger, on_end: Callable[[Photo], None], timing: Timing
+    settings: Settings,
+    ledger: Ledger,
+    placement: Placement,
+    on_end: Callable[[Photo], None],
+    timing: Timing,
 ) -> Destinations:
     destinations = []
     for user in settings.users:
-        folder = SyncFolder(user.sync, user.staging_dir, ledger)
+        folder = SyncFolder(user.sync, user.staging_dir, ledger, placement.objection)
         publisher = Publisher(folder, ledger, moves_renamed=user.renamed == "move")
         destinations.append(Destination(user.name, folder, publisher))
     return Destinations(destinations, ledger, on_end, timing)

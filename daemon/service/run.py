@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -19,13 +19,12 @@ from daemon.errors import (
     EngineStartError,
     LedgerError,
     LedgerUnavailable,
-    SyncUnavailable,
 )
 from daemon.exits import Exit, code_of
 from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
-from daemon.service.parts import assembled
+from daemon.service.parts import Parts, assembled
 from daemon.service.supervisor import Supervisor
 from daemon.service.wakeup import Wakeup, wakeup
 from daemon.status import status, status_text
@@ -39,10 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OnceResult:
-    """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs."""
+    """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs.
+
+    unavailable: the outboxes that are away and the sync folders that cannot be used, each with the reason.
+    """
 
     published: int
     held: tuple[HeldPhoto, ...]
+    unavailable: tuple[str, ...]
 
 
 def run(
@@ -116,8 +119,7 @@ def once(
 ) -> OnceResult:
     """Process every waiting photo, then return; a signal ends it early, leaving nothing half-done.
 
-    Raises AlreadyRunning, EngineStartError, WeightsError, LedgerUnavailable, and SyncUnavailable if the
-    only photos left are of users whose sync folder cannot be used.
+    Raises AlreadyRunning, EngineStartError, WeightsError and LedgerUnavailable.
     """
     published = 0
 
@@ -138,8 +140,11 @@ def once(
                 supervisor.sleep_until(due_s)
         supervisor.finish()
         parts.hooks.drain()
-        paused = parts.destinations.paused
-        held = supervisor.held()
-    if paused:
-        raise SyncUnavailable(paused)
-    return OnceResult(published, held)
+        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)))
+
+
+def _unavailable(parts: Parts) -> Iterator[str]:
+    for root, reason in parts.outboxes.away.items():
+        yield f"the outbox {root} cannot be used: {reason}"
+    for user, reason in parts.destinations.paused_users.items():
+        yield f"nothing can be published for {user}: {reason}"

@@ -15,6 +15,7 @@ ENGINE = "engine"  # its device, such as "cpu", or UNLOADED; missing while it st
 UNLOADED = "unloaded, idle"
 WATCHING = "watching"  # "natively", or which outboxes are polled and why
 UNFINISHED = "unfinished"  # the files that wait for their writers, as `state.unfinished` writes them
+AWAY = "away "  # followed by an outbox: why it is waited for
 PAUSED = "paused "  # followed by a user's name: why nothing can be published for them
 _IGNORED = "ignored "  # followed by an outbox: JSON, the photos in it that were ignored at its last scan
 
@@ -32,6 +33,10 @@ class Facts:
     def forget(self, key: str) -> None:
         """Remove a fact that no longer holds."""
         self._db.execute("DELETE FROM facts WHERE key = ?", (key,))
+
+    def forget_all(self, prefix: str) -> None:
+        """Remove every fact whose key begins so."""
+        self._db.execute("DELETE FROM facts WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
 
     def all(self) -> dict[str, str]:
         """Every fact by its key."""

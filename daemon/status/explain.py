@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
+from daemon.fs.absence import absence
 from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.files import snapshot_of
 from daemon.fs.ignore import Ignored, ignored_by
@@ -17,7 +18,7 @@ from daemon.state import facts
 from daemon.state.history import History, Record, reading
 from daemon.state.unfinished import from_text
 from daemon.status.lookup import absolute, origin_of, source_at, source_behind_link, sync_folder_of
-from daemon.text import duration, moment
+from daemon.text import duration, moment, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,15 @@ def explain(settings: Settings, path: Path) -> Explanation:
             return _explain(settings, history, place, source)
     user = sync_folder_of(settings, place)
     assert user is not None, "source_at returns None only for a foreign file in a sync folder"
-    return _foreign(place, user.name)
+    return _foreign(place, user)
 
 
-def _foreign(place: Path, user: str) -> Explanation:
-    note = "this file was not published by fawkesd" if place.exists() else "nothing was published here"
-    return Explanation(place, user, None, (), None, None, None, (note,))
+def _foreign(place: Path, user: UserSettings) -> Explanation:
+    away = absence(user.sync)
+    note = f"its sync folder {user.sync} {away}" if away else "nothing was published here"
+    if os.path.lexists(place):
+        note = "this file was not published by fawkesd"
+    return Explanation(place, user.name, None, (), None, None, None, (note,))
 
 
 def _explain(settings: Settings, history: History, place: Path, source: Source) -> Explanation:
@@ -70,7 +74,10 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
         output=output,
         ignored=ignored,
         ignored_from=origin_of(settings, source.outbox.user, ignored.position) if ignored else None,
-        notes=tuple(_notes(settings, history, source, records, output, is_ignored=ignored is not None)),
+        notes=(
+            *_sync_notes(user, output),
+            *_notes(settings, history, source, records, is_ignored=ignored is not None),
+        ),
     )
 
 
@@ -82,23 +89,36 @@ def _output(user: UserSettings | None, records: Sequence[Record]) -> Path | None
     return None
 
 
+def _away(settings: Settings, history: History, source: Source) -> str | None:
+    """Why the outbox of a photo is not used now, as the running service says, or by a look; None if it is."""
+    root = source.outbox.root
+    reported = history.facts.all() if holder(settings.state_dir) is not None else {}
+    return reported.get(facts.AWAY + printable(root)) or absence(root)
+
+
+def _sync_notes(user: UserSettings | None, output: Path | None) -> Iterator[str]:
+    if user is None:
+        return
+    away = absence(user.sync)
+    if away is not None:
+        yield f"its sync folder {user.sync} {away}; fawkesd waits for it"
+    elif output is not None and not os.path.lexists(output):
+        yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
+
+
 def _notes(
-    settings: Settings,
-    history: History,
-    source: Source,
-    records: Sequence[Record],
-    output: Path | None,
-    *,
-    is_ignored: bool,
+    settings: Settings, history: History, source: Source, records: Sequence[Record], *, is_ignored: bool
 ) -> Iterator[str]:
+    """Yield what is known of a photo in its outbox."""
     if not any(source.outbox.root in user.outboxes for user in settings.users):
         yield "its outbox is no longer in the configuration, so it is not processed"
-    if output is not None and not os.path.lexists(output):
-        yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
+    away = _away(settings, history, source)
     found = snapshot_of(source.path)
     kind = kind_by_suffix(source.relative)
     link = _link_above(source)
-    if link is not None:
+    if away is not None:
+        yield f"its outbox {source.outbox.root} is away: {away}"
+    elif link is not None:
         yield f"it lies behind the symbolic link {link}, which is not followed"
     elif found is None:
         yield _why_no_file(source.path)

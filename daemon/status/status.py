@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class Unpublished:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayFolder:
+    """A folder that is missing or cannot be used, and goes on by itself once it can. reason: a message for users."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserStatus:
     """One user's photos. target: id of the user's target identity, None before the first photo.
 
@@ -63,6 +72,7 @@ class Status:
     """The whole service. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled.
 
     quiet_until: the local time, such as "07:00", at which the present quiet hours end; None outside quiet hours.
+    waits_for: outboxes that are away and sync folders that cannot be used; empty if the service is not running.
     """
 
     running: bool
@@ -70,6 +80,7 @@ class Status:
     engine: str
     watching: str
     quiet_until: str | None
+    waits_for: tuple[AwayFolder, ...]
     users: tuple[UserStatus, ...]
 
 
@@ -86,8 +97,18 @@ def read(settings: Settings) -> Status:
             engine=_engine(reported, settings) if running else _NOT_RUNNING,
             watching=reported.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
             quiet_until=quiet.ends if quiet else None,
+            waits_for=tuple(_away(settings, reported)),
             users=tuple(_user(history, settings, user, reported) for user in settings.users),
         )
+
+
+def _away(settings: Settings, reported: dict[str, str]) -> Iterator[AwayFolder]:
+    for key, reason in reported.items():
+        if key.startswith(facts.AWAY):
+            yield AwayFolder(key.removeprefix(facts.AWAY), reason)
+    for user in settings.users:
+        if facts.PAUSED + user.name in reported:
+            yield AwayFolder(str(user.sync), reported[facts.PAUSED + user.name])
 
 
 def _user(history: History, settings: Settings, user: UserSettings, reported: dict[str, str]) -> UserStatus:

@@ -30,7 +30,15 @@ def status_lines(status: Status) -> Iterator[str]:
     unfinished = sum(len(user.unfinished) for user in users)
     if unfinished:
         waiting += f", {unfinished} not finished by {'its writer' if unfinished == 1 else 'their writers'}"
-    yield f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}"
+    away = ", ".join(printable(folder.path) for folder in status.waits_for)
+    waits = f", waits for {away}" if away else ""
+    yield (
+        f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}{waits}"
+    )
+    paused = {str(folder.path) for user in users for folder in user.paused}
+    for folder in status.waits_for:
+        if folder.path not in paused:  # else a line below says why
+            yield f"  waits for {printable(folder.path)}: {printable(folder.reason)}"
     for user in users:
         yield _user_line(user)
         yield from map(_paused_line, user.paused)

@@ -101,6 +101,7 @@ class Intake:
                 self._watcher.rearm(outbox)  # before the scan, so that nothing is missed in between
                 self._drop_ignored(outbox)
                 self._next_scan_s[outbox] = now
+            self._note_watching()
 
     def _scan(self, outbox: Outbox, now: float) -> None:
         started_s = time.perf_counter()

@@ -107,10 +107,10 @@ class Watcher:
         return "the kernel's limit of watched folders is reached" if watches_used_up(outbox.root) else None
 
     def how(self, outboxes: Sequence[Outbox]) -> str | None:
-        """How these are watched, for `status`: natively, or which of them are polled and why."""
+        """How these are watched, for `status`: natively, or which of them are polled and why; nothing without any."""
         polled = {outbox: self.why_polled(outbox) for outbox in outboxes}
         words = [f"polling {printable(outbox.root)} ({why})" for outbox, why in polled.items() if why]
-        return "; ".join(words) or "natively"
+        return "; ".join(words) or ("natively" if outboxes else "nothing")
 
 
 class NoWatcher:
