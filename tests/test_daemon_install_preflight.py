@@ -147,6 +147,17 @@ def test_a_place_of_fstab_that_is_not_mounted_is_refused(
     assert f"{home.outbox} is on {home.outbox}, which is in /etc/fstab but not mounted" in told(service(home))
 
 
+def test_folders_that_are_missing_are_named_since_their_rights_cannot_be_judged(home: Home) -> None:
+    home.outbox.rmdir()
+    home.sync.rmdir()
+
+    said = told(service(home))
+
+    for folder in (home.outbox, home.sync):
+        assert f"{folder} does not exist; mount its drive or create it" in said
+    assert "cannot read" not in said
+
+
 def test_a_refused_install_writes_nothing_and_tells_every_reason(home: Home, tmp_path: Path) -> None:
     scope = Scope.USER if os.geteuid() == 0 else Scope.SYSTEM
 

@@ -60,6 +60,16 @@ def test_systemd_finds_no_fault_in_any_unit(home: Home, tmp_path: Path, scope: S
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("once", [False, True])
+def test_the_service_starts_without_the_drives_of_the_photos(home: Home, scope: Scope, once: bool) -> None:
+    one = service(home, scope, once=once)
+    text = text_of(one, one.units[0])
+
+    assert values(text, "RequiresMountsFor") == [f"{home.state_dir} {home.state_dir.parent}"]
+    assert "remote-fs.target" in values(text, "After")[0]
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("once", [False, True])
 @needs_systemd

@@ -222,8 +222,8 @@ def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:
             folder.activate()
     finally:
         folder.release()
-        shutil.rmtree(staging)
         ledger.close()
+    assert not staging.exists()
 
 
 def test_staging_is_private_and_swept_of_our_files_only(tmp_path: Path) -> None:

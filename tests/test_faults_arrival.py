@@ -377,7 +377,7 @@ def test_fault_15_an_unplugged_outbox_loses_no_photo_and_goes_on_when_it_is_back
         eventually(lambda: "user ada: paused" in daemon.log and states(home) == ["held", "ready"])
 
         unmount(home.outbox)
-        eventually(lambda: "its photos wait" in daemon.log)
+        eventually(lambda: f"waiting for the outbox {home.outbox}" in daemon.log)
         (tmp_path / "away").rename(home.sync)
         write(content / "came meanwhile.jpg", 2)
         time.sleep(0.5)
