@@ -47,10 +47,11 @@ def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[
     folders, used_up = 0, False
     known = {outbox.root for outbox in history.outboxes()}
     waited_for = history.facts.all() if pid else {}
-    for outbox in (outbox for user in settings.users for outbox in user.outboxes):
+    owned = [(user, outbox) for user in settings.users for outbox in user.outboxes]
+    for user, outbox in owned:
         reason = absence(outbox)
         if reason is not None:
-            yield _away(outbox, reason, was_used=outbox in known)
+            yield _away(user, outbox, reason, was_used=outbox in known)
             continue
         if told := waited_for.get(facts.AWAY + printable(outbox)):
             yield _not_seen(outbox, told)
@@ -71,11 +72,12 @@ def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[
     yield from limits(folders, _LIMITS, used_up=used_up)
 
 
-def _away(folder: Path, reason: str, *, was_used: bool) -> Finding:
+def _away(user: UserSettings, folder: Path, reason: str, *, was_used: bool) -> Finding:
     """A missing folder: its photos wait if it was used before; if it never was, its name may be wrong."""
     if was_used:
         return fault(folder, f"{reason}; its photos wait for it", "mount its drive, or restore the folder")
-    return warning(folder, f"{reason}, and was never used; fawkesd waits for it", advice(folder))
+    others = (*user.outboxes, user.sync)
+    return warning(folder, f"{reason}, and was never used; fawkesd waits for it", advice(folder, others))
 
 
 def _not_seen(folder: Path, reason: str) -> Finding:
@@ -111,7 +113,7 @@ def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Find
     """Check that photos can be published. pid: of the running service."""
     reason = absence(user.sync)
     if reason is not None:
-        yield _away(user.sync, reason, was_used=history.markers.of(user.sync) is not None)
+        yield _away(user, user.sync, reason, was_used=history.markers.of(user.sync) is not None)
         return
     if pid and (told := history.facts.all().get(facts.PAUSED + user.name)):
         yield _not_seen(user.sync, told)
