@@ -51,7 +51,7 @@ class Service:
         self.destinations.open(0.0)
         outboxes = Outboxes([self.outbox], self.ledger)
         outboxes.check()
-        self.results = ResultCache(self.home.state_dir / "results")
+        self.results = ResultCache(self.home.state_dir / "results", b"key")
         self.outcomes = Outcomes(
             outboxes,
             self.destinations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ PHOTO = Photo(
 
 @pytest.fixture
 def results(tmp_path: Path) -> ResultCache:
-    return ResultCache(tmp_path / "results")
+    return ResultCache(tmp_path / "results", b"key")
 
 
 def test_a_kept_result_is_found_by_user_content_options_and_engine(results: ResultCache) -> None:
@@ -47,6 +48,33 @@ def test_a_kept_result_is_found_by_user_content_options_and_engine(results: Resu
     ):
         assert results.find(other, TinyEngine.fingerprint) is None
     assert results.find(PHOTO, "another engine") is None
+
+
+def test_a_result_that_another_ledger_kept_is_none_of_this_one(results: ResultCache, tmp_path: Path) -> None:
+    results.keep(PHOTO, RESULT)
+
+    assert ResultCache(tmp_path / "results", b"other").find(PHOTO, TinyEngine.fingerprint) is None
+
+
+def test_a_result_under_another_photos_name_is_not_taken_for_it(results: ResultCache, tmp_path: Path) -> None:
+    other = replace(PHOTO, input_sha256="1" * 64)
+    results.keep(PHOTO, RESULT)
+    (path,) = (tmp_path / "results").iterdir()
+    path.rename(path.with_name(f"ada-{other.input_sha256}"))
+
+    assert results.find(other, TinyEngine.fingerprint) is None
+
+
+def test_kept_results_are_private_and_hold_no_program(results: ResultCache, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir(mode=0o777)
+    (tmp_path / "results").chmod(0o777)
+    results.keep(PHOTO, RESULT)
+
+    assert (tmp_path / "results").stat().st_mode & 0o077 == 0
+    (path,) = (tmp_path / "results").iterdir()
+    head, _, data = path.read_bytes()[32:].partition(b"\n")
+    assert json.loads(head)["suffix"] == RESULT.suffix
+    assert data == RESULT.data
 
 
 def test_a_dropped_result_is_gone(results: ResultCache) -> None:
@@ -77,7 +105,7 @@ def test_a_damaged_file_is_no_result(
     tmp_path_factory: pytest.TempPathFactory, damage: bytes, part: float
 ) -> None:
     folder = tmp_path_factory.mktemp("results")
-    results = ResultCache(folder)
+    results = ResultCache(folder, b"key")
     results.keep(PHOTO, RESULT)
     (path,) = folder.iterdir()
     whole = path.read_bytes()

@@ -102,7 +102,7 @@ def assembled(
         )
         intake = Intake(outboxes, ledger, readiness, watcher, arrivals, settings.watch, timing)
         pool = EnginePool.of(settings, factory, timing)
-        results = ResultCache(settings.state_dir / "results")
+        results = ResultCache(settings.state_dir / "results", ledger.facts.secret(facts.RESULTS_KEY))
         results.sweep(ledger.in_state(State.READY))
         outcomes = Outcomes(
             outboxes,

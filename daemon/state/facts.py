@@ -1,8 +1,9 @@
-"""Facts that the running service records for `status`: keys with human-readable values."""
+"""Facts that the running service records for `status`, human-readable but for a secret of its own; key -> value."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ UNLOADED = "unloaded, idle"
 WATCHING = "watching"  # "natively", or which outboxes are polled and why
 UNFINISHED = "unfinished"  # the files that wait for their writers, as `state.unfinished` writes them
 AWAY = "away "  # followed by an outbox: why it is waited for
+RESULTS_KEY = "results key"  # of the checksums of kept results
 PAUSED = "paused "  # followed by a user's name: why nothing can be published for them
 _IGNORED = "ignored "  # followed by an outbox: JSON, the photos in it that were ignored at its last scan
 
@@ -37,6 +39,12 @@ class Facts:
     def forget_all(self, prefix: str) -> None:
         """Remove every fact whose key begins so."""
         self._db.execute("DELETE FROM facts WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+
+    def secret(self, key: str) -> bytes:
+        """The secret of this ledger under a key, 32 bytes, made when first asked for."""
+        self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (key, secrets.token_hex(32)))
+        (value,) = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return bytes.fromhex(value)
 
     def all(self) -> dict[str, str]:
         """Every fact by its key."""

@@ -1,42 +1,51 @@
 """Cache of results that could not be published yet, in the state directory: the engine need not repeat them.
 
-Only an optimisation: a result that is missing, damaged, from another engine or of other options is made again.
+Only an optimisation: a result that is missing, damaged, from another engine or of other options is made again. A file
+is a keyed checksum (HMAC-SHA256, 32 bytes), a line of JSON that says what the result is, and the photo's bytes. The key
+is in the ledger: what some other ledger, or somebody else, has put here is not published.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import hmac
+import json
 import logging
 import os
-import pickle
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from daemon.fs.locks import make_private
 from daemon.model import Photo
-from fawkes_engine import Protected
+from fawkes_engine import Protected, Report
 
 log = logging.getLogger(__name__)
 
-_DIGEST_BYTES = hashlib.sha256().digest_size
+_DIGEST = "sha256"
+_DIGEST_BYTES = 32
 _LEFT_FOR_THE_LEDGER_BYTES = 256 << 20
+_REPORT = TypeAdapter(Report)
 
 
 class ResultCache:
     """One file per user and content, in a private directory: written by this process, read by it alone."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key: bytes) -> None:
+        """key: of the checksums, secret and the ledger's own."""
         self._directory = directory
+        self._key = key
 
     def keep(self, photo: Photo, protected: Protected) -> None:
         """Cache the result of a photo that has been read, if there is room for it."""
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            make_private(self._directory)
             space = os.statvfs(self._directory)
             if space.f_bavail * space.f_frsize >= len(protected.data) + _LEFT_FOR_THE_LEDGER_BYTES:
-                data = pickle.dumps((photo.options, protected))
-                self._path(photo).write_bytes(hashlib.sha256(data).digest() + data)
+                content = _head(photo, protected) + b"\n" + protected.data
+                self._path(photo).write_bytes(self._checksum(content) + content)
         except OSError as exc:
             log.info("a result could not be cached: %s", exc.strerror)
             self.drop(photo)
@@ -47,15 +56,18 @@ class ResultCache:
             stored = self._path(photo).read_bytes()
         except OSError:
             return None
-        digest, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() != digest:
-            return None  # cut short by a crash
+        checksum, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+        if not hmac.compare_digest(checksum, self._checksum(content)):
+            return None  # cut short by a crash, of an earlier version, or not from here
+        head, _, data = content.partition(b"\n")
+        fields = json.loads(head)
         try:
-            options, found = pickle.loads(data)
-            is_current = options == photo.options and asdict(found.report)["fingerprint"] == fingerprint
-        except (AttributeError, ImportError, LookupError, TypeError, ValueError):
-            return None  # written by another version
-        return found if is_current and isinstance(found, Protected) else None
+            report = _REPORT.validate_python(fields["report"])
+            found = Protected(data, fields["sha256"], fields["suffix"], report)
+        except (KeyError, ValidationError):
+            return None  # of an earlier version
+        is_wanted = [fields["user"], fields["input_sha256"], fields["options"]] == _identity(photo)
+        return found if is_wanted and report.fingerprint == fingerprint else None
 
     def drop(self, photo: Photo) -> None:
         """Remove a result that has been published, or will not be."""
@@ -72,3 +84,23 @@ class ResultCache:
 
     def _path(self, photo: Photo) -> Path:
         return self._directory / f"{photo.source.outbox.user}-{photo.input_sha256}"
+
+    def _checksum(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, _DIGEST)
+
+
+def _identity(photo: Photo) -> list[str | None]:
+    return [photo.source.outbox.user, photo.input_sha256, photo.options]
+
+
+def _head(photo: Photo, protected: Protected) -> bytes:
+    user, input_sha256, options = _identity(photo)
+    fields = {
+        "user": user,
+        "input_sha256": input_sha256,
+        "options": options,
+        "sha256": protected.sha256,
+        "suffix": protected.suffix,
+        "report": asdict(protected.report),
+    }
+    return json.dumps(fields).encode()
