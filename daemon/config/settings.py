@@ -155,9 +155,9 @@ class WatchSettings(_Keys):
     finds what they missed. It only lists names and times, so it is cheap."""
 
     poll_s: Annotated[Number, Field(le=86400)] = 15.0
-    """Seconds (above 0, at most 86400) between polls of an outbox on a network drive, or when the system's
-    limit of watched folders is reached: in both cases no change events arrive. Very large folders are polled
-    less often."""
+    """Seconds (above 0, at most 86400) between polls of an outbox from which no change events arrive: one on a
+    network drive or with such a drive mounted below it, or any while the system's limits of inotify are reached.
+    Very large folders are polled less often."""
 
 
 _DEVICE = "(auto|cpu|cuda(:[0-9]+)?)"

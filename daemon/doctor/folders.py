@@ -13,8 +13,9 @@ from daemon.config.settings import Settings, UserSettings
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.fs.absence import absence, advice
 from daemon.fs.files import DIRECTORY, explain, opened
-from daemon.fs.kernel import remote_kind, watches_used_up
+from daemon.fs.kernel import NoEvents, no_events, watches_used_up
 from daemon.fs.locks import holder
+from daemon.fs.mounts import remote_below, remote_kind
 from daemon.publish.sync_folder import MARKER_NAME, read_marker
 from daemon.state import facts
 from daemon.state.history import History
@@ -22,6 +23,7 @@ from daemon.text import printable
 
 _SCARCE_BYTES, _NO_ROOM_BYTES = 1 << 30, 100 << 20
 _LIMITS = Path("/proc/sys/fs/inotify")
+_INSTANCES = 256  # twice the kernel's default
 _QUEUE_EVENTS = 16384  # the kernel's default; a burst of exports overflows a smaller queue
 
 
@@ -45,6 +47,8 @@ _TOOLS = (
 def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[Finding]:
     """Check that new photos are noticed. pid: of the running service."""
     folders, used_up = 0, False
+    missing = no_events()
+    poll = f"polled every {settings.watch.poll_s:g} s"
     known = {outbox.root for outbox in history.outboxes()}
     waited_for = history.facts.all() if pid else {}
     owned = [(user, outbox) for user in settings.users for outbox in user.outboxes]
@@ -59,16 +63,20 @@ def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[
         if kind is None:
             folders += sum(1 for _ in os.walk(outbox))
             used_up |= watches_used_up(outbox)
-            yield fine(outbox, "is on a local disk: new photos are noticed at once")
+            if remote := remote_below(outbox):
+                what = f"holds {remote.point}, which is on {remote.kind} and sends no change events"
+                yield warning(outbox, what, f"it is {poll} instead")
+            elif missing is None:
+                yield fine(outbox, "is on a local disk: new photos are noticed at once")
+            else:
+                yield fine(outbox, f"is on a local disk, but {poll}, since there are no change events")
         else:
-            poll = f"{settings.watch.poll_s:g} s"
-            yield warning(
-                outbox, f"is on {kind}, which sends no change events", f"it is polled every {poll} instead"
-            )
+            yield warning(outbox, f"is on {kind}, which sends no change events", f"it is {poll} instead")
         if not os.access(outbox, os.R_OK | os.X_OK):
             yield fault(
                 outbox, "cannot be read", "run fawkesd as the owner of the photos, or make it readable"
             )
+    yield events(missing, poll)
     yield from limits(folders, _LIMITS, used_up=used_up)
 
 
@@ -88,25 +96,47 @@ def _not_seen(folder: Path, reason: str) -> Finding:
     )
 
 
+def events(missing: NoEvents | None, poll: str) -> Finding:
+    """Check that an observer of change events can be started. poll: what happens to the outboxes otherwise."""
+    if missing is None:
+        return fine("inotify", "gives an instance for change events")
+    if missing.limit is None:
+        return warning(
+            "inotify", f"sends no change events: {missing.reason}", f"the outboxes are {poll} instead"
+        )
+    name, value = missing.limit.name, max(2 * missing.limit.value, _INSTANCES)
+    what = f"is {missing.limit.value} and used up: without an inotify instance the outboxes are {poll}"
+    return warning(name, what, _raise(name, value))
+
+
 def limits(folders: int, directory: Path, *, used_up: bool) -> Iterator[Finding]:
     """Compare the kernel's inotify limits with the number of folders to watch.
 
-    directory: holds the limits as files. used_up: the kernel refuses a further watch right now.
+    directory: holds the limits as files, none where the system has no inotify. used_up: the kernel refuses a further
+    watch right now.
     """
     wanted = {"max_user_watches": 2 * folders, "max_queued_events": _QUEUE_EVENTS}
     for name, needed in wanted.items():
+        if not (directory / name).exists():
+            continue
         limit = int((directory / name).read_text())
         refused = used_up and name == "max_user_watches"
         if limit < needed or refused:
-            value = max(needed, 2 * limit)
             yield warning(
                 f"fs.inotify.{name}",
                 f"is {limit} and used up" if refused else f"is {limit}, too low for {folders} folder(s)",
-                f"run `sudo sysctl -w fs.inotify.{name}={value}`; to keep it, put `fs.inotify.{name}={value}` into "
-                "/etc/sysctl.d/60-fawkesd.conf",
+                _raise(f"fs.inotify.{name}", max(needed, 2 * limit)),
             )
         else:
             yield fine(f"fs.inotify.{name}", f"is {limit}, enough for {folders} folder(s)")
+
+
+def _raise(setting: str, value: int) -> str:
+    """How to raise a limit of the kernel."""
+    return (
+        f"run `sudo sysctl -w {setting}={value}`; to keep it, put `{setting}={value}` into "
+        "/etc/sysctl.d/60-fawkesd.conf"
+    )
 
 
 def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Finding]:

@@ -6,15 +6,15 @@ A folder on a drive that is unplugged, or on a server that does not answer, is a
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Collection
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
+from daemon.fs import mounts
 from daemon.fs.files import DIRECTORY, explain, opened
 
 _FSTAB = Path("/etc/fstab")
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def absence(folder: Path) -> str | None:
@@ -76,20 +76,15 @@ def _close_name(folder: Path, configured: Collection[Path]) -> Path | None:
 
 
 def _mounted() -> set[Path]:
-    return {_unescaped(line.split()[4]) for line in _lines(_MOUNTS)}
+    with suppress(OSError):
+        return {mount.point for mount in mounts.read()}
+    return set()
 
 
 def _expected() -> set[Path]:
-    words = [line.split() for line in _lines(_FSTAB) if not line.lstrip().startswith("#")]
-    return {_unescaped(line[1]) for line in words if len(line) > 2 and line[1].startswith("/")}
-
-
-def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(errors="surrogateescape").splitlines()
+        lines = _FSTAB.read_bytes().splitlines()
     except OSError:
-        return []
-
-
-def _unescaped(word: str) -> Path:
-    return Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), word))
+        return set()
+    words = [line.split() for line in lines if not line.lstrip().startswith(b"#")]
+    return {Path(mounts.unescaped(line[1])) for line in words if len(line) > 2 and line[1].startswith(b"/")}

@@ -1,35 +1,22 @@
-"""Kernel queries about a folder or an open file: its file system, its writers, its watch limit."""
+"""Kernel queries: who has a file open for writing, and whether change events are to be had."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import os
+import resource
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-# A change made on another machine, or below a FUSE daemon, raises no event here; and a lease is either
-# granted blindly (FUSE) or refused because of the protocol (SMB).
-_REMOTE = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "prl_fs"}
-)
+from daemon.fs.mounts import remote_kind
+
 _IN_CREATE = 0x100
 _LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def remote_kind(device: int) -> str | None:
-    """The kind of file system, such as "nfs4", if it can change without this machine's knowledge.
-
-    device: its st_dev. A device that no mount names (btrfs subvolumes) counts as local.
-    """
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        fields = line.split()
-        if fields[2] == wanted:
-            kind = fields[fields.index("-") + 1]
-            return kind if kind in _REMOTE or kind.startswith("fuse.") or kind == "fuse" else None
-    return None
 
 
 def has_writer(fd: int) -> bool:
@@ -66,11 +53,91 @@ def was_written(fd: int, position: int) -> bool:
 
 def watches_used_up(root: Path) -> bool:
     """Whether the kernel refuses one more watch: then folders below may silently be unwatched."""
+    try:
+        with _inotify() as fd:
+            refused = _LIBC.inotify_add_watch(fd, os.fsencode(root), _IN_CREATE) < 0
+            return refused and ctypes.get_errno() == errno.ENOSPC
+    except OSError:
+        return False  # that is another limit: see `no_events`
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A setting of the kernel, such as "fs.inotify.max_user_watches", and its value."""
+
+    name: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.name} is {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoEvents:
+    """Why no change events can be had. limit: what to raise; None if that is no setting of the kernel."""
+
+    reason: str
+    limit: Limit | None = None
+
+
+def no_events() -> NoEvents | None:
+    """Why no observer of change events can be started now; None if one can.
+
+    It takes an inotify instance, and a pipe that ends the wait for its events.
+    """
+    try:
+        with _inotify():
+            _try_pipe()
+    except OSError as exc:
+        if exc.errno == errno.EMFILE:
+            return _files_used_up() or _instances_used_up()
+        if exc.errno == errno.ENOSYS:
+            return NoEvents("this system has no inotify")
+        return NoEvents(f"inotify cannot be used: {exc.strerror}")
+    return None
+
+
+def inotify_limit(what: str) -> Limit | None:
+    """The limit per user of inotify's "instances" or "watches"; None if the system does not tell it."""
+    names = (f"fs.inotify.max_user_{what}", f"user.max_inotify_{what}")  # the latter is a container's own
+    limits = [Limit(name, value) for name in names if (value := _setting(name)) is not None]
+    return min(limits, key=lambda limit: limit.value, default=None)
+
+
+def _files_used_up() -> NoEvents | None:
+    """EMFILE says that the user has no instance left, or that the process can open no file of any kind."""
+    try:
+        _try_pipe()
+    except OSError:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return NoEvents(f"no file descriptor left: RLIMIT_NOFILE is {limit}")
+    return None
+
+
+def _instances_used_up() -> NoEvents:
+    limit = inotify_limit("instances")
+    return NoEvents("no inotify instance left" + (f": {limit}" if limit else ""), limit)
+
+
+def _setting(name: str) -> int | None:
+    try:
+        return int(Path("/proc/sys", *name.split(".")).read_text())
+    except OSError:
+        return None
+
+
+def _try_pipe() -> None:
+    for fd in os.pipe():
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _inotify() -> Iterator[int]:
+    """Context manager: an inotify instance. Raises OSError."""
     fd = _LIBC.inotify_init1(os.O_CLOEXEC)
     if fd < 0:
-        return False  # out of instances, which is another limit
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     try:
-        refused = _LIBC.inotify_add_watch(fd, os.fsencode(root), _IN_CREATE) < 0
-        return refused and ctypes.get_errno() == errno.ENOSPC
+        yield fd
     finally:
         os.close(fd)

@@ -27,13 +27,12 @@ _RECHECK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The health of the parts. engine_ready: the models are loaded. watching: the observer's threads are alive.
+    """The health of the parts. engine_ready: the models are loaded. working: the engine has photos.
 
-    working: the engine has photos. progress: grows with every message of the engine.
+    progress: grows with every message of the engine.
     """
 
     engine_ready: bool
-    watching: bool
     working: bool
     progress: int
 
@@ -102,7 +101,7 @@ class Notifier:
         if now < self._feed_due_s:
             return self._feed_due_s
         makes_progress = not health.working or health.progress != self._progress
-        if not (health.watching and makes_progress):
+        if not makes_progress:
             return now + _RECHECK_S
         self._progress = health.progress
         self._feed_due_s = now + self._feed_every_s

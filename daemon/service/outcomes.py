@@ -156,8 +156,8 @@ class Outcomes:
         self._end(photo, State.HELD, reason)
 
     def source_gone(self, photo: Photo) -> None:
-        """Handle a source that is missing, alone or with its whole outbox."""
-        if self._outboxes.is_there(photo.source.outbox):
+        """Handle a source that is missing, alone or with its whole outbox or a mount below that."""
+        if self._outboxes.has(photo.source):
             self._end(photo, State.GONE, "the original was removed")
         else:
             self._ledger.move(

@@ -46,7 +46,6 @@ class Parts:
     placement: Placement
     outboxes: Outboxes
     destinations: Destinations
-    watcher: Watcher | NoWatcher
     intake: Intake
     pool: EnginePool
     dispatcher: Dispatcher
@@ -122,9 +121,7 @@ def assembled(
         if isinstance(watcher, Watcher):
             watcher.start()
             stack.callback(watcher.stop)
-        yield Parts(
-            ledger, hooks, placement, outboxes, destinations, watcher, intake, pool, dispatcher, control
-        )
+        yield Parts(ledger, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control)
 
 
 def _locked(state_dir: Path) -> DirectoryLock:

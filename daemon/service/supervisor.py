@@ -110,7 +110,6 @@ class Supervisor:
     def _health(self) -> Health:
         return Health(
             engine_ready=bool(self._parts.pool.devices),
-            watching=self._parts.watcher.is_alive,
             working=bool(self._parts.pool.in_work),
             progress=self._parts.pool.signs_of_life,
         )

@@ -18,6 +18,7 @@ from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
+from daemon.state.mounts import Mounts
 from daemon.state.photos import THIS_SOURCE, key_of, marks, origin_of, photo_of
 from daemon.state.schema import MIGRATIONS, migrate
 
@@ -53,13 +54,14 @@ class PausedFolder:
 class History:
     """Queries for the commands; every result has the newest row first.
 
-    facts, markers: the same file's other tables.
+    facts, markers, mounts: the same file's other tables.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
         self.facts = Facts(database)
         self.markers = Markers(database)
+        self.mounts = Mounts(database)
 
     def outboxes(self) -> list[Outbox]:
         """Every outbox a photo ever came from, including those that are no longer configured."""
@@ -107,6 +109,21 @@ class History:
                 reason=row["reason"],
                 until=None if row["until"] == math.inf else row["until"],
                 waiting=row["waiting"],
+            )
+            for row in rows
+        )
+
+    def away(self, user: str) -> tuple[PausedFolder, ...]:
+        """Mounts below a user's outboxes that are away while photos of them wait."""
+        rows = self._db.execute(
+            "SELECT mounts.root, prefix, count(*) AS waiting FROM mounts JOIN photos USING (user, root)"
+            " WHERE user = ? AND away AND state = 'ready' AND substr(path, 1, length(prefix)) = prefix"
+            " GROUP BY mounts.root, prefix",
+            (user,),
+        )
+        return tuple(
+            PausedFolder(
+                Path(os.fsdecode(row["root"] + b"/" + row["prefix"])), "not mounted", None, row["waiting"]
             )
             for row in rows
         )

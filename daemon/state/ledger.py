@@ -17,6 +17,7 @@ from daemon.errors import IllegalTransition
 from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
 from daemon.state.facts import Facts
 from daemon.state.markers import Markers
+from daemon.state.mounts import Mounts
 from daemon.state.pauses import Pauses
 from daemon.state.photos import THIS_SOURCE, Photos, is_known, key_of, marks, photo_of
 from daemon.state.queue import Queue
@@ -34,7 +35,7 @@ _IS_FROM = {to: f"state IN ({marks(states)})" for to, states in _FROM.items()}
 class Ledger(Photos):
     """The ledger's only writer; not thread-safe.
 
-    queue, pauses, facts, markers: the other queries and tables of the same file.
+    queue, pauses, mounts, facts, markers: the other queries and tables of the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -43,6 +44,7 @@ class Ledger(Photos):
         super().__init__(open_ledger(path))
         self.queue = Queue(self._db, clock)
         self.pauses = Pauses(self._db, clock)
+        self.mounts = Mounts(self._db)
         self.facts = Facts(self._db)
         self.markers = Markers(self._db)
         self._repair()

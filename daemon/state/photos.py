@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daemon.model import REDO_REASON, EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
+from daemon.state.mounts import IS_MOUNTED
 from daemon.state.schema import LedgerConnection
 
 THIS_SOURCE = "user = ? AND root = ? AND path = ?"  # takes `key_of`
@@ -54,9 +55,12 @@ class Photos:
         return int(self._db.execute(query, [state.value for state in states]).fetchone()[0])
 
     def last_device(self, outbox: Outbox) -> int | None:
-        """The device number that the outbox had when its last photo was admitted; None before the first."""
+        """The device number that the outbox had when its last photo was admitted; None before the first.
+
+        Photos on mounts below it do not count.
+        """
         row = self._db.execute(
-            "SELECT dev FROM photos WHERE user = ? AND root = ? ORDER BY id DESC LIMIT 1",
+            f"SELECT dev FROM photos WHERE user = ? AND root = ? AND NOT {IS_MOUNTED} ORDER BY id DESC LIMIT 1",  # noqa: S608
             (outbox.user, os.fsencode(outbox.root)),
         ).fetchone()
         return row["dev"] if row else None

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from daemon.model import WAITING, Outbox, Photo, QueueOrder
+from daemon.state.mounts import IS_AWAY
 from daemon.state.photos import marks, photo_of
 
 _PAUSED = "EXISTS (SELECT 1 FROM pauses WHERE pauses.user = photos.user AND pauses.root = photos.root AND until > ?)"
@@ -32,14 +33,15 @@ class Queue:
         limit: int,
         order: QueueOrder = QueueOrder.NEWEST,
     ) -> list[Photo]:
-        """READY rows of these outboxes, unless paused, whose backoff is over.
+        """READY rows of these outboxes, unless paused or on a mount that is away, whose backoff is over.
 
         longest_s: the longest possible backoff; a later time means that the clock was set back.
         """
         now = self._clock()
         rows = self._db.execute(
             f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
-            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} ORDER BY {_FIRST[order]} LIMIT ?",
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} AND NOT {IS_AWAY}"
+            f" ORDER BY {_FIRST[order]} LIMIT ?",
             (*_roots_of(outboxes), now, now + longest_s, now, limit),
         )
         return [photo_of(row) for row in rows]
@@ -48,7 +50,7 @@ class Queue:
         """When the first READY row of these outboxes may be tried; None if none may without user action."""
         query = (
             "SELECT min(max(not_before, coalesce(until, 0))) FROM photos LEFT JOIN pauses USING (user, root)"  # noqa: S608
-            f" WHERE state = 'ready' AND {_from_any(outboxes)}"
+            f" WHERE state = 'ready' AND {_from_any(outboxes)} AND NOT {IS_AWAY}"
         )
         (when,) = self._db.execute(query, _roots_of(outboxes)).fetchone()
         return float(when) if when is not None and when < math.inf else None
@@ -57,7 +59,7 @@ class Queue:
         """How many rows of these outboxes can finish without user action."""
         query = (
             f"SELECT count(*) FROM photos WHERE state IN ({marks(WAITING)}) AND {_from_any(outboxes)}"  # noqa: S608
-            f" AND NOT (state = 'ready' AND {_PAUSED})"
+            f" AND NOT (state = 'ready' AND ({_PAUSED} OR {IS_AWAY}))"
         )
         return int(
             self._db.execute(

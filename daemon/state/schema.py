@@ -64,6 +64,17 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE photos ADD COLUMN options TEXT",
         "CREATE INDEX photos_by_input ON photos (input_sha256) WHERE input_sha256 IS NOT NULL",
     ),
+    (
+        """
+        CREATE TABLE mounts (
+            user TEXT NOT NULL,
+            root BLOB NOT NULL,
+            prefix BLOB NOT NULL,
+            away INTEGER NOT NULL,
+            PRIMARY KEY (user, root, prefix)
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -121,7 +121,7 @@ def _notes(
     elif link is not None:
         yield f"it lies behind the symbolic link {link}, which is not followed"
     elif found is None:
-        yield _why_no_file(source.path)
+        yield _why_no_file(source, history.mounts.away_from(source))
     elif is_ignored:
         return
     elif kind is Kind.CLIP:
@@ -152,10 +152,15 @@ def _prospect(settings: Settings, history: History, source: Source) -> str:
     )
 
 
-def _why_no_file(path: Path) -> str:
-    if path.is_symlink():
+def _why_no_file(source: Source, away: Path | None) -> str:
+    """away: the folder below the outbox on which a mount is missing that the photo lies on; None if none is."""
+    if source.path.is_symlink():
         return "it is a symbolic link, which is not followed"
-    return "it is not a regular file, so it is ignored" if path.exists() else "the file no longer exists"
+    if source.path.exists():
+        return "it is not a regular file, so it is ignored"
+    if away is not None:
+        return f"nothing is mounted on {source.outbox.root / away}"
+    return "the file no longer exists"
 
 
 def _link_above(source: Source) -> Path | None:

@@ -122,6 +122,8 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
     if facts.PAUSED + name in reported:
         reason = reported[facts.PAUSED + name]
         paused = (PausedFolder(user.sync, reason, None, waiting),)
+    elif reported:  # otherwise nobody looks
+        paused += history.away(name)
     return UserStatus(
         name=name,
         published=history.count(name, [State.PUBLISHED]),
@@ -137,7 +139,9 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
             file for file in from_text(reported.get(facts.UNFINISHED, "[]")) if file.user == name
         ),
         seconds_per_photo=seconds,
-        eta_s=None if seconds is None else (waiting - sum(folder.waiting for folder in paused)) * seconds,
+        eta_s=None
+        if seconds is None
+        else max(waiting - sum(folder.waiting for folder in paused), 0) * seconds,
         target=target.identity if target else None,
         ignored=tuple(
             unpublished(settings, outbox, one)

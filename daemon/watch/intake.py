@@ -95,7 +95,11 @@ class Intake:
 
     def _check_outboxes(self, now: float) -> None:
         self._next_check_s = now + self._timing.check_outboxes_s
-        for outbox in self._outboxes.check():
+        changed = self._outboxes.check()
+        deaf = [outbox for outbox in self._outboxes.online if self._watcher.is_deaf(outbox)]
+        for outbox in deaf:
+            log.warning("the events of %s ended; it is watched anew", printable(outbox.root))
+        for outbox in {*changed, *deaf}:
             self._next_scan_s.pop(outbox, None)
             if outbox in self._outboxes.online:
                 self._watcher.rearm(outbox)  # before the scan, so that nothing is missed in between
@@ -104,6 +108,7 @@ class Intake:
             self._note_watching()
 
     def _scan(self, outbox: Outbox, now: float) -> None:
+        self._watcher.retry(outbox)  # before the walk, as above
         started_s = time.perf_counter()
         tally = Tally(outbox.root)
         for path in walk(outbox.root, outbox.ignore, on_ignored=tally.add):
@@ -124,7 +129,7 @@ class Intake:
             self._ledger.facts.note_ignored(outbox.root, photos)
 
     def _note_watching(self) -> None:
-        watching = self._watcher.how(self._outboxes.online)
+        watching = self._watcher.how(self._outboxes.online, self._watch.poll_s)
         if watching is not None and watching != self._watching:
             self._watching = watching
             self._ledger.facts.note(facts.WATCHING, watching)
@@ -182,5 +187,5 @@ class Intake:
         # Only HELD rows: a READY one is found missing when it is read, and a PUBLISHED one stays published.
         for photo in self._ledger.in_state(State.HELD, user=outbox.user):
             missing = photo.source.outbox == outbox and snapshot_of(photo.source.path) is None
-            if missing and self._outboxes.is_there(outbox):
+            if missing and self._outboxes.has(photo.source):
                 self._ledger.move(photo, State.GONE, Change(reason="the original was removed"))

@@ -1,4 +1,4 @@
-"""Tracks which outboxes are present: an unplugged drive does not mean that its photos were deleted."""
+"""Tracks which outboxes, and mounts below them, are present: an unplugged drive does not mean deleted photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from daemon.fs.absence import absence, unmounted
 from daemon.fs.files import explain
-from daemon.model import Outbox
+from daemon.fs.mounts import MountTable
+from daemon.model import Outbox, Source
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
@@ -20,10 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Changes when another directory is at the path, such as the mount point of an unplugged drive."""
+    """Changes when another directory is at the path, such as the mount point of an unplugged drive.
+
+    mounts: changes when something at or below it was mounted or unmounted, which ends events there.
+    """
 
     dev: int
     ino: int
+    mounts: object = ()
 
 
 _UNSEEN = _Identity(0, 0)
@@ -41,9 +46,10 @@ class Outboxes:
         """objection: why a folder that is there must not be used; None if it may be."""
         self._ledger = ledger
         self._objection = objection
+        self._table = MountTable()
         self._found: dict[Outbox, _Identity | None] = dict.fromkeys(outboxes, _UNSEEN)
         self._away: dict[Outbox, str] = {}
-        self._lost: set[Outbox] = set()  # by `is_there`, since the last check
+        self._changed: set[Outbox] = set()  # seen by `has`, since the last check
         ledger.facts.forget_all(facts.AWAY)  # of an earlier run
 
     @property
@@ -57,19 +63,27 @@ class Outboxes:
         return {outbox.root: reason for outbox, reason in self._away.items()}
 
     def check(self) -> list[Outbox]:
-        """Check every outbox; return those that appeared, vanished, or were replaced since the last check."""
-        changed = [outbox for outbox in self._found if self._look(outbox) or outbox in self._lost]
-        self._lost.clear()
+        """Check every outbox; return those that appeared, vanished, or were replaced since the last check.
+
+        Replaced is also one below which something was mounted or unmounted.
+        """
+        self._table.look()
+        changed = [outbox for outbox in self._found if self._look(outbox) or outbox in self._changed]
+        self._changed.clear()
         return changed
 
-    def is_there(self, outbox: Outbox) -> bool:
-        """Whether the outbox is present right now; if not, it is no longer `online`."""
-        before = self._found[outbox]
-        identity, reason = self._identify(outbox)
-        if identity is None and before is not None:
-            self._note(outbox, None, reason)
-            self._lost.add(outbox)
-        return outbox in self.online
+    def has(self, source: Source) -> bool:
+        """Whether the place of a photo is present right now; if not, it waits.
+
+        That is its outbox, which is no longer `online` if it is missing, or a mount below it.
+        """
+        self._table.look()
+        was_online = source.outbox in self.online
+        if was_online and self._look(source.outbox):
+            self._changed.add(
+                source.outbox
+            )  # the next check reports it, even if it has changed back until then
+        return source.outbox in self.online and self._ledger.mounts.away_from(source) is None
 
     def _look(self, outbox: Outbox) -> bool:
         """Look at an outbox again; return whether another folder is there now, or none."""
@@ -97,11 +111,14 @@ class Outboxes:
             is_empty = _is_empty(outbox.root)
         except OSError as exc:
             return None, absence(outbox.root) or explain(exc)
-        identity = _Identity(status.st_dev, status.st_ino)
         reason = self._why_unmounted(outbox, status.st_dev) if is_empty else None
+        identity = _Identity(status.st_dev, status.st_ino, self._table.state_of(outbox.root))
         if reason is None and identity != self._found[outbox]:
             reason = self._objection(outbox.root)
-        return (identity, "") if reason is None else (None, reason)
+        if reason is not None:
+            return None, reason
+        self._note_mounts(outbox)
+        return identity, ""
 
     def _why_unmounted(self, outbox: Outbox, device: int) -> str | None:
         """Why an empty folder is taken for the mount point of an unplugged drive; None if it is not."""
@@ -110,6 +127,28 @@ class Outboxes:
             place = unmounted(outbox.root)
             return None if place is None else f"{place} is not mounted"
         return None if before == device else "it is empty, and not on the disk of its earlier photos"
+
+    def _note_mounts(self, outbox: Outbox) -> None:
+        """Record which mounts below an outbox are away: nothing is mounted there now, and there is no file."""
+        mounted = {mount.point.relative_to(outbox.root) for mount in self._table.below(outbox.root)}
+        known = self._ledger.mounts.of(outbox)
+        for folder in mounted | known.keys():
+            away = folder not in mounted
+            if away and _holds_something(outbox.root / folder):
+                self._ledger.mounts.forget(outbox, folder)
+            elif known.get(folder) is not away:
+                self._ledger.mounts.note(outbox, folder, away=away)
+                if away:
+                    log.warning(
+                        "nothing is mounted on %s any more; its photos wait", printable(outbox.root / folder)
+                    )
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        return not _is_empty(directory)
+    except OSError:
+        return False
 
 
 def _is_empty(directory: Path) -> bool:
