@@ -23,6 +23,13 @@ Wait = Callable[..., None]
 FACTORY = "twins:make_engine"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and set kernel limits")
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+needs_namespace = pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or shutil.which("nsenter") is None
+    or subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode != 0,
+    reason="user namespaces are not allowed here, or there is no util-linux",
+)
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
@@ -84,6 +91,18 @@ def mount(*arguments: str | Path) -> None:
 
 def unmount(place: Path) -> None:
     subprocess.run(["umount", "-l", str(place)], check=True, capture_output=True)
+
+
+def limited(what: str, count: int) -> tuple[str, ...]:
+    """A command that runs another one where inotify has at most so many "instances" or "watches"."""
+    limit = f'echo {count} > /proc/sys/user/max_inotify_{what} && exec "$@"'
+    return (*NAMESPACE, "sh", "-c", limit, "sh")
+
+
+def inside(daemon: DaemonProcess, *command: str | Path) -> None:
+    """Run a command where a daemon `under=NAMESPACE` runs, with root's rights there."""
+    enter = ["nsenter", f"--target={daemon.process.pid}", "--user", "--mount", "--preserve-credentials"]
+    subprocess.run([*enter, *map(str, command)], check=True, capture_output=True)
 
 
 @contextlib.contextmanager

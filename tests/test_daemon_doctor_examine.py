@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import FACTORY, Counter
+from faulty import FACTORY, NAMESPACE, Counter, limited, needs_namespace, needs_strace
 from twins import make_photo
 
 from daemon.cli.main import run_command
@@ -167,6 +170,63 @@ def test_a_limit_that_others_have_used_up_is_told(tmp_path: Path) -> None:
 
     assert (watches.level, queue.level) == (Level.WARNING, Level.FINE)
     assert "used up" in watches.message
+
+
+FOLDERS = """
+import sys
+from daemon.config.settings import Settings
+from daemon.doctor.findings import as_line
+from daemon.doctor.folders import outboxes
+for finding in outboxes(Settings.model_validate_json(sys.argv[1])):
+    print(as_line(finding))
+"""
+
+
+def folders_told(home: Home, under: Sequence[str]) -> str:
+    """What is told of the outboxes where another command runs it."""
+    return subprocess.run(
+        [*under, sys.executable, "-c", FOLDERS, home.settings.model_dump_json()],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@needs_namespace
+def test_a_user_without_inotify_instances_gets_the_sysctl_line(home: Home) -> None:
+    told = folders_told(home, limited("instances", 0))
+
+    assert f"ok       {home.outbox}: is on a local disk, but polled every 0.5 s" in told
+    assert "warning  user.max_inotify_instances: is 0 and used up" in told
+    assert "run `sudo sysctl -w user.max_inotify_instances=256`; to keep it," in told
+    assert "at once" not in told
+
+
+@needs_strace
+def test_a_sandbox_without_inotify_is_told(home: Home) -> None:
+    refusing = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=inotify_init1:error=ENOSYS")
+
+    told = folders_told(home, refusing)
+
+    assert "warning  inotify: sends no change events: this system has no inotify" in told
+    assert "the outboxes are polled every 0.5 s instead" in told
+
+
+@pytest.mark.skipif(
+    shutil.which("bindfs") is None, reason="bindfs, which stands for a share, is not installed"
+)
+@needs_namespace
+def test_a_share_mounted_below_an_outbox_is_named(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (home.outbox / "my share").mkdir()
+    mounting = f"bindfs -f '{tmp_path}/server' '{home.outbox}/my share' & until mountpoint -q '{home.outbox}/my share';"
+    mounting += ' do sleep 0.1; done; "$@"; kill $!'
+
+    told = folders_told(home, (*NAMESPACE, "sh", "-c", mounting, "sh"))
+
+    assert f"warning  {home.outbox}: holds {home.outbox}/my share, which is on fuse" in told
+    assert "it is polled every 0.5 s instead" in told
 
 
 def test_a_machine_without_a_fetched_model_is_told_how_to_get_one(home: Home, models_dir: Path) -> None:

@@ -339,7 +339,7 @@ def test_fault_09_where_no_more_folders_can_be_watched_they_are_polled(
     eventually(lambda: len(home.published()) == 20)
     watching = fact(home, facts.WATCHING)
     assert watching is not None
-    assert watching.startswith(f"polling {home.outbox} (")
+    assert watching.startswith(f"polling {home.outbox} every 0.5 s (")
 
 
 @pytest.mark.skipif(
@@ -357,7 +357,7 @@ def test_fault_09_a_share_that_brings_no_events_is_polled(
         (tmp_path / "server" / "a.jpg").write_bytes(make_photo())
 
         eventually(lambda: home.published() == ["a.jpg"])
-        assert str(fact(home, facts.WATCHING)).startswith(f"polling {home.outbox} (fuse")
+        assert str(fact(home, facts.WATCHING)).startswith(f"polling {home.outbox} every 0.5 s (fuse")
         daemon.stop()
     finally:
         unmount(home.outbox)

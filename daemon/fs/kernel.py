@@ -87,14 +87,13 @@ def no_events() -> NoEvents | None:
     """
     try:
         with _inotify():
-            _try_pipe()
+            return None if _can_open(2) else _files_used_up()
     except OSError as exc:
-        if exc.errno == errno.EMFILE:
-            return _files_used_up() or _instances_used_up()
+        if exc.errno == errno.EMFILE:  # of the user or of the process
+            return _instances_used_up() if _can_open(1) else _files_used_up()
         if exc.errno == errno.ENOSYS:
             return NoEvents("this system has no inotify")
         return NoEvents(f"inotify cannot be used: {exc.strerror}")
-    return None
 
 
 def inotify_limit(what: str) -> Limit | None:
@@ -104,14 +103,9 @@ def inotify_limit(what: str) -> Limit | None:
     return min(limits, key=lambda limit: limit.value, default=None)
 
 
-def _files_used_up() -> NoEvents | None:
-    """EMFILE says that the user has no instance left, or that the process can open no file of any kind."""
-    try:
-        _try_pipe()
-    except OSError:
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return NoEvents(f"no file descriptor left: RLIMIT_NOFILE is {limit}")
-    return None
+def _files_used_up() -> NoEvents:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return NoEvents(f"no file descriptor left: RLIMIT_NOFILE is {limit}")
 
 
 def _instances_used_up() -> NoEvents:
@@ -126,9 +120,15 @@ def _setting(name: str) -> int | None:
         return None
 
 
-def _try_pipe() -> None:
-    for fd in os.pipe():
-        os.close(fd)
+def _can_open(count: int) -> bool:
+    """Whether this process can open so many more files."""
+    with contextlib.ExitStack() as stack:
+        try:
+            for _ in range(count):
+                stack.callback(os.close, os.open("/", os.O_RDONLY))
+        except OSError:
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ class Watcher:
                 )
             self._watch(outbox)
         except OSError as exc:
-            self._refused[outbox] = _limit_reached() if exc.errno == errno.ENOSPC else explain(exc)
+            self._refused[outbox] = _why_refused(exc)
         self._note_limit(outbox)
 
     def retry(self, outbox: Outbox) -> None:
@@ -193,6 +193,13 @@ class _Observer(InotifyObserver):
     def has(self, watch: ObservedWatch) -> bool:
         """Whether a watch is one of this observer."""
         return any(emitter.watch == watch for emitter in self.emitters)
+
+
+def _why_refused(exc: OSError) -> str:
+    if exc.errno == errno.ENOSPC:
+        return _limit_reached()
+    missing = no_events()
+    return missing.reason if missing else explain(exc)
 
 
 def _limit_reached() -> str:
