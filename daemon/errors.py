@@ -4,7 +4,8 @@
     |-- ConfigError             the configuration cannot be used
     |-- InputError              a photo named on the command line cannot be read
     |-- OutputError             a result cannot be written
-    |   `-- OutputExists        ... since it would replace a file
+    |   |-- OutputExists        ... since it would replace a file
+    |   `-- OutputNameRefused   ... under this name, on this file system
     |-- ServiceError            the service cannot be installed, or systemd cannot be queried
     |-- AlreadyRunning          another fawkesd has locked this directory
     |-- NotAnswering            no service is running, or it does not answer a command
@@ -48,6 +49,10 @@ class OutputError(DaemonError):
 
 class OutputExists(OutputError):
     """A result would replace an existing file."""
+
+
+class OutputNameRefused(OutputError):
+    """The file system of the output folder never accepts this file name."""
 
 
 class ServiceError(DaemonError):

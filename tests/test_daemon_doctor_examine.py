@@ -22,7 +22,7 @@ from daemon.doctor.examine import examine
 from daemon.doctor.findings import Finding, Level
 from daemon.doctor.folders import limits
 from daemon.fs.locks import DirectoryLock
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
 from daemon.timing import Timing

@@ -21,8 +21,9 @@ from twins import make_photo, protected
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
 from daemon.fs.files import snapshot_of
 from daemon.model import Outbox, Photo, Settled, Source, State
+from daemon.publish.marker import MARKER_NAME
 from daemon.publish.publisher import Publisher
-from daemon.publish.sync_folder import MARKER_NAME, SyncFolder
+from daemon.publish.sync_folder import SyncFolder
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from fawkes_engine import Protected
 

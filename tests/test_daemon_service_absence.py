@@ -19,7 +19,7 @@ from daemon.config.settings import Settings
 from daemon.doctor.examine import examine
 from daemon.doctor.findings import as_line
 from daemon.fs import absence
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.status.status import Status, read
 from daemon.status.status_text import status_lines

@@ -14,8 +14,9 @@ from twins import TinyEngine, make_photo
 from daemon.fs.files import snapshot_of
 from daemon.model import REDO_REASON, Change, Outbox, Photo, Settled, Source, State
 from daemon.publish.destinations import Destination, Destinations
+from daemon.publish.marker import MARKER_NAME
 from daemon.publish.publisher import Publisher
-from daemon.publish.sync_folder import MARKER_NAME, SyncFolder
+from daemon.publish.sync_folder import SyncFolder
 from daemon.service.admission import Admission
 from daemon.service.outcomes import Outcomes
 from daemon.state.ledger import Ledger

@@ -16,7 +16,7 @@ from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import AlreadyRunning
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.facts import ENGINE
 from daemon.state.ledger import LEDGER_NAME

@@ -15,7 +15,7 @@ from twins import Deed, make_photo
 
 from daemon.cli.main import run_command
 from daemon.model import Outbox
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.targets import FileTargetStore

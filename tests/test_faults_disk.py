@@ -29,7 +29,7 @@ from faulty import (
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import Settings
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 
 # Root may read everything; without these two rights it is a user like any other.
 AS_A_USER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")

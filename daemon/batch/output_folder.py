@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from daemon.errors import InputError, OutputError, OutputExists
+from daemon.errors import InputError, OutputError, OutputExists, OutputNameRefused
 from daemon.fs import atomic
 from daemon.fs.filenames import candidates, output_name, twin_key
 from daemon.text import printable
@@ -88,7 +88,7 @@ class OutputFolder:
 
     def objection(self, path: Path) -> str | None:
         """Return why nothing may be written at path, or None."""
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - pathlib's raises where a name is too long
             return None
         if _identity(path) in self._inputs:
             return f"{printable(path)} is one of the input photos, and originals stay; choose another --out"
@@ -103,7 +103,10 @@ class OutputFolder:
             return NotWritten(source, objection)
         try:
             atomic.write(output, result.data, replace=self._force)
-        except OutputExists as late:  # it appeared after the check
+        except (
+            OutputExists,
+            OutputNameRefused,
+        ) as late:  # it appeared after the check, or cannot be known before
             return NotWritten(source, str(late))
         return Written(source, output, result)
 

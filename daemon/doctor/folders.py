@@ -1,10 +1,8 @@
-"""Folder checks of `doctor`: change events, hard links into the sync folder, free space, sync tools."""
+"""Folder checks of `doctor`: change events, the way into the sync folder, free space, sync tools."""
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,9 @@ from daemon.fs.files import DIRECTORY, explain, opened
 from daemon.fs.kernel import NoEvents, no_events, watches_used_up
 from daemon.fs.locks import holder
 from daemon.fs.mounts import remote_below, remote_kind
-from daemon.publish.sync_folder import MARKER_NAME, read_marker
+from daemon.fs.noreplace import Way
+from daemon.publish.marker import MARKER_NAME, read_marker
+from daemon.publish.way_in import Obstacle, way_in
 from daemon.state import facts
 from daemon.state.history import History
 from daemon.text import printable
@@ -148,7 +148,7 @@ def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Find
     if pid and (told := history.facts.all().get(facts.PAUSED + user.name)):
         yield _not_seen(user.sync, told)
     yield _marker(user.sync, history)
-    yield _linking(user)
+    yield _way_in(user)
     yield space(user.sync)
     other = holder(user.staging_dir)
     if other not in {None, pid}:
@@ -181,23 +181,19 @@ def _marker(folder: Path, history: History) -> Finding:
     return fault(folder, f"its file {MARKER_NAME} {what}", "mount its drive, or restore the file")
 
 
-def _linking(user: UserSettings) -> Finding:
-    """Test hard links with an unnamed file, from the sync folder to staging; photos go the other way."""
+def _way_in(user: UserSettings) -> Finding:
+    """Try the way in as the service does; before its first start, in the folder that staging will be in."""
     staging = user.staging_dir if user.staging_dir.is_dir() else user.staging_dir.parent
-    probe = staging / secrets.token_hex(8)
     try:
-        with opened(user.sync, os.O_TMPFILE | os.O_WRONLY) as fd, opened(user.sync, DIRECTORY) as root:
-            os.link(f"/proc/self/fd/{fd}", probe, src_dir_fd=root, follow_symlinks=True)
+        found = way_in(user.sync / MARKER_NAME, staging)
     except OSError as exc:
-        if exc.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
-            return warning(
-                user.sync,
-                "is on a file system without unnamed files (O_TMPFILE), so hard links were not tested",
-                "nothing to do: the service tests another way of publishing at its start",
-            )
-        advice = "set `staging` to a folder on the same mount as the sync folder"
-        return fault(user.sync, f"files cannot be linked in from {staging}: {explain(exc)}", advice)
-    probe.unlink(missing_ok=True)  # a starting service clears its staging folder and may have removed it
+        return fault(
+            user.sync, f"photos cannot be completed in {staging}: {explain(exc)}", "make it writable"
+        )
+    if isinstance(found, Obstacle):
+        return fault(user.sync, found.problem, found.advice)
+    if found is Way.RENAME:
+        return fine(user.sync, "photos are moved in by renaming: this file system has no hard links")
     return fine(user.sync, f"is on the same mount as {staging}: photos appear complete, in one step")
 
 

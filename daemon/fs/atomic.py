@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from pathlib import Path
 
-from daemon.errors import OutputError, OutputExists
-
-# what file systems without hard links (FAT, some network and FUSE mounts) answer to link()
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+from daemon.errors import OutputError, OutputExists, OutputNameRefused
+from daemon.fs.filenames import refusal
+from daemon.fs.files import DIRECTORY, opened, sync_directory
+from daemon.fs.kernel import kind_of
+from daemon.fs.noreplace import NO_FLAG, place
 
 
 def write(path: Path, data: bytes, *, replace: bool, mode: int = 0o666) -> None:
     """Write a complete, durable file; mode is subject to the umask.
 
-    Raises OutputExists if the file exists and replace is False, OutputError if it cannot be written.
+    Raises OutputExists if the file exists and replace is False, OutputNameRefused if it can never have this name,
+    OutputError if it cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -28,6 +29,8 @@ def write(path: Path, data: bytes, *, replace: bool, mode: int = 0o666) -> None:
     except FileExistsError as exc:
         raise OutputExists(f"{path} exists already; move it away or use --force") from exc
     except OSError as exc:
+        if reason := refusal(exc, kind_of(path.parent.stat().st_dev)):
+            raise OutputNameRefused(f"{path} cannot be written: {reason}") from exc
         raise OutputError(f"{path} cannot be written ({exc.strerror})") from exc
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,18 +66,23 @@ def _publish(temporary: Path, path: Path, *, replace: bool) -> None:
         temporary.replace(path)
         return
     try:
-        path.hardlink_to(temporary)  # unlike rename, never takes the place of another file
+        place(temporary, path)
     except OSError as exc:
-        if exc.errno not in _NO_LINKS:
+        if exc.errno not in NO_FLAG:
             raise
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from exc
-        temporary.rename(path)
+        _take(path, temporary)
+
+
+def _take(path: Path, temporary: Path) -> None:
+    """Where neither links nor renames without replacing exist: take the name with an empty file, and replace that."""
+    path.open("xb").close()
+    try:
+        temporary.replace(path)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with opened(path, DIRECTORY) as descriptor:
+        sync_directory(descriptor)

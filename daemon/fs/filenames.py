@@ -5,6 +5,8 @@ Pure functions on names; no file is touched.
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -35,6 +37,10 @@ _ALIASES = {
     ".heif": ".heic",
     ".hif": ".heic",
 }
+
+_NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+# What FAT, exFAT, NTFS (mounted for Windows) and SMB servers refuse in a name
+_WINDOWS_REFUSES = frozenset('"*:<>?\\|')
 
 
 class Kind(Enum):
@@ -72,6 +78,24 @@ def objection(relative: PurePath) -> str | None:
     if any(unicodedata.category(character) == "Cc" for character in text):
         return "the file name contains control characters, which sync tools refuse; rename the file"
     return None
+
+
+def refusal(exc: OSError, kind: str | None) -> str | None:
+    """Why a file system never accepts the name that it refused with this error; None if that is not about a name.
+
+    kind: of file system, such as "vfat", if known.
+    """
+    name = PurePath(os.fsdecode(exc.filename2 or exc.filename or "")).name
+    bad = " ".join(sorted(_WINDOWS_REFUSES & set(name)))
+    # SMB servers and some FUSE programs have no such file rather than no such name.
+    if not name or (exc.errno not in _NAME_ERRNOS and not (exc.errno == errno.ENOENT and bad)):
+        return None
+    where = f"the file system ({kind or 'of an unknown kind'})"
+    if exc.errno == errno.ENAMETOOLONG:
+        return f"the name '{name}' is too long for {where}; rename the file"
+    if bad:
+        return f"{where} accepts no {bad} in a name, as in '{name}'; rename the file"
+    return f"{where} does not accept the name '{name}' ({exc.strerror}); rename the file"
 
 
 def output_name(source_name: str, suffix: str) -> str:

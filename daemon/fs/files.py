@@ -51,6 +51,22 @@ def descend(root: int, relative: Path) -> Iterator[int]:
         yield root
 
 
+def sync_directory(fd: int) -> None:
+    """Make the names in an open directory durable, where its file system can: some network and guest ones cannot."""
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of these bytes to an open file."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def read_source(settled: Settled) -> bytes:
     """The bytes of a photo, exactly as its snapshot identifies them.
 

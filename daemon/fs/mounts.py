@@ -111,6 +111,27 @@ def remote_kind(device: int) -> str | None:
     return next((mount.kind for mount in read() if mount.device == device and mount.is_remote), None)
 
 
+def kind_of(device: int) -> str | None:
+    """The kind of file system, such as "vfat"; None for a device that no mount names. device: its st_dev.
+
+    Raises OSError.
+    """
+    return next((mount.kind for mount in read() if mount.device == device), None)
+
+
+def mount_of(folder: Path) -> tuple[int, str]:
+    """Identify a mount. The device number is not enough: bind mounts share it, and links between them fail.
+
+    Raises OSError.
+    """
+    descriptor = os.open(folder, os.O_PATH)
+    try:
+        info = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        return os.fstat(descriptor).st_dev, info.partition("mnt_id:")[2].split()[0]
+    finally:
+        os.close(descriptor)
+
+
 def _all_of(fd: int) -> bytes:
     text = b""
     while chunk := os.pread(fd, 1 << 20, len(text)):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from daemon.config.settings import UserSettings
 from daemon.fs.absence import unmounted
+from daemon.fs.mounts import mount_of
 from daemon.install.units import Scope, Service, parent_of_both, program_folders
 from daemon.text import printable
 from fawkes_engine.weights import catalog
@@ -60,21 +61,11 @@ def _too_broad(service: Service) -> Iterator[str]:
 
 def _two_mounts(user: UserSettings) -> Iterator[str]:
     existing = next(folder for folder in (user.staging_dir, *user.staging_dir.parents) if folder.exists())
-    if _mount_of(existing) != _mount_of(user.sync):
+    if mount_of(existing) != mount_of(user.sync):
         yield (
             f"{printable(existing)} and {printable(user.sync)} are on different mounts, so finished photos cannot "
             f"be moved from one to the other; set `staging` of {user.name} to a folder on the mount of the sync folder"
         )
-
-
-def _mount_of(folder: Path) -> tuple[int, str]:
-    """Identify a mount. The device number is not enough: bind mounts share it, and links between them fail."""
-    descriptor = os.open(folder, os.O_PATH)
-    try:
-        info = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
-        return os.fstat(descriptor).st_dev, info.partition("mnt_id:")[2].split()[0]
-    finally:
-        os.close(descriptor)
 
 
 def _missing(service: Service) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """Publishes a verified photo to the sync folder: complete, once, and never over a file that is not fawkesd's.
 
-    staged file -> fsync -> hash -> ledger: intent -> link (or rename over fawkesd's own) -> fsync -> ledger
+    staged file -> fsync -> hash -> ledger: intent -> place (or rename over fawkesd's own) -> fsync -> ledger
+
+A file is placed by a hard link, or by a rename that never replaces a file where the file system has no links.
 
 A crash at any point leaves no partial file: the name appears with the whole content, and afterwards `settle`
 determines from the file's hash whether it had appeared. The copy that a renamed photo had under its former name is
@@ -21,10 +23,11 @@ from pathlib import Path
 
 from daemon.errors import PublishFault
 from daemon.fs.filenames import candidates, output_name, twin_key, twin_keys
-from daemon.fs.files import DIRECTORY, descend, read_exactly, sha256_at
+from daemon.fs.files import DIRECTORY, descend, read_exactly, sha256_at, sync_directory
+from daemon.fs.noreplace import place
 from daemon.model import Change, EarlierOutput, Output, Photo, State
 from daemon.publish import renames
-from daemon.publish.sync_folder import SyncFolder, publish_errors
+from daemon.publish.sync_folder import SyncFolder
 from daemon.state.ledger import Ledger
 from daemon.text import printable
 from fawkes_engine import Protected
@@ -143,17 +146,16 @@ class Publisher:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[int]:
-        with publish_errors("the sync folder cannot be read"), self._folder.writable(0) as root:
+        with self._folder.errors("the sync folder cannot be read"), self._folder.writable(0) as root:
             yield root
 
     def _slot(self, photo: Photo, content: _Content, directory: int, parent: Path) -> _Slot:
         former = self._former(photo)
         own = {*self._ledger.own_outputs(photo.source), *([former.output] if former else ())}
-        taken = set(os.listdir(directory))
-        twins = twin_keys(taken)
+        twins = twin_keys(os.listdir(directory))
         for name in candidates(output_name(photo.source.relative.name, content.suffix)):
             output = Output(parent / name, content.sha256)
-            if name in taken:
+            if _is_taken(name, directory):
                 found = sha256_at(name, directory)
                 if found is not None and Output(output.relative, found) in own:
                     return _Slot(directory, output, replaces=True)
@@ -168,13 +170,22 @@ def _expect_hash(staged: Path, sha256: str) -> None:
             raise PublishFault("the staged file differs from the one that was verified")
 
 
+def _is_taken(name: str, directory: int) -> bool:
+    """Whether the file system finds a file by this name, which may be listed in another case or (FAT) longer."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _put(staged: Path, slot: _Slot) -> None:
     name = slot.output.relative.name
     if slot.replaces:
         os.rename(staged, name, dst_dir_fd=slot.directory)
     else:
-        os.link(staged, name, dst_dir_fd=slot.directory, follow_symlinks=False)  # fails if the name is taken
-    os.fsync(slot.directory)
+        place(staged, name, slot.directory)
+    sync_directory(slot.directory)
 
 
 @contextlib.contextmanager
@@ -202,7 +213,7 @@ def _subdirectory(parent: int, wanted: str) -> tuple[str, int]:
                 twins = twin_keys(os.listdir(parent))
             if twin_key(name) not in twins:
                 os.mkdir(name, dir_fd=parent)
-                os.fsync(parent)
+                sync_directory(parent)
                 return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         except OSError as exc:
             if exc.errno not in _NO_REAL_DIRECTORY:

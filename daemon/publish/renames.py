@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.fs.files import descend, explain, sha256_at
+from daemon.fs.files import descend, explain, sha256_at, sync_directory
 from daemon.model import Output, Photo, State
 from daemon.sd.journal import Outcome, about
 from daemon.text import printable
@@ -108,7 +108,7 @@ def _nearest_folder(path: Path, root: Path) -> os.stat_result | None:
 def _sync(root: int, folder: Path) -> None:
     """Make sure that the names in a folder outlast a power cut; after a crash they may not have been written yet."""
     with descend(root, folder) as directory:
-        os.fsync(directory)
+        sync_directory(directory)
 
 
 def _remove(root: int, output: Output) -> bool:
@@ -120,7 +120,7 @@ def _remove(root: int, output: Output) -> bool:
                 return False
             if found is not None:
                 os.unlink(output.relative.name, dir_fd=directory)
-                os.fsync(directory)
+                sync_directory(directory)
     except OSError as exc:
         if exc.errno not in _NOTHING_THERE:
             raise

@@ -18,22 +18,25 @@ from pathlib import Path
 
 from daemon.errors import NameRefused, PublishError, PublishFault, SyncUnavailable
 from daemon.fs.absence import absence, unmounted
-from daemon.fs.files import DIRECTORY, explain, opened
+from daemon.fs.filenames import refusal
+from daemon.fs.files import DIRECTORY, explain, opened, write_all
 from daemon.fs.locks import DirectoryLock
+from daemon.fs.mounts import kind_of
+from daemon.publish.marker import MARKER_NAME, read_marker, write_marker
+from daemon.publish.way_in import Obstacle, apart, way_in
 from daemon.state.ledger import Ledger
 
-MARKER_NAME = ".fawkesd-sync-folder"
-_MARKER_MAX_BYTES = 4096
 _STAGED_NAME = re.compile(r"[0-9a-f]{16}")
 
 # EACCES and EIO may affect only one subfolder; the folder then pauses for a moment at each attempt at that photo.
 _FOLDER_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-        *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE),
+        *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.EXDEV),
     }
 )
-_NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+# What FAT and exFAT say of modes and times to who is not the owner that they are mounted for, and some FUSE programs
+_NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class SyncFolder:
@@ -66,10 +69,10 @@ class SyncFolder:
             with opened(self._sync, DIRECTORY) as root:
                 known = self._ledger.markers.of(self._sync)
                 self._check_place(is_new=known is None)
-                self._marker = known or read_marker(root) or _write_marker(root)
+                self._marker = known or read_marker(root) or write_marker(root)
                 self._check_marker(root)
                 self._prepare_staging(root)
-                self._prove_links(root)
+                self._prove_way_in()
                 self._prove_space(need_bytes)
                 if known is None:  # a folder that could not be used must not be waited for
                     self._ledger.markers.remember(self._sync, self._marker)
@@ -106,11 +109,27 @@ class SyncFolder:
         Raises PublishError, also for an OSError in the with block.
         """
         with (
-            publish_errors("the photo cannot be published"),
+            self.errors("the photo cannot be published"),
             self.writable(2 * len(data)) as root,
             self._staged(data, mtime_ns) as staged,
         ):
             yield root, staged
+
+    @contextlib.contextmanager
+    def errors(self, what: str) -> Iterator[None]:
+        """Turn an OSError into the PublishError for its cause: the folder, the name, or this attempt."""
+        try:
+            yield
+        except OSError as exc:
+            raise self._publish_error(what, exc) from exc
+
+    def _publish_error(self, what: str, exc: OSError) -> PublishError:
+        if exc.errno in _FOLDER_ERRNOS:
+            return SyncUnavailable(f"{what}: {explain(exc)}")
+        with contextlib.suppress(OSError):  # the folder may be gone by now
+            if reason := refusal(exc, kind_of(self._sync.stat().st_dev)):
+                return NameRefused(f"{what}: {reason}")
+        return PublishFault(f"{what}: {explain(exc)}")
 
     @contextlib.contextmanager
     def _staged(self, data: bytes, mtime_ns: int) -> Iterator[Path]:
@@ -119,8 +138,9 @@ class SyncFolder:
         try:
             # 0666 less the umask is the published file's mode; the directory is private.
             with path.open("xb", buffering=0) as file:
-                _write_all(file.fileno(), data)
-                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+                write_all(file.fileno(), data)
+                with _where_modes_exist():
+                    os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
                 os.fsync(file.fileno())
             yield path
         finally:
@@ -139,12 +159,6 @@ class SyncFolder:
         reason = self._objection(self._sync)
         if reason is not None:
             raise SyncUnavailable(f"{self._sync} cannot be used: {reason}")
-
-    def _apart(self, exc: OSError) -> SyncUnavailable:
-        return SyncUnavailable(
-            f"files cannot be hard-linked between {self.staging} and {self._sync} ({explain(exc)}); "
-            "both must be on the same mount: set `staging` to a directory beside the sync folder"
-        )
 
     def _check_same(self, root: int) -> None:
         if os.fstat(root).st_dev != self._dev:
@@ -174,25 +188,21 @@ class SyncFolder:
                 f"{parent}, the place for the staging folder, {reason}: is its drive mounted?"
             )
         if not self.staging.exists() and parent.stat().st_dev != os.fstat(root).st_dev:
-            raise self._apart(OSError(errno.EXDEV, os.strerror(errno.EXDEV)))
+            raise _refused(apart(self.staging, self._sync))
         self.staging.mkdir(mode=0o700, exist_ok=True)
         if not stat.S_ISDIR(self.staging.lstat().st_mode):
             raise SyncUnavailable(f"the staging directory {self.staging} is not a directory")
-        self.staging.chmod(0o700)
+        with _where_modes_exist():
+            self.staging.chmod(0o700)
         self._lock = DirectoryLock(self.staging)
         for entry in self.staging.iterdir():
             if _STAGED_NAME.fullmatch(entry.name):
                 entry.unlink()
 
-    def _prove_links(self, root: int) -> None:
-        # Linked from the sync folder into staging, so that no sync tool ever sees the probe. Equal device
-        # numbers prove nothing: two bind mounts of one file system refuse links.
-        probe = self.staging / secrets.token_hex(8)
-        try:
-            os.link(MARKER_NAME, probe, src_dir_fd=root, follow_symlinks=False)
-        except OSError as exc:
-            raise self._apart(exc) from exc
-        probe.unlink()
+    def _prove_way_in(self) -> None:
+        found = way_in(self._sync / MARKER_NAME, self.staging)
+        if isinstance(found, Obstacle):
+            raise _refused(found)
 
     def _prove_space(self, need_bytes: int) -> None:
         # Quotas show only when space is allocated.
@@ -204,45 +214,15 @@ class SyncFolder:
             probe.unlink(missing_ok=True)
 
 
+def _refused(obstacle: Obstacle) -> SyncUnavailable:
+    return SyncUnavailable(f"{obstacle.problem}; {obstacle.advice}")
+
+
 @contextlib.contextmanager
-def publish_errors(what: str) -> Iterator[None]:
-    """Turn an OSError into the PublishError for its cause: the folder, the name, or this attempt."""
+def _where_modes_exist() -> Iterator[None]:
+    """Go without a mode or a time that this file system cannot keep: the photo is as visible beside it anyway."""
     try:
         yield
     except OSError as exc:
-        raise _publish_error(what, exc) from exc
-
-
-def _publish_error(what: str, exc: OSError) -> PublishError:
-    message = f"{what}: {explain(exc)}"
-    if exc.errno in _FOLDER_ERRNOS:
-        return SyncUnavailable(message)
-    if exc.errno in _NAME_ERRNOS:
-        return NameRefused(message)
-    return PublishFault(message)
-
-
-def read_marker(root: int) -> str | None:
-    """The marker of an open sync folder; None if it has none. Raises OSError."""
-    try:
-        with open(os.open(MARKER_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=root), "rb") as file:  # noqa: PTH123 - a descriptor
-            lines = file.read(_MARKER_MAX_BYTES).decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return None
-    return lines[0] if lines else None
-
-
-def _write_marker(root: int) -> str:
-    marker = secrets.token_hex(16)
-    text = f"{marker}\nfawkesd publishes to this folder and recognises it by this file. Please keep it.\n"
-    with opened(MARKER_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=root) as fd:
-        _write_all(fd, text.encode())
-        os.fsync(fd)
-    os.fsync(root)
-    return marker
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        if exc.errno not in _NO_MODES:
+            raise
