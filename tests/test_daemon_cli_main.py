@@ -177,19 +177,6 @@ def test_init_asks_on_a_terminal_and_offers_to_make_the_folders(tmp_path: Path) 
     assert loader.load(path).users[0].sync == tmp_path / "s"
 
 
-def test_a_file_appears_whole_on_a_disk_without_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_links(*_: object) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(Path, "hardlink_to", no_links)
-    atomic.write(tmp_path / "a", b"1", replace=False)
-    with pytest.raises(OutputError, match="exists already"):
-        atomic.write(tmp_path / "a", b"2", replace=False)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
-
-
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

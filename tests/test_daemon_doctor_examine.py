@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from daemon.cli.main import run_command
 from daemon.doctor.examine import examine
 from daemon.doctor.findings import Finding, Level
 from daemon.doctor.folders import limits
+from daemon.fs import noreplace
+from daemon.fs.kernel import kind_of
 from daemon.fs.locks import DirectoryLock
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
@@ -114,8 +117,41 @@ def test_a_staging_folder_on_another_mount_is_a_fault(home: Home) -> None:
     (finding,) = bad(with_staging(home, SHM / "nothing-of-this-name"))
 
     assert finding.level is Level.FAULT
-    assert "cannot be linked in from /dev/shm" in finding.message
+    assert "from /dev/shm" in finding.message
+    assert "not on the same mount" in finding.message
     assert "staging" in finding.advice
+
+
+def refusing(number: int) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def test_a_sync_folder_without_hard_links_is_told_with_the_way_that_is_used(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(errno.EPERM))
+    found = examine(home.settings, home.write_config(), FACTORY, deep=False, timing=QUICK)
+
+    told = [finding.message for finding in found if finding.subject == str(home.sync)]
+    assert "photos are moved in by renaming: this file system has no hard links" in told
+    assert list(home.sync.iterdir()) == []
+    assert not (home.sync.parent / ".fawkesd-staging-sync").exists()
+
+
+def test_a_sync_folder_with_no_way_in_is_a_fault_that_names_the_file_system(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(errno.EPERM))
+    monkeypatch.setattr(noreplace, "rename", refusing(errno.EINVAL))
+
+    (finding,) = bad(home)
+
+    assert finding.level is Level.FAULT
+    assert f"({kind_of(home.sync.stat().st_dev) or 'of an unknown kind'})" in finding.message
+    assert "choose a sync folder on" in finding.advice
 
 
 def test_a_staging_folder_that_another_service_uses_is_a_fault(home: Home, tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
-"""Publishing: whole files only, once, over nothing foreign, and kill -9 at every call that matters."""
+"""Publishing: whole files only, once, over nothing foreign, and kill -9 at every call that matters.
+
+Every test runs twice: with hard links, and where they are refused as on FAT.
+"""
 
 from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,13 +25,34 @@ import pytest
 from twins import make_photo, protected
 
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
+from daemon.fs import noreplace
 from daemon.fs.files import snapshot_of
+from daemon.fs.kernel import kind_of
+from daemon.fs.noreplace import Way
 from daemon.model import Outbox, Photo, Settled, Source, State
 from daemon.publish.marker import MARKER_NAME
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import SyncFolder
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from fawkes_engine import Protected
+
+
+@pytest.fixture(params=list(Way), ids=lambda way: way.value, autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
+    """How a photo gets into the sync folder."""
+    if request.param is Way.RENAME:
+        monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    way: Way = request.param
+    return way
+
+
+def failing(number: int) -> Callable[..., None]:
+    """What a file system answers that cannot do something."""
+
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +254,85 @@ def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:
     assert not staging.exists()
 
 
+def test_parts_of_one_mount_that_files_cannot_cross_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", failing(errno.EXDEV))  # as a union of disks by FUSE
+
+    with (
+        pytest.raises(SyncUnavailable, match=r"not on the same mount.*set `staging`"),
+        opened_bench(tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+def test_a_file_system_without_any_way_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(noreplace, "rename", failing(number))
+    kind = re.escape(str(kind_of(tmp_path.stat().st_dev) or "of an unknown kind"))
+
+    wanted = rf"\({kind}\) has neither.*choose a sync folder"
+    with pytest.raises(SyncUnavailable, match=wanted), opened_bench(tmp_path):
+        pass
+    assert [path.name for path in (tmp_path / "staging").iterdir()] == ["lock"]
+
+
+def test_a_taken_name_that_is_listed_otherwise_gets_a_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.sync / "holiday~1.jpg").write_bytes(b"mine")
+    monkeypatch.setattr(os, "listdir", lambda _: ["holiday in the mountains.jpg"])  # FAT's long name of it
+
+    assert bench.publish("holiday~1.jpg") == Path("holiday~1~2.jpg")
+    assert (bench.sync / "holiday~1.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_modes_and_times_that_the_disk_cannot_keep_are_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(Path, "chmod", failing(number))
+    monkeypatch.setattr(os, "utime", failing(number))
+
+    with opened_bench(tmp_path) as bench:
+        assert bench.publish("trip/a.jpg") == Path("trip/a.jpg")
+
+
+def test_folders_that_cannot_be_flushed_are_published_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    with opened_bench(tmp_path) as bench:
+        assert bench.publish("trip/a.jpg") == Path("trip/a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(errno.EINVAL, "a:b?.jpg"), (errno.ENOENT, "a:b?.jpg"), (errno.EILSEQ, "a\U0001f600.jpg")],
+)
+def test_a_name_that_the_file_system_cannot_hold_is_refused_with_the_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    def refuse(file: Path, name: str, _: int) -> None:
+        raise OSError(number, os.strerror(number), str(file), None, name)
+
+    monkeypatch.setattr("daemon.publish.publisher.place", refuse)
+
+    with pytest.raises(NameRefused, match=rf"the file system \(.*'{re.escape(name)}'.*; rename the file"):
+        bench.publish(name)
+
+
 def test_staging_is_private_and_swept_of_our_files_only(tmp_path: Path) -> None:
     staging = tmp_path / "staging"
     staging.mkdir(mode=0o755)
@@ -291,6 +397,7 @@ def arm(at_call: int) -> None:
     for name in CALLS:
         setattr(os, name, killing(getattr(os, name)))
     io.open = builtins.open = killing(builtins.open)
+    noreplace.rename = killing(noreplace.rename)
     Ledger.move = killing(Ledger.move)  # type: ignore[method-assign]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.errors import OutputError, OutputExists, OutputNameRefused
 from daemon.fs.filenames import refusal
 from daemon.fs.files import DIRECTORY, opened, sync_directory
-from daemon.fs.kernel import kind_of
+from daemon.fs.mounts import kind_of
 from daemon.fs.noreplace import NO_FLAG, place
 
 
