@@ -21,7 +21,7 @@ from daemon.doctor import folders
 from daemon.doctor.findings import Finding, Level
 from daemon.errors import SyncUnavailable
 from daemon.fs.kernel import kind_of
-from daemon.publish.sync_folder import MARKER_NAME
+from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state import facts
 from daemon.state.history import reading
