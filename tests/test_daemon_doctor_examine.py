@@ -23,8 +23,8 @@ from daemon.doctor.examine import examine
 from daemon.doctor.findings import Finding, Level
 from daemon.doctor.folders import limits
 from daemon.fs import noreplace
-from daemon.fs.kernel import kind_of
 from daemon.fs.locks import DirectoryLock
+from daemon.fs.mounts import kind_of
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
@@ -213,8 +213,11 @@ import sys
 from daemon.config.settings import Settings
 from daemon.doctor.findings import as_line
 from daemon.doctor.folders import outboxes
-for finding in outboxes(Settings.model_validate_json(sys.argv[1])):
-    print(as_line(finding))
+from daemon.state.history import reading
+settings = Settings.model_validate_json(sys.argv[1])
+with reading(settings.state_dir) as history:
+    for finding in outboxes(settings, history, None):
+        print(as_line(finding))
 """
 
 

@@ -27,7 +27,7 @@ from twins import make_photo, protected
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
 from daemon.fs import noreplace
 from daemon.fs.files import snapshot_of
-from daemon.fs.kernel import kind_of
+from daemon.fs.mounts import kind_of
 from daemon.fs.noreplace import Way
 from daemon.model import Outbox, Photo, Settled, Source, State
 from daemon.publish.marker import MARKER_NAME

@@ -20,7 +20,7 @@ from daemon.batch.output_folder import NotWritten, OutputFolder, Written
 from daemon.doctor import folders
 from daemon.doctor.findings import Finding, Level
 from daemon.errors import SyncUnavailable
-from daemon.fs.kernel import kind_of
+from daemon.fs.mounts import kind_of
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state import facts
