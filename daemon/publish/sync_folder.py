@@ -73,7 +73,7 @@ class SyncFolder:
                 self._check_marker(root)
                 self._prepare_staging(root)
                 self._prove_way_in()
-                self._prove_space(need_bytes)
+                _prove_space(self.staging, need_bytes)
                 if known is None:  # a folder that could not be used must not be waited for
                     self._ledger.markers.remember(self._sync, self._marker)
                 self._dev = os.fstat(root).st_dev
@@ -204,14 +204,15 @@ class SyncFolder:
         if isinstance(found, Obstacle):
             raise _refused(found)
 
-    def _prove_space(self, need_bytes: int) -> None:
-        # Quotas show only when space is allocated.
-        probe = self.staging / secrets.token_hex(8)
-        try:
-            with opened(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-                os.posix_fallocate(fd, 0, max(need_bytes, 1))
-        finally:
-            probe.unlink(missing_ok=True)
+
+def _prove_space(staging: Path, need_bytes: int) -> None:
+    # Quotas show only when space is allocated.
+    probe = staging / secrets.token_hex(8)
+    try:
+        with opened(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+            os.posix_fallocate(fd, 0, max(need_bytes, 1))
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _refused(obstacle: Obstacle) -> SyncUnavailable:
