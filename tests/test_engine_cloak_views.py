@@ -15,7 +15,7 @@ from fawkes_engine.cloak.views import jittered, jpeg, view
 from fawkes_engine.extractors.dlib import DlibNet, weights_path
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import Canvas, to_tensor
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.targets import Pool
 
 pytestmark = pytest.mark.numeric
@@ -111,7 +111,7 @@ def test_an_aligned_chip_is_what_dlib_would_cut(factor: float) -> None:
     descriptor = np.array(recogniser.compute_face_descriptor(chip))
 
     cpu = torch.device("cpu")
-    face = FaceDetector(cpu).detect(pixels)[0]
+    face = MtcnnDetector(cpu).detect(pixels)[0]
     extractor = extractors.load("dlib", Pool.load().mean("dlib"), cpu)
     canvas = Canvas.around(face, pixels)
     onto = canvas.onto_canvas(extractor.onto_photo(face))

@@ -46,7 +46,8 @@ from fawkes_engine.device import faces_together, limit_memory, threads
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
-from fawkes_engine.face.detect import Box, Face, FaceDetector, Pixels
+from fawkes_engine.face.detect import Box, Face, Pixels
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.people import FACES_AVERAGED
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.pipeline import verify
@@ -180,7 +181,7 @@ def test_a_photo_with_a_face_is_protected_and_reported(
 
 
 def test_a_tracker_takes_the_published_face_for_another_person(from_png: Protected) -> None:
-    detector = FaceDetector(torch.device("cpu"))
+    detector = MtcnnDetector(torch.device("cpu"))
     clean, cloaked = pixels_of(png()), pixels_of(from_png.data)
     (before,), (after,) = detector.detect(clean), detector.detect(cloaked)
     similar = float(embedding(clean, before) @ embedding(cloaked, after))
@@ -268,7 +269,7 @@ def test_a_cloak_leads_away_from_what_its_person_looks_like_in_other_photos() ->
     others = [np.asarray(Image.fromarray(p).filter(soft)) for p in (portrait(), portrait()[:, ::-1])]
     alone, knowing = Engine(settings, Shelf()), Engine(settings, Shelf())
     assert knowing.enroll("ada", [png(), *(encoded(other, "PNG") for other in others)]) == 3
-    detector = FaceDetector(torch.device("cpu"))
+    detector = MtcnnDetector(torch.device("cpu"))
     tested = torch.stack([embedding(other, detector.detect(other)[0]) for other in others])
     cosines = []
     for engine in (alone, knowing):
@@ -278,7 +279,7 @@ def test_a_cloak_leads_away_from_what_its_person_looks_like_in_other_photos() ->
 
 
 def test_a_cloak_is_so_smooth_that_it_outlives_resizing(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = FaceDetector(torch.device("cpu"))
+    detector = MtcnnDetector(torch.device("cpu"))
     (face,) = detector.detect(scaled(portrait(), 0.5))
     own = embedding(scaled(portrait(), 0.5), face)
     cosines = []

@@ -16,7 +16,7 @@ from fawkes_engine import MODES, EngineError, EngineSettings, Protected, Request
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import to_tensor
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.people import People
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.weights import catalog
@@ -120,7 +120,7 @@ def likeness(result: Protected, name: str, models_dir: Path) -> float:
     extractor = extractors.load(name, Pool.load().mean(name), cpu, models_dir)
     chips = []
     for pixels in (portrait(), np.asarray(opened(result.data).convert("RGB"))):
-        (face,) = FaceDetector(cpu).detect(pixels)
+        (face,) = MtcnnDetector(cpu).detect(pixels)
         chips.append(sample_chips(to_tensor(pixels)[None], [extractor.onto_photo(face)], extractor.chip_px))
     original, published = extractor.embed(torch.cat(chips))
     return float(original @ published)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fawkes_engine.face.align import Similarity
-from fawkes_engine.face.detect import Face, FaceDetector
+from fawkes_engine.face.detect import Face
+from fawkes_engine.face.mtcnn import MtcnnDetector
 
 pytestmark = pytest.mark.numeric
 BOX = (180, 60, 268, 175)  # of the astronaut's face
@@ -21,8 +22,8 @@ EYES = (204, 101), (247, 104)
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector(torch.device("cpu"))
+def detector() -> MtcnnDetector:
+    return MtcnnDetector(torch.device("cpu"))
 
 
 def face_at(box: tuple[float, float, float, float]) -> Face:
@@ -30,7 +31,7 @@ def face_at(box: tuple[float, float, float, float]) -> Face:
 
 
 @pytest.mark.parametrize("factor", [0.35, 0.5, 1, 2, 3, 5])
-def test_the_face_is_found_at_every_size_from_40_px_on(detector: FaceDetector, factor: float) -> None:
+def test_the_face_is_found_at_every_size_from_40_px_on(detector: MtcnnDetector, factor: float) -> None:
     (face,) = detector.detect(scaled(astronaut(), factor))
     assert np.abs(np.array(face.box) / factor - BOX).max() < 8
     assert np.abs(face.landmarks[:2] / factor - EYES).max() < 6
@@ -39,7 +40,7 @@ def test_the_face_is_found_at_every_size_from_40_px_on(detector: FaceDetector, f
 
 
 @pytest.mark.parametrize("factor", [0.35, 0.45])
-def test_a_small_face_in_a_large_photo_is_found(detector: FaceDetector, factor: float) -> None:
+def test_a_small_face_in_a_large_photo_is_found(detector: MtcnnDetector, factor: float) -> None:
     photo = np.full((2400, 3200, 3), 128, np.uint8)
     small = scaled(astronaut(), factor)
     photo[1500 : 1500 + len(small), 700 : 700 + len(small)] = small
@@ -47,7 +48,7 @@ def test_a_small_face_in_a_large_photo_is_found(detector: FaceDetector, factor: 
     assert np.abs((np.array(face.box) - (700, 1500, 700, 1500)) / factor - BOX).max() < 10
 
 
-def test_a_grey_and_a_mirrored_face_are_found(detector: FaceDetector) -> None:
+def test_a_grey_and_a_mirrored_face_are_found(detector: MtcnnDetector) -> None:
     assert len(detector.detect(np.repeat(grey(astronaut())[..., None], 3, axis=2))) == 1
     (mirrored,) = detector.detect(np.ascontiguousarray(astronaut()[:, ::-1]))
     assert abs(mirrored.box[0] - (512 - BOX[2])) < 8
@@ -55,7 +56,7 @@ def test_a_grey_and_a_mirrored_face_are_found(detector: FaceDetector) -> None:
     assert mirrored.landmarks[0, 0] < mirrored.landmarks[1, 0]
 
 
-def test_faces_come_largest_first(detector: FaceDetector) -> None:
+def test_faces_come_largest_first(detector: MtcnnDetector) -> None:
     photo = np.zeros((640, 900, 3), np.uint8)
     photo[:256, :256] = scaled(astronaut(), 0.5)
     photo[:512, 300:812] = astronaut()
@@ -66,7 +67,7 @@ def test_faces_come_largest_first(detector: FaceDetector) -> None:
 
 @pytest.mark.parametrize("cut", [0.3, 0.5])
 def test_a_face_cut_by_the_border_is_found_and_its_box_touches_the_photo(
-    detector: FaceDetector, cut: float
+    detector: MtcnnDetector, cut: float
 ) -> None:
     left = round(BOX[0] + cut * (BOX[2] - BOX[0]))
     photo = np.ascontiguousarray(astronaut()[:, left:])
@@ -78,7 +79,7 @@ def test_a_face_cut_by_the_border_is_found_and_its_box_touches_the_photo(
 
 
 @pytest.mark.parametrize("texture", ["brick", "grass", "gravel", "coins", "coffee", "rocket"])
-def test_nothing_is_found_where_no_face_is(detector: FaceDetector, texture: str) -> None:
+def test_nothing_is_found_where_no_face_is(detector: MtcnnDetector, texture: str) -> None:
     pixels = getattr(ORACLE.data, texture)()
     pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     assert detector.detect(np.ascontiguousarray(pixels)) == []
@@ -88,13 +89,13 @@ def test_nothing_is_found_where_no_face_is(detector: FaceDetector, texture: str)
     "shape", [(1, 1), (1, 4000), (4000, 1), (19, 19), (47, 300), (48, 48), (300, 12), (5000, 60)]
 )
 def test_tiny_and_thin_pictures_have_no_face_and_do_no_harm(
-    detector: FaceDetector, shape: tuple[int, int]
+    detector: MtcnnDetector, shape: tuple[int, int]
 ) -> None:
     assert detector.detect(np.full((*shape, 3), 200, np.uint8)) == []
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_search_finds_a_face_lying_on_its_side_or_on_its_head(detector: FaceDetector, turns: int) -> None:
+def test_a_search_finds_a_face_lying_on_its_side_or_on_its_head(detector: MtcnnDetector, turns: int) -> None:
     (upright,) = detector.detect(astronaut())
     (lying,) = detector.search(np.ascontiguousarray(np.rot90(astronaut(), turns)))
     # turned about the centre of the picture, whose pixels are counted at their centres
@@ -104,13 +105,13 @@ def test_a_search_finds_a_face_lying_on_its_side_or_on_its_head(detector: FaceDe
     assert np.abs(moved_back.landmarks - upright.landmarks).max() < 3
 
 
-def test_a_search_of_an_upright_photo_is_a_detection(detector: FaceDetector) -> None:
+def test_a_search_of_an_upright_photo_is_a_detection(detector: MtcnnDetector) -> None:
     assert [face.box for face in detector.search(astronaut())] == [
         face.box for face in detector.detect(astronaut())
     ]
 
 
-def test_a_search_finds_nothing_in_a_texture_and_in_thin_pictures(detector: FaceDetector) -> None:
+def test_a_search_finds_nothing_in_a_texture_and_in_thin_pictures(detector: MtcnnDetector) -> None:
     for shape in ((1, 4000), (4000, 1), (30, 30)):
         assert detector.search(np.full((*shape, 3), 90, np.uint8)) == []
     assert detector.search(np.repeat(ORACLE.data.brick()[..., None], 3, axis=2)) == []
@@ -130,7 +131,7 @@ def test_a_face_turned_with_the_photo_keeps_its_size_and_its_landmarks_inside(tu
     assert moved.confidence == face.confidence
 
 
-def test_detection_repeats_exactly(detector: FaceDetector) -> None:
+def test_detection_repeats_exactly(detector: MtcnnDetector) -> None:
     one, other = (detector.detect(astronaut())[0] for _ in range(2))
     assert one.box == other.box
     assert np.array_equal(one.landmarks, other.landmarks)

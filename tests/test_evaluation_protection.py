@@ -24,7 +24,7 @@ from fawkes_engine.evaluation.trackers.finetune import fine_tuned
 from fawkes_engine.evaluation.trackers.heads import nearest_centroid
 from fawkes_engine.evaluation.trackers.sightings import find_faces
 from fawkes_engine.evaluation.trackers.tracker import load_trackers
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 
 pytestmark = pytest.mark.numeric
 RUN = Run("2026-11-22T10:00:00+00:00", "fawkesd evaluate --data faces")
@@ -154,7 +154,7 @@ def test_fine_tuning_repeats_for_a_seed_and_leaves_the_tracker_alone(
     trackers: list[Tracker], split: Split
 ) -> None:
     (tracker,) = trackers
-    seen = find_faces([(p.parent.name, p.read_bytes()) for p in split.cloaked], FaceDetector(tracker.device))
+    seen = find_faces([(p.parent.name, p.read_bytes()) for p in split.cloaked], MtcnnDetector(tracker.device))
     assert tracker.network is not None
     before = [weight.clone() for weight in tracker.network.parameters()]
     one, again = (fine_tuned(tracker, seen, seen, epochs=2, seed=0) for _ in range(2))
@@ -166,7 +166,7 @@ def test_fine_tuning_repeats_for_a_seed_and_leaves_the_tracker_alone(
 def test_without_an_epoch_fine_tuning_is_the_nearest_centroid(trackers: list[Tracker], split: Split) -> None:
     (tracker,) = trackers
     known, asked = (
-        find_faces([(p.parent.name, p.read_bytes()) for p in photos], FaceDetector(tracker.device))
+        find_faces([(p.parent.name, p.read_bytes()) for p in photos], MtcnnDetector(tracker.device))
         for photos in ([*split.cloaked, *split.others], split.tested)
     )
     by_rule = nearest_centroid(tracker.describe(known), tracker.describe(asked).vectors)

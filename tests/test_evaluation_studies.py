@@ -31,7 +31,8 @@ from fawkes_engine.evaluation.studies.material import ORIGINALS, Faces, StudyPho
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
 from fawkes_engine.evaluation.trackers.sightings import Crop
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.photo.decode import decode
 from fawkes_engine.types import MODES
 
@@ -265,7 +266,7 @@ def test_disruption_is_of_the_users_photos(material: Material, monkeypatch: pyte
 
 
 def test_both_detectors_agree_on_a_face() -> None:
-    ours, dlibs = (detector.detect(portrait())[0] for detector in (FaceDetector(CPU), HogDetector()))
+    ours, dlibs = (detector.detect(portrait())[0] for detector in (MtcnnDetector(CPU), HogDetector()))
     assert dlibs.landmarks == pytest.approx(ours.landmarks, abs=6)
     assert dlibs.overlaps(ours)
 

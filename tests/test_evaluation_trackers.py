@@ -16,7 +16,7 @@ from fawkes_engine.evaluation.trackers import onnx
 from fawkes_engine.evaluation.trackers.sightings import Crop, Sighting, batches, find_faces
 from fawkes_engine.evaluation.trackers.tracker import load, load_trackers
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def model(path: Path, *, name: str = "input.1", batch: int | str = "n", px: int 
 @pytest.fixture(scope="module")
 def seen() -> list[Sighting]:
     photos = [("ada", encoded(portrait(), "PNG")), ("nobody", encoded(np.zeros_like(portrait()), "PNG"))]
-    return find_faces(photos, FaceDetector(CPU))
+    return find_faces(photos, MtcnnDetector(CPU))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_landmarks_come_to_lie_on_the_template() -> None:
 
 def test_an_extractor_knows_a_face_again_in_another_crop_of_the_photo() -> None:
     photos = [("ada", encoded(pixels, "JPEG")) for pixels in (portrait(), astronaut()[:400])]
-    one, other = load("dlib", CPU).describe(find_faces(photos, FaceDetector(CPU))).vectors
+    one, other = load("dlib", CPU).describe(find_faces(photos, MtcnnDetector(CPU))).vectors
     assert one @ other > 0.99
 
 
@@ -140,11 +140,11 @@ def test_the_face_nearest_the_middle_is_whom_a_photo_is_of() -> None:
     photo = np.full((400, 700, 3), 90, np.uint8)
     photo[:160, :120] = bystander
     photo[60:348, 220:492] = portrait()
-    (sighting,) = find_faces([("ada", encoded(photo, "PNG"))], FaceDetector(CPU))
+    (sighting,) = find_faces([("ada", encoded(photo, "PNG"))], MtcnnDetector(CPU))
     assert sighting.landmarks is not None
     assert sighting.landmarks.mean(axis=0) == pytest.approx([364, 185], abs=25)
 
 
 def test_a_file_that_is_no_picture_is_told_with_its_person() -> None:
     with pytest.raises(EvaluationError, match="a photo of ada cannot be read"):
-        find_faces([("ada", b"nonsense")], FaceDetector(CPU))
+        find_faces([("ada", b"nonsense")], MtcnnDetector(CPU))

@@ -21,6 +21,7 @@ from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, find
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
 from fawkes_engine.identity.targets import Pool
 
@@ -93,7 +94,7 @@ def audit(
     pool = None if gallery else Pool.load()
     if pool:
         _check_bundled(trackers, pool)
-    detector = FaceDetector(trackers[0].device)
+    detector = MtcnnDetector(trackers[0].device)
     on_step("finding the faces")
     seen = {name: _seen(photos, detector) for name, photos in (("published", published), ("clean", clean))}
     shown, asked = (detected(found) for found in seen.values())

@@ -22,6 +22,7 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, check_heads
 from fawkes_engine.evaluation.trackers.sightings import Sighting, detected, find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 
 CONTROL, NOISE, CLOAKED = "as they were", "noise of the same DSSIM", "cloaked"
 OTHERS, TESTED = "other people", "clean test photos"
@@ -109,7 +110,7 @@ def evaluate(
     publication = publication.of(split.cloaked)
     galleries = _galleries(publication, split, disturb=disturb)
     piles = galleries | {OTHERS: read_photos(split.others), TESTED: read_photos(split.tested)}
-    seen = _seen(piles, FaceDetector(trackers[0].device), on_step)
+    seen = _seen(piles, MtcnnDetector(trackers[0].device), on_step)
     recognition = []
     for tracker in trackers:
         on_step(f"recognising: {tracker.name}")

@@ -1,14 +1,13 @@
-"""Face detection, on a downscaled copy of the photo."""
+"""Face detection: what a detection is, and how a detector searches large and turned photos."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from facenet_pytorch import MTCNN
 from PIL import Image
 
 from fawkes_engine.face.align import Similarity
@@ -16,16 +15,12 @@ from fawkes_engine.face.align import Similarity
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-# Faces of 40 px must be found. P-Net's box sizes scatter by a quarter, so the search starts below that.
-_SEARCH_FROM_PX = 30
 # Photos are downscaled to this long side, but at most halved, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
 _LARGEST_REDUCTION = 0.5
-_SURE = 0.99  # nearly all upright faces score higher; a sideways one looks like half a face, with less
 # A larger copy would need gigabytes, so it is searched in tiles. Faces larger than the overlap are found at half the
 # scale.
 _TILE_PX, _OVERLAP_PX = 2048, 256
-_SHORTEST_SIDE_PX = 48  # MTCNN's image pyramid is empty below this
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,76 +52,68 @@ class Face:
         """Whether both boxes show the same face: intersection over the smaller area above one half."""
         width = min(self.box[2], other.box[2]) - max(self.box[0], other.box[0])
         height = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
-        smaller = min(_area(self.box), _area(other.box))
+        smaller = min(area(self.box), area(other.box))
         return width > 0 and height > 0 and width * height > 0.5 * smaller
 
 
-class FaceDetector:
-    """MTCNN (Zhang et al. 2016) with the weights inside facenet-pytorch's wheel."""
+class FaceDetector(ABC):
+    """A detector of upright faces; what is common to all of them is how they are led over a photo.
 
-    name = "mtcnn"
+    name: what reports call it.
+    """
 
-    def __init__(self, device: torch.device) -> None:
-        self._mtcnn = MTCNN(keep_all=True, device=device, select_largest=False)
+    name: str
 
-    def search(self, pixels: Pixels) -> list[Face]:
-        """Find faces as `detect` does; if none is certain, also search at full size and for rotated faces."""
-        found = self.detect(pixels)
-        if any(face.confidence >= _SURE for face in found):
-            return found
-        found += self._at_scale(pixels, 1.0)
-        found += [face for turns in (1, 2, 3) for face in self._turned(pixels, turns)]
-        return _distinct(found)
+    @abstractmethod
+    def _on_copy(self, copy: Image.Image, scale: float) -> list[Face]:
+        """Find faces in a copy of a photo, in the pixels of that copy; scale: of the copy, at most 1."""
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Find upright faces of 40 px and more in a photo (H, W, 3) uint8, largest first."""
-        reduction = max(_LARGEST_REDUCTION, _REDUCED_LONG_SIDE_PX / max(pixels.shape[:2]))
-        return self._at_scale(pixels, min(1.0, reduction))
+        return self.at_scale(pixels, usual_scale(pixels))
 
-    def _turned(self, pixels: Pixels, turns: int) -> list[Face]:
+    def turned(self, pixels: Pixels, turns: int, scale: float) -> list[Face]:
         """Detect in the photo rotated left by quarter turns; faces are in the coordinates of the unrotated photo."""
-        turned = np.ascontiguousarray(np.rot90(pixels, turns))
-        here, there = (complex(p.shape[1] - 1, p.shape[0] - 1) / 2 for p in (pixels, turned))
+        rotated = np.ascontiguousarray(np.rot90(pixels, turns))
+        here, there = (complex(p.shape[1] - 1, p.shape[0] - 1) / 2 for p in (pixels, rotated))
         back = Similarity(1j**turns, here - 1j**turns * there)
-        return [face.moved(back) for face in self.detect(turned)]
+        return [face.moved(back) for face in self.at_scale(rotated, scale)]
 
-    def _at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
+    def at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
         """Detect on a downscaled copy; a large one in tiles, with faces too large for a tile found at half scale."""
         if pixels.shape[0] * pixels.shape[1] * scale**2 <= _TILE_PX**2:
-            return self._on_copy(pixels, scale)
-        found = self._at_scale(pixels, scale / 2)
+            return self._at_once(pixels, scale)
+        found = self.at_scale(pixels, scale / 2)
         for rows in _tiles(pixels.shape[0], scale):
             for columns in _tiles(pixels.shape[1], scale):
                 place = Similarity(1, complex(columns.start, rows.start))
-                found += [face.moved(place) for face in self._on_copy(pixels[rows, columns], scale)]
-        return _distinct(found)
+                found += [face.moved(place) for face in self._at_once(pixels[rows, columns], scale)]
+        return distinct(found)
 
-    def _on_copy(self, pixels: Pixels, scale: float) -> list[Face]:
-        reduced = _reduced(pixels, scale)
-        if min(reduced.size) < _SHORTEST_SIDE_PX:
-            return []
-        self._mtcnn.min_face_size = max(12.0, _SEARCH_FROM_PX * scale)
-        boxes, confidences, landmarks = self._mtcnn.detect(reduced, landmarks=True)
-        if boxes is None:
-            return []
-        found = [
-            Face(
-                box=_box(*(float(v) / scale for v in box)),
-                landmarks=np.asarray(points, np.float64) / scale,
-                confidence=float(confidence),
-            )
-            for box, confidence, points in zip(boxes, confidences, landmarks, strict=True)
-        ]
-        return sorted(found, key=lambda face: _area(face.box), reverse=True)
+    def _at_once(self, pixels: Pixels, scale: float) -> list[Face]:
+        enlarging = Similarity(1 / scale, 0)
+        found = [face.moved(enlarging) for face in self._on_copy(_reduced(pixels, scale), scale)]
+        return sorted(found, key=lambda face: area(face.box), reverse=True)
 
 
-def _distinct(found: Sequence[Face]) -> list[Face]:
+def usual_scale(pixels: Pixels) -> float:
+    """Scale of the copy of a photo (H, W, 3) that is searched, at most 1."""
+    long_side_px: int = max(pixels.shape[:2])
+    return min(1.0, max(_LARGEST_REDUCTION, _REDUCED_LONG_SIDE_PX / long_side_px))
+
+
+def distinct(found: Sequence[Face]) -> list[Face]:
     """Keep the most confident of overlapping detections (non-maximum suppression); largest first."""
-    distinct: list[Face] = []
+    kept: list[Face] = []
     for face in sorted(found, key=lambda face: face.confidence, reverse=True):
-        if not any(face.overlaps(other) for other in distinct):
-            distinct.append(face)
-    return sorted(distinct, key=lambda face: _area(face.box), reverse=True)
+        if not any(face.overlaps(other) for other in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda face: area(face.box), reverse=True)
+
+
+def area(box: Box) -> float:
+    """Area of a box, px²."""
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _tiles(length: int, scale: float) -> Iterator[slice]:
@@ -144,11 +131,3 @@ def _reduced(pixels: Pixels, scale: float) -> Image.Image:
         return image
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def _box(x0: float, y0: float, x1: float, y1: float) -> Box:
-    return x0, y0, x1, y1
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from fawkes_engine import device as devices
@@ -16,7 +15,8 @@ from fawkes_engine.cloak.subjects import Subject
 from fawkes_engine.errors import NoFace
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.ensemble import Ensemble
-from fawkes_engine.face.detect import Face, FaceDetector
+from fawkes_engine.face.detect import Face
+from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import People
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.photo.decode import Photo, decode
@@ -48,18 +48,18 @@ class Pipeline:
     def __init__(
         self,
         ensemble: Ensemble,
-        detector: FaceDetector,
+        search: FaceSearch,
         identifier: Identifier,
         settings: EngineSettings,
         device: torch.device,
     ) -> None:
         self.ensemble = ensemble
         self.identifier = identifier
-        self.verifier = Verifier(detector, ensemble)
+        self.verifier = Verifier(search, ensemble)
         self.settings = settings
         self.device = device
         self.stopwatch = Stopwatch()
-        self._detector = detector
+        self._search = search
 
     @classmethod
     def load(cls, settings: EngineSettings, targets: TargetStore, pool: Pool) -> Pipeline:
@@ -72,14 +72,14 @@ class Pipeline:
         if threads := settings.threads or devices.threads(device):
             torch.set_num_threads(threads)
         devices.limit_memory(device, settings.max_gpu_memory_gib)
-        detector = FaceDetector(device)
+        search = FaceSearch(device)
         ensemble = Ensemble(settings, pool, device)
         identifier = Identifier(People(targets, pool), ensemble.names, device)
-        return cls(ensemble, detector, identifier, settings, device)
+        return cls(ensemble, search, identifier, settings, device)
 
     def warm_up(self) -> None:
         """Run every model once, so that the first photo does not pay for it."""
-        self._detector.detect(np.zeros((256, 256, 3), np.uint8))
+        self._search.warm_up()
         self.ensemble.warm_up()
 
     def open(self, request: Request) -> Work:
@@ -91,7 +91,7 @@ class Pipeline:
         with self.stopwatch.stage(Stage.DECODE):
             photo = decode(request.data, request.metadata, request.heic)
         with self.stopwatch.stage(Stage.DETECT):
-            faces = self._detector.search(photo.pixels)
+            faces = self._search.every(photo.pixels)
         if not faces and not request.publish_faceless:
             raise NoFace("no face was found, so nothing was cloaked")
         with self.stopwatch.stage(Stage.RECOGNISE):

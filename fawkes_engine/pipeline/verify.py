@@ -16,7 +16,8 @@ from fawkes_engine.errors import NotProtected
 from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.ensemble import Ensemble
 from fawkes_engine.face.align import Similarity
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.work import Work
@@ -35,13 +36,13 @@ Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 class Verifier:
     """Detects and measures faces in written files."""
 
-    def __init__(self, detector: FaceDetector, ensemble: Ensemble) -> None:
-        self._detector = detector
+    def __init__(self, search: FaceSearch, ensemble: Ensemble) -> None:
+        self._search = search
         self._ensemble = ensemble
 
     def missed(self, work: Work, written: Written) -> list[Face]:
         """Return the faces in a written file that are neither cloaked nor left uncloaked on purpose."""
-        return _not_known(work, self._detector.detect(written.pixels))
+        return _not_known(work, self._search.every(written.pixels))
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
@@ -53,7 +54,7 @@ class Verifier:
             NotProtected: there is a face that was not cloaked, or a cloak is too visible.
         """
         work, pixels = draft.work, written.pixels
-        found = self._detector.detect(pixels)
+        found = self._search.every(pixels)
         missed = _not_known(work, found)
         if missed:
             raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")

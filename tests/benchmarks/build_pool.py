@@ -28,6 +28,7 @@ from fawkes_engine.extractors import KNOWN_BY, Extractor, load
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import to_tensor
 from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.image.visibility import lab
 from fawkes_engine.weights import catalog
 
@@ -52,7 +53,7 @@ def main() -> None:
     people = pool_people(parser.parse_args().data)
     names = catalog.best_on_disk(catalog.default_folder())
     extractors = [load(name, np.zeros(1, np.float32), torch.device("cpu")) for name in names]
-    detector, predictor = FaceDetector(torch.device("cpu")), AgeAndGender()
+    detector, predictor = MtcnnDetector(torch.device("cpu")), AgeAndGender()
     found = (measure_person(folder, extractors, detector, predictor) for folder in people)
     measured = [m for m in found if m is not None]
     looks = np.stack([attributes for _, attributes in measured])  # sex, age, skin

@@ -22,7 +22,7 @@ from fawkes_engine.evaluation.studies.linkage import nearest_is_own
 from fawkes_engine.evaluation.studies.material import Faces
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, unit
 from fawkes_engine.evaluation.trackers.sightings import find_faces, read_photos
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.pipeline.identify import Identifier
 from fawkes_engine.pipeline.work import Goal, Work
@@ -54,7 +54,7 @@ def main() -> None:
     args = parser(__doc__).parse_args()
     split = evaluation.draw(args.data, people=args.people, cloaked=args.photos, tested=10, seed=0)
     trackers = evaluation.load_trackers(args.tracker, CPU)
-    detector = FaceDetector(CPU)
+    detector = MtcnnDetector(CPU)
     others, tested = (find_faces(read_photos(photos), detector) for photos in (split.others, split.tested))
     described = {t.name: (t.describe(others), t.describe(tested)) for t in trackers}
     print("| target | tracker | linked | recognised |\n|---|---|---|---|", flush=True)

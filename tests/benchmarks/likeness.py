@@ -19,7 +19,7 @@ from fawkes_engine.evaluation.report.text import table
 from fawkes_engine.evaluation.trackers.heads import Labelled, Vectors
 from fawkes_engine.evaluation.trackers.sightings import Crop, batches, detected, find_faces, read_photos
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.targets import Pool
 
 PERCENTILES = (1, 5, 50, 95, 99)
@@ -49,7 +49,7 @@ def main() -> None:
 @torch.no_grad()
 def embedded(extractor: Extractor, photos: list[Path] | tuple[Path, ...]) -> Labelled:
     """Embed the face nearest the middle of each photo that shows one."""
-    found = detected(find_faces(read_photos(photos), FaceDetector(torch.device("cpu"))))
+    found = detected(find_faces(read_photos(photos), MtcnnDetector(torch.device("cpu"))))
     crop = Crop(extractor.chip_px, extractor.template)
     vectors = torch.cat([extractor.embed(chips) for chips in batches(found, crop)])
     return Labelled(tuple(s.person for s in found), vectors.numpy())

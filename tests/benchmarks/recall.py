@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from fawkes_engine.errors import Refusal
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.photo.decode import decode
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of photos with INDEX.csv")
     folder = parser.parse_args().data
-    detector = FaceDetector(torch.device("cpu"))
+    detector = MtcnnDetector(torch.device("cpu"))
     expected = matched = found = photos = 0
     seconds = 0.0
     with (folder / "INDEX.csv").open(newline="") as file:

@@ -36,7 +36,7 @@ from fawkes_engine.evaluation.trackers import sightings
 from fawkes_engine.extractors import Extractor, load
 from fawkes_engine.extractors.layers import PReLU
 from fawkes_engine.face.align import Similarity, sample_chips
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.targets import Pool
 
 CANVAS_PX = 160  # the chip, turned, scaled and shifted as `views.jittered` does
@@ -81,7 +81,7 @@ def face_canvases(people: Path, extractor: Extractor) -> Tensor:
     """The face of each photo with a margin around its chip: (M, 3, CANVAS_PX, CANVAS_PX), uint8."""
     photos = [(p.name, photo.read_bytes()) for p in pool_people(people) for photo in photos_of(p)]
     found = [
-        s for s in sightings.find_faces(photos, FaceDetector(torch.device("cpu"))) if s.landmarks is not None
+        s for s in sightings.find_faces(photos, MtcnnDetector(torch.device("cpu"))) if s.landmarks is not None
     ]
     crop = sightings.Crop(CANVAS_PX, extractor.template + (CANVAS_PX - extractor.chip_px) / 2)
     return torch.cat([(some * 255).round().to(torch.uint8) for some in sightings.batches(found, crop)])

@@ -38,7 +38,8 @@ from fawkes_engine.evaluation.trackers.sightings import Crop, Sighting
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.face.canvas import region_of, to_tensor
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.image.visibility import Visibility, measure
 from fawkes_engine.photo.decode import decode
@@ -83,7 +84,7 @@ class Contest:
         self.plain = [straightforward.Plain(e, folder) for e in self.extractors]
         unseen = evaluation.load_trackers(args.tracker, CPU) if args.tracker else []
         self.judges = [*(_as_judge(e) for e in self.extractors), *unseen]
-        self.detector = FaceDetector(CPU)
+        self.detector = MtcnnDetector(CPU)
         # contender -> seconds per face of each run; contender -> photo -> what became of its middle face
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.outcomes: dict[str, dict[str, Outcome]] = defaultdict(dict)

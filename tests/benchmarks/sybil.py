@@ -30,6 +30,7 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled
 from fawkes_engine.evaluation.trackers.sightings import Sighting, find_faces, read_photos
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 
 DRAWN = 26  # photos per user: 20 decoys are needed, and some photos are refused
 LEAKS = (0.0, 0.2, 0.5)
@@ -117,7 +118,7 @@ def study(
         EvaluationError: the publication is not of these photos, or a user has too few decoys.
     """
     publication = publication.of(split.cloaked)
-    detector = FaceDetector(trackers[0].device)
+    detector = MtcnnDetector(trackers[0].device)
     on_step("finding the faces")
     others = find_faces(read_photos(split.others), detector)
     asked = find_faces(read_photos(split.tested), detector)

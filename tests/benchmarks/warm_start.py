@@ -37,6 +37,7 @@ from fawkes_engine.extractors import KNOWN_BY
 from fawkes_engine.extractors.dlib import CHIP_PX
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.identity.people import FACES_AVERAGED
 
 _SIDE = 224  # of the aligned square in which cloaks are averaged
@@ -124,7 +125,7 @@ def main() -> None:
     """Learn, cloak cold and warm, and print a table."""
     args = _arguments()
     torch.set_num_threads(1)
-    trackers, detector = evaluation.load_trackers(args.tracker, CPU), FaceDetector(CPU)
+    trackers, detector = evaluation.load_trackers(args.tracker, CPU), MtcnnDetector(CPU)
     people = sorted(p for p in (args.data / "users").iterdir() if p.is_dir())[: args.people]
     session = Session([args.learning_steps, *args.steps])
     found: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)

@@ -21,7 +21,7 @@ from fawkes_engine.evaluation.studies.result import Study, Table
 from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, Vectors
 from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, find_faces
 from fawkes_engine.evaluation.trackers.tracker import Tracker
-from fawkes_engine.face.detect import FaceDetector
+from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.types import MODES
 
 ORIGINALS = "as they were"
@@ -161,7 +161,7 @@ def gather(
         others=[photo for photo in others if photo.person in known],
         more_others=[photo for photo in others if photo.person not in known],
         trackers=trackers,
-        detector=FaceDetector(trackers[0].device),
+        detector=MtcnnDetector(trackers[0].device),
         cache=Cache(cache),
         on_step=on_step,
     )

@@ -1,0 +1,65 @@
+"""CenterFace: a second face detector, which shares neither architecture nor weights with MTCNN.
+
+It looks once at the whole picture and finds a face by its centre, so that occluded, cut, turned and small faces are
+found that MTCNN's cascade drops at its first stage.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+import onnx
+import onnx2torch
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels, distinct
+
+_WEIGHTS = "centerface.onnx"  # in fawkes_engine/data, whose README says where it comes from
+_STRIDE_PX = 4  # of the maps, in pixels of the picture
+_SIDES_ARE_MULTIPLES_OF_PX = 32
+CONFIDENT = 0.5
+
+
+class CenterFaceDetector(FaceDetector):
+    """CenterFace (Xu et al. 2019, arXiv 1911.03599), trained on WIDER FACE; the weights are in this package."""
+
+    name = "centerface"
+
+    def __init__(self, device: torch.device) -> None:
+        weights = resources.files("fawkes_engine") / "data" / _WEIGHTS
+        network = onnx2torch.convert(onnx.load_model_from_string(weights.read_bytes()))
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    @torch.no_grad()
+    def _on_copy(self, copy: Image.Image, scale: float) -> list[Face]:
+        pixels = np.asarray(copy.convert("RGB"))
+        centres, log_sizes, offsets, landmarks = self._network(_padded(pixels).to(self._device))
+        rows, columns = torch.nonzero(centres[0, 0] >= CONFIDENT, as_tuple=True)
+        at = (0, slice(None), rows, columns)
+        confidences, sizes = centres[at][0], log_sizes[at].exp() * _STRIDE_PX
+        middles = (torch.stack([rows, columns]) + offsets[at] + 0.5) * _STRIDE_PX
+        points = landmarks[at].view(5, 2, -1) * sizes + (middles - sizes / 2)
+        return distinct(_faces(middles, sizes, points, confidences))
+
+
+def _padded(pixels: Pixels) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H', W') float32 in 0..255, whose sides the network can halve five times."""
+    levels = torch.tensor(pixels).permute(2, 0, 1)[None].float()
+    down, right = (-side % _SIDES_ARE_MULTIPLES_OF_PX for side in pixels.shape[:2])
+    return F.pad(levels, (0, right, 0, down))
+
+
+def _faces(middles: Tensor, sizes: Tensor, points: Tensor, confidences: Tensor) -> list[Face]:
+    """middles, sizes: (2, N), points: (5, 2, N), each y before x, px."""
+    corners = torch.cat([middles - sizes / 2, middles + sizes / 2])[[1, 0, 3, 2]]
+    return [
+        Face(tuple(box), np.asarray(landmarks, np.float64)[:, ::-1], confidence)
+        for box, landmarks, confidence in zip(
+            corners.T.tolist(), points.permute(2, 0, 1).tolist(), confidences.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,122 @@
+"""Every face in a photo is found, whatever stands beside it; MTCNN alone, or one upright face, ends no search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from engine_pictures import ORACLE, astronaut, portrait, scaled
+
+from fawkes_engine.face import detect
+from fawkes_engine.face.centerface import CenterFaceDetector
+from fawkes_engine.face.detect import Box, Face, Pixels
+from fawkes_engine.face.mtcnn import MtcnnDetector
+from fawkes_engine.face.search import FaceSearch
+
+pytestmark = pytest.mark.numeric
+SIDE = 272
+BOX = (100, 60, 188, 175)  # of the face in `square`
+
+
+@pytest.fixture(scope="module")
+def search() -> FaceSearch:
+    return FaceSearch(torch.device("cpu"))
+
+
+def square() -> Pixels:
+    return np.ascontiguousarray(portrait()[:SIDE])
+
+
+def beside(other: Pixels) -> Pixels:
+    """A photo of an upright, well lit face on the left and something else on the right."""
+    return np.concatenate([square(), other], axis=1)
+
+
+def on_the_right(search: FaceSearch, photo: Pixels) -> Face:
+    """The face on the right; the one on the left is found, too."""
+    left, right = sorted(search.every(photo), key=lambda face: face.box[0])
+    assert np.abs(np.array(left.box) - BOX).max() < 8
+    return right
+
+
+def turned_box(turns: int) -> Box:
+    x0, y0, x1, y1 = BOX
+    for _ in range(turns):
+        x0, y0, x1, y1 = y0, SIDE - x1, y1, SIDE - x0
+    return (SIDE + x0, y0, SIDE + x1, y1)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_face_beside_an_upright_one_is_found(search: FaceSearch, turns: int) -> None:
+    face = on_the_right(search, beside(np.rot90(square(), turns)))
+    assert np.abs(np.array(face.box) - turned_box(turns)).max() < 25
+    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
+    down = complex(*(mouth - eyes))
+    assert abs(np.angle(down / (1j * 1j**-turns))) < 0.4  # from the eyes to the mouth, as the head lies
+
+
+@pytest.mark.parametrize("contrast", [0.3, 0.1])
+def test_a_face_of_low_contrast_beside_another_is_found(search: FaceSearch, contrast: float) -> None:
+    on_the_right(search, beside((128 + (square() - 128.0) * contrast).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("light", [0.3, 0.08])
+def test_a_dark_face_beside_another_is_found(search: FaceSearch, light: float) -> None:
+    on_the_right(search, beside((square() * light).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("cut", [0.4, 0.6])
+def test_a_face_cut_by_the_border_beside_another_is_found(search: FaceSearch, cut: float) -> None:
+    right = round(BOX[2] - cut * (BOX[2] - BOX[0]))
+    on_the_right(search, beside(square()[:, :right]))
+
+
+@pytest.mark.parametrize("height_px", [34, 23, 20])
+def test_a_small_face_beside_another_is_found(search: FaceSearch, height_px: int) -> None:
+    ground = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    small = scaled(square(), height_px / 115)
+    ground[100 : 100 + len(small), 80 : 80 + len(small)] = small
+    assert abs(on_the_right(search, beside(ground)).height_px - height_px) < 8
+
+
+def test_of_a_face_that_both_find_mtcnns_detection_is_kept(search: FaceSearch) -> None:
+    (face,) = search.every(astronaut())
+    (alone,) = MtcnnDetector(torch.device("cpu")).detect(astronaut())
+    assert face.box == alone.box
+    assert np.array_equal(face.landmarks, alone.landmarks)
+
+
+def test_both_mean_the_same_box_and_landmarks_by_a_face() -> None:
+    (one,), (other,) = (
+        d(torch.device("cpu")).detect(astronaut()) for d in (MtcnnDetector, CenterFaceDetector)
+    )
+    assert np.abs(np.array(one.box) - other.box).max() < 8
+    assert np.abs(one.landmarks - other.landmarks).max() < 8
+
+
+@pytest.mark.parametrize(
+    "texture", ["brick", "grass", "gravel", "coins", "coffee", "rocket", "cat", "moon", "page", "text"]
+)
+def test_nothing_is_found_where_no_face_is(search: FaceSearch, texture: str) -> None:
+    pixels = getattr(ORACLE.data, texture)()
+    pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    assert search.every(np.ascontiguousarray(pixels)) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1), (47, 300), (300, 12), (5000, 60)])
+def test_tiny_and_thin_pictures_have_no_face_and_do_no_harm(
+    search: FaceSearch, shape: tuple[int, int]
+) -> None:
+    assert search.every(np.full((*shape, 3), 200, np.uint8)) == []
+
+
+def test_a_photo_larger_than_a_tile_is_searched_whole(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detect, "_TILE_PX", 700)
+    photo = np.full((1200, 1400, 3), 128, np.uint8)
+    photo[900:1172, 1100:1372] = square()  # in the last tile of each axis
+    photo[270:814, 270:814] = scaled(square(), 2)  # across the borders of four tiles
+    large, small = search.every(photo)
+    assert abs(large.height_px - 230) < 20
+    assert abs(small.height_px - 115) < 12
