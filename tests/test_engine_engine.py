@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.face.mtcnn import MtcnnDetector
+from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import FACES_AVERAGED
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.pipeline import verify
@@ -341,6 +343,41 @@ def test_two_faces_in_one_photo_are_both_cloaked(engine: Engine) -> None:
     assert {face.box[0] < portrait().shape[1] for face in result.report.faces} == {True, False}
     assert all(face.cosine_own["dlib"] <= OWN_COSINE_LIMIT for face in result.report.faces)
     assert_inside_the_budget(source, result)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_lying_face_beside_an_upright_one_is_cloaked_too(engine: Engine, turns: int) -> None:
+    upright = portrait()[:272]
+    source = encoded(np.concatenate([upright, np.rot90(upright, turns)], axis=1), "JPEG")
+    result = protected(engine, source)
+    assert {face.box[0] < upright.shape[1] for face in result.report.faces} == {True, False}
+    assert len(result.report.faces) == 2
+    assert all(face.cosine_own["dlib"] <= OWN_COSINE_LIMIT for face in result.report.faces)
+    assert_inside_the_budget(source, result)
+
+
+@pytest.fixture
+def short_sighted(shelf: Shelf) -> Engine:
+    """An engine that sees only one face before cloaking, and every face in the file it has written."""
+    engine = Engine(QUICK, shelf)
+    every = engine.pipeline._search.every
+    engine.pipeline._search = cast("FaceSearch", SimpleNamespace(every=lambda pixels: every(pixels)[:1]))
+    return engine
+
+
+def test_a_face_that_is_found_only_in_the_written_file_is_cloaked_too(short_sighted: Engine) -> None:
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    assert len(protected(short_sighted, photo).report.faces) == 2
+
+
+def test_a_photo_with_a_face_that_stays_uncloaked_is_refused(
+    short_sighted: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_sighted.pipeline.verifier, "missed", lambda *_: [])
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    (result,) = short_sighted.protect([Request(photo, "ada")])
+    assert isinstance(result, NotProtected)
+    assert "is not cloaked" in str(result)
 
 
 def test_faces_whose_regions_overlap_are_inside_the_budget(engine: Engine) -> None:
