@@ -97,7 +97,7 @@ def subject(seed: int) -> Subject:
         onto_canvas={"one": Similarity(0.5 + 0j, 20 + 20j)},
         target={"one": F.normalize(torch.rand(8, generator=generator), dim=0)},
         clean_embedding={"one": F.normalize(torch.rand(8, generator=generator), dim=0)},
-        grey=bool(seed),
+        directions=torch.full((3, SIDE, SIDE), 3**-0.5) if seed else None,
         seed=seed,
         encoding=seen,
         visibility_of=lambda _: seen,

@@ -106,6 +106,7 @@ class CloakState:
         gradient = gradient * mask
         grey = gradient.mean(dim=1, keepdim=True)
         gradient = grey + _CHROMA * (gradient - grey)
+        self.faces.keep_to_tones(gradient)
         gradient = gradient + _SMOOTH * gaussian_blur(gradient, SSIM_SIGMA)
         self.momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2 * preconditioner))
         typical = _TYPICAL_CHANGE * _length(mask.expand_as(self.delta))
@@ -117,9 +118,7 @@ class CloakState:
     def project(self) -> None:
         """Project the cloaks into the budget."""
         delta, faces = self.delta, self.faces
-        for i, subject in enumerate(faces.each):
-            if subject.grey:
-                delta[i] = delta[i].mean(dim=0, keepdim=True)
+        faces.keep_to_tones(delta)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(faces.mask)
         smooth = product(delta, faces.blur, faces.blur)
         shift = faces.colour_shift(smooth)

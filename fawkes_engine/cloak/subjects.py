@@ -38,7 +38,8 @@ class Subject:
     onto_canvas: extractor -> transform from its chip.
     clean_embedding: extractor -> unit embedding (D,), halfway between the face's own and the person's mean.
     target: extractor -> unit embedding (D,) of the target; with extractors that have none the face is only pushed away.
-    grey: the cloak must have no colour. seed: of every random choice for this face.
+    directions: (3, S, S), the unit vectors along which a monochrome picture may change, None in colour.
+    seed: of every random choice for this face.
     encoding: visibility of the encoding alone. visibility_of: the same for a delta (3, S, S), once published.
     """
 
@@ -49,7 +50,7 @@ class Subject:
     onto_canvas: Mapping[str, Similarity]
     target: Mapping[str, Tensor]
     clean_embedding: Mapping[str, Tensor]
-    grey: bool
+    directions: Tensor | None
     seed: int
     encoding: Visibility
     visibility_of: Callable[[Tensor], Visibility]
@@ -71,6 +72,7 @@ class Subjects:
     blur: Banded  # (N, 1, R, R), blurs rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
+    directions: Mapping[int, Tensor]  # index of a monochrome face -> (3, R, R)
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> Subjects:
@@ -100,7 +102,15 @@ class Subjects:
             # one by one: powers are rounded differently at the end of a vector, whose position depends on N
             colour=torch.cat([colour_metric(smooth[None]) for smooth in product(clean, blur, blur)]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
+            directions={
+                i: centre(s.directions[None])[0] for i, s in enumerate(subjects) if s.directions is not None
+            },
         )
+
+    def keep_to_tones(self, change: Tensor) -> None:
+        """Project a change (N, 3, R, R) in place, so that monochrome faces keep their tones."""
+        for i, direction in self.directions.items():
+            change[i] = direction * (direction * change[i]).sum(dim=0)
 
     def whole(self, squares: Tensor) -> Tensor:
         """Pad the squares around the regions (N, 3, R, R) with 0 to the size of the canvases (N, 3, S, S)."""

@@ -21,6 +21,7 @@ from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.image.filters import Banded, product
 from fawkes_engine.image.visibility import PAPER_FACE_PX, Visibility, measure
 from fawkes_engine.photo.colour import ColourSpace
+from fawkes_engine.photo.monochrome import Tone
 
 REGION_GROWTH = 1.3  # the region is the detection box grown by 15 % of its size on each side
 CONTEXT_GROWTH = 1.8  # the canvas is this many box sizes wide, enough for every extractor's chip
@@ -36,7 +37,8 @@ class Canvas:
 
     left, top: of the square in the photo, px, may be negative. native_side: its side in the photo, px.
     side: S, its side at working size. region: x0, y0, x1, y1 of the pixels a cloak may change, in the photo.
-    colour: colour space of the photo's pixels, None for sRGB.
+    colour: colour space of the photo's pixels, None for sRGB. tone: of a face in a monochrome picture, whose cloak must
+    keep to it.
     """
 
     left: int
@@ -45,6 +47,7 @@ class Canvas:
     side: int
     region: tuple[int, int, int, int]
     colour: ColourSpace | None
+    tone: Tone | None = None
 
     @classmethod
     def around(cls, face: Face, pixels: Pixels, colour: ColourSpace | None = None) -> Canvas:
@@ -122,6 +125,8 @@ class Canvas:
             part = change[start : start + _BAND] * 255
             band = pixels[y0:y1, x0:x1][start : start + _BAND]
             native = self.colour.change(band, part) if self.colour else part
+            if self.tone:
+                native = self.tone.change(band, native)
             band[:] = np.clip(np.rint(band + native), 0, 255).astype(np.uint8)
 
     def compare(
@@ -134,6 +139,21 @@ class Canvas:
             for pixels in (before, after)
         )
         return measure(clean, cloaked, face_height_px)
+
+    def directions(self, canvas: Tensor) -> Tensor | None:
+        """Return unit vectors (3, S, S) along which a canvas (3, S, S) keeps to its tone, None if it is in colour."""
+        if self.tone is None:
+            return None
+        return torch.from_numpy(
+            self.tone.directions(canvas.permute(1, 2, 0).numpy() * 255, self.colour)
+        ).permute(2, 0, 1)
+
+    def keeps_tone(self, before: Pixels, after: Pixels) -> bool:
+        """Whether a change to the photo (H, W, 3) left the region as monochrome as it was, if it was."""
+        x0, y0, x1, y1 = self.region
+        if self.tone is None:
+            return True
+        return self.tone.strayed(before[y0:y1, x0:x1], after[y0:y1, x0:x1]) <= self.tone.tolerance
 
     def _reduced(self, channel: Pixels) -> Tensor:
         """(N, N, 1) uint8 of the photo -> (1, S, S) float32 in [0, 1]."""

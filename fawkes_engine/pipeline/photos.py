@@ -143,15 +143,17 @@ class Pipeline:
     def _subject(self, draft: Draft, index: int) -> Subject:
         work, preview = draft.work, draft.preview
         face, canvas = work.faces[index], work.canvases[index]
+        cut = canvas.cut(work.photo.pixels)
+        directions = canvas.directions(cut)
         return Subject(
-            canvas=canvas.cut(work.photo.pixels).to(self.device),
+            canvas=cut.to(self.device),
             mask=canvas.mask().to(self.device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
             onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self.ensemble.turns},
             target=work.goals[index].vectors,
             clean_embedding=self.identifier.clean_embedding(work, index),
-            grey=work.photo.grey,
+            directions=None if directions is None else directions.to(self.device),
             seed=_seed(work.request.data, index),
             encoding=preview.encoding.alone[index],
             visibility_of=partial(preview.visibility_of, index),

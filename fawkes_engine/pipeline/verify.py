@@ -51,7 +51,8 @@ class Verifier:
         published, and by KNOWN_BY alone after a simulated upload.
 
         Returns a report per cloaked face, with every extractor that embedded the clean ones. Raises:
-            NotProtected: there is a face that was not cloaked, or a cloak is too visible.
+            NotProtected: there is a face that was not cloaked, or a cloak is too visible, or it has colours in a
+                monochrome photo.
         """
         work, pixels = draft.work, written.pixels
         found = self._search.every(pixels)
@@ -67,6 +68,9 @@ class Verifier:
         for face, figures in zip(work.faces, written.seen, strict=True):
             if not figures.share_of(draft.preview.budget) <= 1:
                 raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
+        for face, canvas in zip(work.faces, work.canvases, strict=True):
+            if not canvas.keeps_tone(work.photo.pixels, pixels):
+                raise NotProtected(f"the cloak would colour the black-and-white face {_where(face)}")
         return tuple(_report(draft, written, as_published, i) for i in range(len(work.faces)))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Face
 from fawkes_engine.photo.decode import Photo
+from fawkes_engine.photo.monochrome import Tone
 from fawkes_engine.types import Request
 
 
@@ -54,5 +55,7 @@ class Work:
 
     @cached_property
     def canvases(self) -> list[Canvas]:
-        """The canvas of each face."""
-        return [Canvas.around(face, self.photo.pixels, self.photo.colour) for face in self.faces]
+        """The canvas of each face, with its tone if the photo is monochrome there."""
+        photo = self.photo
+        canvases = (Canvas.around(face, photo.pixels, photo.colour) for face in self.faces)
+        return [replace(canvas, tone=Tone.of(photo.pixels, canvas.region)) for canvas in canvases]

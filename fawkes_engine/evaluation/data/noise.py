@@ -17,6 +17,7 @@ from fawkes_engine.face.detect import Box, Pixels
 from fawkes_engine.image.visibility import at_least_a_window, mean_dssim
 from fawkes_engine.photo.decode import Photo, decode
 from fawkes_engine.photo.encode import as_written, encode
+from fawkes_engine.photo.monochrome import Tone
 
 _ROUNDS = 14  # of bisection
 _STRONGEST = 64.0  # standard deviation, levels of 255
@@ -45,12 +46,15 @@ def _add_noise(
     rows, columns = blocks_around(region, pixels)
     piece = pixels[rows, columns]
     inside = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
-    noise = random.standard_normal((y1 - y0, x1 - x0, 1 if photo.grey else 3), np.float32)
     clean = photo.pixels[y0:y1, x0:x1]
+    tone = Tone.of(photo.pixels, region)
+    noise = random.standard_normal((y1 - y0, x1 - x0, 1 if tone else 3), np.float32)
 
     def with_noise(strength: float) -> Pixels:
         noisy_piece = piece.copy()
-        noisy_piece[inside] = np.clip(np.rint(piece[inside] + strength * noise), 0, 255)
+        change = np.broadcast_to(strength * noise, clean.shape)
+        kept = tone.change(clean, change) if tone else change
+        noisy_piece[inside] = np.clip(np.rint(piece[inside] + kept), 0, 255)
         return noisy_piece
 
     def seen(strength: float) -> float:
