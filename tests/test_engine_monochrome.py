@@ -12,9 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fawkes_engine import EngineSettings, NotProtected, Protected, Refusal, Request
+from fawkes_engine.cloak.optimise import CLOAK
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.detect import Pixels
 from fawkes_engine.photo.monochrome import Tone
+from fawkes_engine.pipeline.photos import Course
 from fawkes_engine.pipeline.work import Work
 
 pytestmark = pytest.mark.numeric
@@ -115,6 +117,21 @@ def test_a_cloak_that_would_colour_the_photo_is_refused(
 
     assert isinstance(refused, NotProtected)
     assert "would colour the black-and-white face" in str(refused)
+
+
+def test_what_is_optimised_is_what_can_be_written(engine: Engine) -> None:
+    """A cloak that lost its colours only when it is written would lose what they did."""
+    pipeline, identifier = engine.pipeline, engine.pipeline.identifier
+    work = pipeline.open(Request(encoded(black_and_white(), "PNG"), "ada"))
+    with identifier.people.up_to_date():
+        identifier.meet_users([work])
+        draft = pipeline.draft(identifier.identified(work))
+
+    (draft,) = pipeline.cloak([draft], Course(pipeline.ensemble.turns, CLOAK, 12), lambda: None)
+
+    delta = draft.cloaks[0].delta
+    assert float(delta.abs().max()) > 2 / 255
+    assert float((delta - delta.mean(dim=0)).abs().max()) < 1e-5
 
 
 def test_a_photo_in_colour_has_no_tone(engine: Engine) -> None:

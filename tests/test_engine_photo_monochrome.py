@@ -37,7 +37,8 @@ def curve(stops: tuple[tuple[int, int, int], ...]) -> Pixels:
     """(256, 3): the colours of a toned picture, shadows to highlights."""
     at = np.linspace(0, 255, len(stops))
     columns = [np.interp(np.arange(256), at, column) for column in zip(*stops, strict=True)]
-    return np.rint(np.stack(columns, axis=1)).astype(np.uint8)
+    colours: Pixels = np.rint(np.stack(columns, axis=1)).astype(np.uint8)
+    return colours
 
 
 def toned(stops: tuple[tuple[int, int, int], ...]) -> Pixels:
