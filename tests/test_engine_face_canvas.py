@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.canvas import Canvas, blocks_around, region_side, to_tensor
 from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.photo.monochrome import NEUTRAL
 
 pytestmark = pytest.mark.numeric
 HEIGHT, WIDTH = 240, 320
@@ -122,6 +125,20 @@ def test_a_face_at_native_size_is_cut_and_put_back_exactly() -> None:
     canvas.add(cut, dark)
     inside = ~outside(canvas, photo)
     assert np.array_equal(dark[inside], photo[inside])
+
+
+def test_a_change_in_colour_leaves_a_black_and_white_photo_so() -> None:
+    photo = np.repeat(noisy_photo(600, 600)[..., :1], 3, axis=2)
+    face = face_at(150, 150, 250, 300)  # large: its change is enlarged
+    changed = photo.copy()
+    canvas = replace(Canvas.around(face, photo), tone=NEUTRAL)
+    delta = 0.05 * torch.randn(3, canvas.side, canvas.side, generator=torch.Generator().manual_seed(1))
+
+    canvas.add(delta, changed)
+
+    assert not np.array_equal(changed, photo)
+    assert np.ptp(changed, axis=2).max() == 0
+    assert canvas.keeps_tone(photo, changed)
 
 
 def test_a_large_face_is_worked_on_reduced() -> None:

@@ -32,7 +32,7 @@ _AREA, _LARGER = (
     1.4,
 )  # the curve is fitted around the region: px a side at least, and times the region's side
 _KNOTS, _STIFF, _ROUNDS = 33, 0.01, 5
-# Levels, 95th percentile. Toned pictures have up to 2.3 in JPEG of quality 60, 1.6 from quality 75 on; of 1,389 real
+# Levels, 95th percentile. Toned pictures have up to 2.3 in JPEG of quality 60, 1.6 from quality 75 on; of 1,386 real
 # colour photos none has less than 4.7, and the faces in full-size ones have 7.7 and more.
 _OFF_CURVE = 2.5
 _REACH = 8  # levels on each side over which the direction of a curve in 8 bits is measured
