@@ -32,7 +32,8 @@ class CenterFaceDetector(FaceDetector):
     def __init__(self, device: torch.device) -> None:
         weights = resources.files("fawkes_engine") / "data" / _WEIGHTS
         network = onnx2torch.convert(onnx.load_model_from_string(weights.read_bytes()))
-        self._network = network.eval().requires_grad_(False).to(device)
+        # channels last: a third less time on a processor
+        self._network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         self._device = device
 
     @torch.no_grad()
@@ -51,7 +52,7 @@ def _padded(pixels: Pixels) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H', W') float32 in 0..255, whose sides the network can halve five times."""
     levels = torch.tensor(pixels).permute(2, 0, 1)[None].float()
     down, right = (-side % _SIDES_ARE_MULTIPLES_OF_PX for side in pixels.shape[:2])
-    return F.pad(levels, (0, right, 0, down))
+    return F.pad(levels, (0, right, 0, down)).contiguous(memory_format=torch.channels_last)
 
 
 def _faces(middles: Tensor, sizes: Tensor, points: Tensor, confidences: Tensor) -> list[Face]:

@@ -13,7 +13,7 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 
 # Lying people fill more of a photo than a crowd's upright faces do, and three of the four passes look for them: copies
 # of this long side, but not less than half of what upright faces are looked for in.
-_TURNED_LONG_SIDE_PX = 1024
+_TURNED_LONG_SIDE_PX = 640
 _TURNED_REDUCTION = 0.5
 
 
