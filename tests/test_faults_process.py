@@ -150,9 +150,9 @@ def test_fault_18_a_kill_between_the_link_and_the_ledger_publishes_no_second_tim
     home: Home, start: Start, eventually: Wait
 ) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    # The first fdatasync of the ledger after the link is the one of PUBLISHED: hold it, and kill there.
+    # The first two links are trials at the start. The service is held as it comes back from the photo's, and killed.
     program = ("strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e")
-    daemon = start(home.settings, under=(*program, "inject=linkat:delay_exit=4000000:when=2"))
+    daemon = start(home.settings, under=(*program, "inject=linkat:delay_exit=4000000:when=3"))
     eventually(lambda: home.published() == ["a.jpg"])
     inode = (home.sync / "a.jpg").stat().st_ino
     daemon.stop(signal.SIGKILL)

@@ -26,7 +26,8 @@ class FaceSearch:
 
     def every(self, pixels: Pixels) -> list[Face]:
         """Find the faces in a photo (H, W, 3) uint8, upright or turned by quarter turns, largest first."""
-        first, second = self._first.search(pixels), self._seen_by_second(pixels)
+        second = self._seen_by_second(pixels)
+        first = self._first.detect(pixels) if second else self._first.search(pixels)
         # Of a face that both find, the landmarks of an MTCNN that is sure are more exact; one that is not has often
         # taken a lying face for an upright one.
         kept = [face for face in first if face.confidence >= SURE or not _is_among(second, face)]
