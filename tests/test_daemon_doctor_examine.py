@@ -285,6 +285,29 @@ def test_a_state_folder_that_others_can_read_is_told(home: Home) -> None:
     assert finding.advice == f"run `chmod 700 '{home.state_dir}'`"
 
 
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_a_configuration_that_others_can_change_is_told(home: Home, which: str) -> None:
+    config = home.write_config()
+    path = config if which == "file" else config.parent
+    path.chmod(0o777)
+
+    (finding,) = bad(home)
+
+    assert finding.advice == f"run `chmod o-w '{path}'`"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_weights_of_another_user_are_told(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    os.chown(tmp_path / "models", 4711, -1)
+    engine = home.settings.engine.model_copy(update={"models_dir": tmp_path / "models"})
+    home = replace(home, settings=home.settings.model_copy(update={"engine": engine}))
+
+    told = [finding.message for finding in bad(home) if finding.subject == str(tmp_path / "models")]
+
+    assert "belongs to another user, who can change it" in told
+
+
 def test_a_clock_behind_the_last_record_is_told(home: Home) -> None:
     published(home, "a.jpg")
     database = sqlite3.connect(home.state_dir / LEDGER_NAME)

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from faulty import FACTORY, Counter
 from twins import Deed, make_photo
 
 from daemon.config.settings import HookSettings, Settings
+from daemon.model import State
 from daemon.service.hooks import Call, Hooks
 from daemon.service.run import once
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -67,6 +70,49 @@ def test_once_runs_the_programs_before_it_ends(home: Home, tmp_path: Path) -> No
     assert published["FAWKESD_USER"] == "ada"
     assert held["FAWKESD_REASON"] == "no face was found"
     assert "FAWKESD_OUTPUT" not in held
+
+
+HOSTILE = [
+    "$(touch pwned).jpg",
+    "`touch pwned`.jpg",
+    "-rf.jpg",
+    "'\"; touch pwned #.jpg",
+    "new\nline.jpg",
+    "\x1b[2J.jpg",
+]
+
+
+def test_names_reach_a_program_as_they_are_and_run_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "calls"
+    settings = with_hooks(home, on_published=recorder(file), on_held=recorder(file))
+    for number, name in enumerate(HOSTILE):
+        (home.outbox / name).write_bytes(make_photo(seed=number))
+
+    once(settings, Counter(), FACTORY)
+
+    assert {call["FAWKESD_PHOTO"] for call in recorded(file)} == {str(home.outbox / name) for name in HOSTILE}
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_reason_with_a_nul_stops_no_program(home: Home, tmp_path: Path) -> None:
+    """No environment can hold one, and the queue must not end by it."""
+    file = tmp_path / "calls"
+    hooks = Hooks(with_hooks(home, on_held=recorder(file)))
+    hooks.start()
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.REFUSE))
+    once(home.settings, Counter(), FACTORY)
+    ledger = Ledger(home.state_dir / LEDGER_NAME)
+    (photo,) = ledger.in_state(State.HELD)
+    ledger.close()
+
+    hooks.on_end(replace(photo, reason="ValueError: a\0b"))
+    hooks.drain()
+
+    hooks.stop()
+    assert [call["FAWKESD_REASON"] for call in recorded(file)] == ["ValueError: a\\x00b"]
 
 
 def test_a_program_is_told_nothing_that_is_for_the_service_alone(

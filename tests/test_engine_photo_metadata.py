@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from rich_photos import EXIF_IFD, FORMATS, GPS_IFD, SECRETS, TOLD
 from scan import scan
 
 from fawkes_engine import HeicAs, MetadataPolicy
+from fawkes_engine.photo.captions import iptc_segment
 from fawkes_engine.photo.decode import decode
 from fawkes_engine.photo.encode import encode
 
@@ -108,6 +111,62 @@ def test_a_long_caption_is_cut_so_that_no_picture_hides_in_it() -> None:
     )
     assert len(opened(result).getexif()[0x010E]) == 2000
     assert len(opened(result).info["xmp"]) < 4000
+
+
+def iptc(data: bytes) -> dict[tuple[int, int], Any]:
+    with Image.open(io.BytesIO(data)) as image:
+        return dict(IptcImagePlugin.getiptcinfo(image) or {})
+
+
+def xmp_of(properties: bytes) -> bytes:
+    """A packet with this content, and nothing else."""
+    head, _, _ = rich_photos.XMP.partition(b"<dc:creator>")
+    return head + properties + b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+
+
+TITLE = b"<dc:title>" + b"/9j/" + b"A" * 1900 + b"</dc:title>"
+IN_ALL_LANGUAGES = b"".join(b'<rdf:li xml:lang="l%d">%s</rdf:li>' % (n, b"&amp;" * 1900) for n in range(16))
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "AVIF"])  # what a JPEG holds of it is bounded by the format
+@pytest.mark.parametrize(
+    "properties",
+    [
+        TITLE * 60,
+        b"".join(
+            b"<dc:%s><rdf:Alt>%s</rdf:Alt></dc:%s>" % (name, IN_ALL_LANGUAGES, name)
+            for name in (b"title", b"rights", b"description")
+        ),
+        b'<dc:title><rdf:Alt><rdf:li xml:lang="' + b"'&amp;" * 5000 + b'">a</rdf:li></rdf:Alt></dc:title>',
+    ],
+    ids=["one property many times", "many languages", "a language that is none"],
+)
+def test_no_picture_hides_in_many_captions(file_format: str, properties: bytes) -> None:
+    result = published(encoded(SMALL, file_format, xmp=xmp_of(properties)))
+    assert 0 < len(opened(result).info["xmp"]) < 48_000
+
+
+def test_no_picture_hides_in_what_should_be_short() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = exif[0x0132] = exif[0x0110] = "/9j/" + "A" * 20_000
+    kept = opened(published(encoded(SMALL, "JPEG", exif=exif))).getexif()
+    assert [len(kept.get(tag, "")) for tag in (0x010F, 0x0110, 0x0132)] == [128, 128, 0]
+
+
+def test_iptc_that_grows_as_utf8_still_fits_into_its_segment() -> None:
+    record = struct.pack(">BBBH", 0x1C, 2, 120, 1900) + b"\xe9" * 1900
+    source = encoded(SMALL, "JPEG", extra=iptc_segment(record * 30))
+    captions = iptc(published(source))[2, 120]
+    assert sum(len(text.decode()) for text in captions) == 8000
+
+
+def test_captions_cannot_steer_a_terminal() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "\x1b[2Jat\tthe\nsea\x07\x7f"
+    record = struct.pack(">BBBH", 0x1C, 2, 120, 10) + b"\x1b]0;hi\x07xx"
+    result = published(encoded(SMALL, "JPEG", exif=exif, extra=iptc_segment(record)))
+    assert opened(result).getexif()[0x010E] == "[2Jat\tthe\nsea"
+    assert iptc(result)[2, 120] == b"]0;hixx"
 
 
 def test_xmp_with_entities_is_left_out() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +41,7 @@ def examine(
     pid = holder(settings.state_dir)
     yield fine("service", f"is running as process {pid}" if pid else "is not running")
     yield from _links(settings, config)
+    yield from _rights(config, settings.engine.models_folder)
     yield from _state(settings.state_dir)
     yield _models(settings.engine.models_folder)
     with reading(settings.state_dir) as history:
@@ -63,6 +67,22 @@ def _links(settings: Settings, config: Path) -> Iterator[Finding]:
             path = config.absolute().parent / Path(name).expanduser()
             if path != real:
                 yield fine(path, f"resolves to {real}, which is used until the next start or reload")
+
+
+def _rights(config: Path, models: Path) -> Iterator[Finding]:
+    """Report what other users could change: the configuration names programs that run with the user's rights."""
+    for path in (config, config.absolute().parent, models):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if status.st_uid not in {0, os.geteuid()}:
+                yield warning(
+                    path, "belongs to another user, who can change it", f"run `chown {os.geteuid()} '{path}'`"
+                )
+            # A sticky folder, such as /tmp, protects each file from all but its owner.
+            elif status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+                yield warning(
+                    path, "can be changed by every user of this machine", f"run `chmod o-w '{path}'`"
+                )
 
 
 def _state(state_dir: Path) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -114,6 +115,12 @@ def candidates(name: str) -> Iterator[str]:
     while True:
         yield f"{path.stem}~{number}{path.suffix}"
         number += 1
+
+
+def is_candidate(name: str, wanted: str) -> bool:
+    """Whether a name is one of the `candidates` of another."""
+    path = PurePath(wanted)
+    return re.fullmatch(rf"{re.escape(path.stem)}(~\d+)?{re.escape(path.suffix)}", name) is not None
 
 
 def twin_keys(names: Iterable[str]) -> set[str]:

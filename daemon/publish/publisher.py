@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import PublishFault
-from daemon.fs.filenames import candidates, output_name, twin_key, twin_keys
+from daemon.fs.filenames import candidates, is_candidate, output_name, twin_key, twin_keys
 from daemon.fs.files import DIRECTORY, descend, read_exactly, sha256_at, sync_directory
 from daemon.fs.noreplace import place
 from daemon.model import Change, EarlierOutput, Output, Photo, State
@@ -153,7 +153,9 @@ class Publisher:
         former = self._former(photo)
         own = {*self._ledger.own_outputs(photo.source), *([former.output] if former else ())}
         twins = twin_keys(os.listdir(directory))
-        for name in candidates(output_name(photo.source.relative.name, content.suffix)):
+        wanted = output_name(photo.source.relative.name, content.suffix)
+        kept = self._kept(photo, wanted, directory, parent)
+        for name in [kept] if kept else candidates(wanted):
             output = Output(parent / name, content.sha256)
             if _is_taken(name, directory):
                 found = sha256_at(name, directory)
@@ -162,6 +164,17 @@ class Publisher:
             elif twin_key(name) not in twins:
                 return _Slot(directory, output, replaces=False)
         raise AssertionError("candidates never end")
+
+    def _kept(self, photo: Photo, wanted: str, directory: int, parent: Path) -> str | None:
+        """The name that the photo's own copy has now, though an earlier one may have become free since."""
+        names = {
+            output.relative.name
+            for output in self._ledger.own_outputs(photo.source)
+            if output.relative.parent == parent
+            and is_candidate(output.relative.name, wanted)
+            and sha256_at(output.relative.name, directory) == output.sha256
+        }
+        return min(names, key=lambda name: (len(name), name), default=None)
 
 
 def _expect_hash(staged: Path, sha256: str) -> None:

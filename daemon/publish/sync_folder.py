@@ -164,6 +164,9 @@ class SyncFolder:
         if os.fstat(root).st_dev != self._dev:
             raise SyncUnavailable(f"{self._sync} is on a different device than before: is its drive mounted?")
         self._check_marker(root)
+        self._check_place(is_new=False)  # it may have been moved, and a link left in its place
+        if self.staging.is_symlink() or not self.staging.is_dir():
+            raise SyncUnavailable(f"the staging folder {self.staging} was removed or replaced")
 
     def _check_space(self, root: int, need_bytes: int) -> None:
         space = os.fstatvfs(root)

@@ -132,5 +132,5 @@ def _variables(photo: Photo, sync: Path) -> Mapping[str, str]:
     if photo.state is State.PUBLISHED and photo.output is not None:
         variables["FAWKESD_OUTPUT"] = str(sync / photo.output.relative)
     if photo.reason is not None:
-        variables["FAWKESD_REASON"] = photo.reason
+        variables["FAWKESD_REASON"] = printable(photo.reason)  # an error may quote any byte, also NUL
     return variables

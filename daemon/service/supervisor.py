@@ -74,6 +74,7 @@ class Supervisor:
     def step(self) -> float:
         """Do everything that is due; return when there is more to do, on the monotonic clock."""
         now = time.monotonic()
+        self._parts.ledger.check_file()
         if self._wakeup.reload or (self._reread and self._parts.placement.has_new_link()):
             self._on_hangup()
         self._parts.control.step(now, self._run)

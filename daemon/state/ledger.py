@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from daemon.errors import IllegalTransition
+from daemon.errors import IllegalTransition, LedgerUnavailable
+from daemon.fs.locks import make_private
 from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
 from daemon.state.facts import Facts
 from daemon.state.markers import Markers
@@ -42,6 +45,8 @@ class Ledger(Photos):
         """Open or create; repair what a crash left. Raises LedgerError; every method LedgerUnavailable."""
         self._clock = clock
         super().__init__(open_ledger(path))
+        self._path = path
+        self._file = os.open(path, os.O_PATH)  # closing any other descriptor would release sqlite's locks
         self.queue = Queue(self._db, clock)
         self.pauses = Pauses(self._db, clock)
         self.mounts = Mounts(self._db)
@@ -51,7 +56,19 @@ class Ledger(Photos):
 
     def close(self) -> None:
         """Close the file."""
+        os.close(self._file)
         self._db.close()
+
+    def check_file(self) -> None:
+        """Make sure that others, and the next run, find what is written: the open file still has its name.
+
+        If it was removed, it is written anew. Raises LedgerUnavailable then: the ledger must be opened again.
+        """
+        if os.fstat(self._file).st_nlink > 0:
+            return
+        if not self._path.exists():
+            self._write_anew()
+        raise LedgerUnavailable(f"{self._path} was removed or replaced while it was in use")
 
     def admit(self, arrivals: Iterable[Settled]) -> int:
         """Insert a READY generation for each content not known yet; older ones become SUPERSEDED.
@@ -123,6 +140,18 @@ class Ledger(Photos):
                 (self._clock(), *key),
             )
             return cursor.rowcount
+
+    def _write_anew(self) -> None:
+        temporary = self._path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            make_private(self._path.parent)
+            with contextlib.closing(sqlite3.connect(temporary)) as copy:
+                self._db.backup(copy)
+            temporary.rename(self._path)
+        except (OSError, sqlite3.Error) as exc:
+            raise LedgerUnavailable(f"{self._path} was removed and cannot be written anew: {exc}") from exc
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _repair(self) -> None:
         # The process that worked on these is dead; before PUBLISHING, nothing is in the sync folder. Since the

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +80,32 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 
 
 class LedgerConnection(sqlite3.Connection):
-    """A connection that distinguishes disk trouble, which passes, from every other error."""
+    """A connection that distinguishes disk trouble, which passes, and damage from every other error."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - whatever sqlite takes
-        """Run one statement. Raises LedgerUnavailable: disk full, read-only, failing, or gone."""
-        try:
+        """Run one statement. Raises LedgerUnavailable: disk full, read-only, failing, or gone; LedgerError: damaged."""
+        with _errors():
             return super().execute(sql, parameters)
-        except sqlite3.OperationalError as exc:
-            raise _unavailable(exc) from exc
 
     def rows(self, sql: str, parameters: Any = (), /) -> list[sqlite3.Row]:  # noqa: ANN401
         """Run one statement and return all its rows; raises as `execute` does.
 
         A change with RETURNING is committed when the last row is fetched, not before.
         """
-        try:
+        with _errors():
             return self.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as exc:
-            raise _unavailable(exc) from exc
 
 
-def _unavailable(exc: sqlite3.OperationalError) -> LedgerUnavailable:
-    return LedgerUnavailable(f"the ledger cannot be used: {exc}")
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        raise LedgerUnavailable(f"the ledger cannot be used: {exc}") from exc
+    except sqlite3.DatabaseError as exc:
+        if type(exc) is not sqlite3.DatabaseError:  # its subclasses are faults of the program
+            raise
+        raise LedgerError(f"the ledger is damaged ({exc}); restore the state folder from a backup") from exc
 
 
 def open_ledger(path: Path) -> LedgerConnection:

@@ -6,13 +6,14 @@ face regions, persons shown, keywords (photo managers put people's names there),
 
 from __future__ import annotations
 
+import re
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
 from PIL import Image, ImageFile, IptcImagePlugin
 
-from fawkes_engine.photo.exif import LONGEST_TEXT
+from fawkes_engine.photo.exif import CONTROLS, LONGEST_TEXT
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _META = "{adobe:ns:meta/}"
@@ -36,6 +37,9 @@ _PROPERTIES = frozenset(
     for name in names
 )
 _MOST_ITEMS = 16  # languages or creators of one property
+# Letters of all captions together: no picture hides in many of them, and a JPEG segment (64 KB) holds any script.
+_MOST_TEXT = 4 * LONGEST_TEXT
+_IS_LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,32}")
 
 _UTF8 = b"\x1b%G"  # IPTC's name for it, in data set 1:90
 _DATA_SETS = (
@@ -57,7 +61,7 @@ def read_xmp(image: Image.Image) -> bytes:
     if "<!DOCTYPE" in text:
         raise ValueError("XMP has no use for a document type")
     root = ET.fromstring(text.strip("\0 \r\n"))  # noqa: S314 - see the import
-    kept = [element for about in root.iter(f"{_RDF}Description") for element in _kept(about)]
+    kept = _within(element for about in root.iter(f"{_RDF}Description") for element in _kept(about))
     return _packet(kept) if kept else b""
 
 
@@ -70,11 +74,15 @@ def read_iptc(image: ImageFile.ImageFile) -> bytes:
     found = IptcImagePlugin.getiptcinfo(image) or {}
     utf8 = found.get((1, 90)) == _UTF8
     records = b""
+    left = _MOST_TEXT
     for record, number in _DATA_SETS:
         values = found.get((record, number), [])
         for value in (values if isinstance(values, list) else [values])[:_MOST_ITEMS]:
-            text = value.decode("utf-8" if utf8 else "latin-1", "replace")[:LONGEST_TEXT].encode()
-            records += struct.pack(">BBBH", 0x1C, record, number, len(text)) + text
+            letters = value.translate(None, CONTROLS).decode("utf-8" if utf8 else "latin-1", "replace")
+            cut = _bounded(letters)[:left]
+            left -= len(cut)
+            if text := cut.encode():
+                records += struct.pack(">BBBH", 0x1C, record, number, len(text)) + text
     if not records:
         return b""
     return struct.pack(">BBBH", 0x1C, 1, 90, len(_UTF8)) + _UTF8 + records
@@ -103,12 +111,27 @@ def _kept(description: ET.Element) -> Iterable[ET.Element]:
             yield element
 
 
+def _within(properties: Iterable[ET.Element]) -> list[ET.Element]:
+    """Return the first of each property, as far as there is room for its text."""
+    kept: dict[str, ET.Element] = {}
+    left = _MOST_TEXT
+    for element in properties:
+        length = sum(map(len, element.itertext()))
+        if element.tag not in kept and length <= left:
+            kept[element.tag] = element
+            left -= length
+    return list(kept.values())
+
+
 def _items(container: ET.Element) -> ET.Element:
     new = ET.Element(container.tag)
+    left = _MOST_TEXT
     for item in container.findall(f"{_RDF}li")[:_MOST_ITEMS]:
-        language = item.get(_LANGUAGE)
-        attributes = {_LANGUAGE: language[:32]} if language else {}
-        ET.SubElement(new, f"{_RDF}li", attributes).text = _bounded(item.text)
+        language = item.get(_LANGUAGE, "")
+        attributes = {_LANGUAGE: language} if _IS_LANGUAGE.fullmatch(language) else {}
+        text = _bounded(item.text)[:left]
+        left -= len(text)
+        ET.SubElement(new, f"{_RDF}li", attributes).text = text
     return new
 
 

@@ -7,6 +7,7 @@ EXIF 3.0 (CIPA DC-008-2023), 4.6; Rating and RatingPercent are Microsoft's.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 
@@ -14,6 +15,11 @@ from fawkes_engine.photo.directory import Directory, Kind, Reader, Value
 from fawkes_engine.types import MetadataPolicy
 
 LONGEST_TEXT = 2000  # letters of any caption: more than anybody writes, less than a thumbnail
+_LONGEST_NAME = 128  # letters of a date, a camera, a lens, a reference
+CONTROLS = bytes(
+    {*range(32), 127} - set(b"\t\n\r")
+)  # in a text they can only steer the terminal of who reads it
+_DATE_TIME = 0x0132
 ORIENTATION, TRANSFER_FUNCTION, COPYRIGHT = 0x0112, 0x012D, 0x8298
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 
@@ -22,7 +28,7 @@ _ABOUT = {
     0x011A: Kind.RATIONAL,  # XResolution
     0x011B: Kind.RATIONAL,  # YResolution
     0x0128: Kind.SHORT,  # ResolutionUnit
-    0x0132: Kind.ASCII,  # DateTime
+    _DATE_TIME: Kind.ASCII,
     0x013B: Kind.ASCII,  # Artist
     0x4746: Kind.SHORT,  # Rating
     0x4749: Kind.SHORT,  # RatingPercent
@@ -36,6 +42,8 @@ _DATES = {
     **dict.fromkeys((0x9010, 0x9011, 0x9012), Kind.ASCII),  # OffsetTime, ...Original, ...Digitized
     **dict.fromkeys((0x9290, 0x9291, 0x9292), Kind.ASCII),  # SubSecTime, ...Original, ...Digitized
 }
+_CAPTIONS = {0x010E, 0x013B, COPYRIGHT, *_DETAILS}
+_DATE = re.compile(rb"[0-9:. TZ+-]*\0?")
 _COLOURS = {0x013E: Kind.RATIONAL, 0x013F: Kind.RATIONAL}  # WhitePoint, PrimaryChromaticities
 _MORE_COLOURS = {0xA001: Kind.SHORT, 0xA500: Kind.RATIONAL}  # ColorSpace, Gamma
 _EXPOSURE = {
@@ -139,7 +147,11 @@ def _allowed(source: Mapping[int, Value], tags: Mapping[int, Kind]) -> Directory
 def _packed(tag: int, value: Value, kind: Kind) -> bytes:
     """Return the value in the type its tag must have, or nothing if it does not fit."""
     if kind is Kind.ASCII:
-        return _both_rights(value.text or b"") if tag == COPYRIGHT else _text(value.text or b"")
+        if tag == COPYRIGHT:
+            return _both_rights(value.text or b"")
+        text = _text(value.text or b"", LONGEST_TEXT if tag in _CAPTIONS else _LONGEST_NAME)
+        is_date = tag in _DATES or tag == _DATE_TIME
+        return b"" if is_date and not _DATE.fullmatch(text) else text  # a damaged offset may lead to anything
     numbers = value.numbers
     if len(numbers) > _MOST_VALUES:
         return b""
@@ -162,13 +174,13 @@ def _transfer_function(value: Value | None) -> Directory:
     return {TRANSFER_FUNCTION: Value(Kind.SHORT.value, struct.pack(f"<{len(numbers)}H", *numbers))}
 
 
-def _text(data: bytes) -> bytes:
+def _text(data: bytes, longest: int = LONGEST_TEXT) -> bytes:
     """Return text in the encoding it has, Latin-1 or UTF-8; both are common in type ASCII.
 
     It ends at its first NUL: what a damaged block may hold behind it is no text.
     """
-    text = data.partition(b"\0")[0]
-    cut = text[:LONGEST_TEXT]
+    text = data.partition(b"\0")[0].translate(None, CONTROLS)
+    cut = text[:longest]
     if cut != text:
         try:
             text.decode()

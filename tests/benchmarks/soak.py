@@ -3,8 +3,8 @@
     sudo python -m tests.benchmarks.soak --minutes 5
 
 The real daemon with the tiny engine, on small disks of its own (tmpfs, hence root): photos arrive, are
-overwritten and touched, processes are killed, disks fill up and are unplugged. A reader polls the sync folder
-all the time. At the end every photo must be published with its last content, or held with a reason.
+overwritten and touched, processes are killed or stopped, disks fill up and are unplugged. A reader polls the sync
+folder all the time. At the end every photo must be published with its last content, or held with a reason.
 """
 
 from __future__ import annotations
@@ -158,6 +158,24 @@ class Soak:
             assert self.daemon is not None
             os.kill(self.daemon.engine_pid, signal.SIGKILL)
 
+    def stop_daemon(self) -> None:
+        """The whole supervisor stands still for a while."""
+        assert self.daemon is not None
+        self.stopped(self.daemon.process.pid)
+
+    def stop_engine(self) -> None:
+        """The engine process stands still, at times for longer than a photo may take."""
+        with contextlib.suppress(StopIteration, FileNotFoundError, ProcessLookupError):
+            assert self.daemon is not None
+            self.stopped(self.daemon.engine_pid)
+
+    def stopped(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        self.arrive()
+        self.overwrite()
+        time.sleep(self.random.uniform(0.2, 4))
+        os.kill(pid, signal.SIGCONT)
+
     def fill_sync(self) -> None:
         """The disk of the sync folder is full for a while."""
         self.full(self.sync_drive)
@@ -194,6 +212,8 @@ class Soak:
             self.touch: 8,
             self.kill_daemon: 4,
             self.kill_engine: 4,
+            self.stop_daemon: 2,
+            self.stop_engine: 2,
             self.fill_sync: 2,
             self.fill_state: 2,
             self.unplug_sync: 2,
