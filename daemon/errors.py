@@ -12,7 +12,7 @@
     |-- LedgerError             this version cannot read the ledger
     |   |-- IllegalTransition   a photo may not change from this state to that one
     |   `-- LedgerUnavailable   its disk is full, read-only, failing or gone: everything waits
-    |-- TargetError             a stored target is damaged
+    |-- TargetError             a stored target is damaged, or lost
     |-- EngineStartError        the engine process cannot be started
     |-- SourceError             a source file cannot be processed
     |   |-- SourceGone          it no longer exists
@@ -85,7 +85,7 @@ class LedgerUnavailable(LedgerError):
 
 
 class TargetError(DaemonError):
-    """A stored target cannot be read; it must not be replaced silently, since published photos carry it."""
+    """A stored target is damaged or lost; it must not be replaced silently, since published photos carry it."""
 
 
 class EngineStartError(DaemonError):

@@ -13,6 +13,7 @@ from daemon.errors import (
     NotAnswering,
     OutputError,
     ServiceError,
+    TargetError,
 )
 from fawkes_engine import EngineError, EvaluationError, FetchError, WeightsError
 
@@ -24,7 +25,9 @@ class Exit(IntEnum):
     HELD = 1  # something needs user action and was printed: a held photo, or a fault found by `doctor`
     USAGE = 64
     NO_INPUT = 66
-    UNAVAILABLE = 69  # a folder is missing or cannot be used, the service or systemd does not answer
+    UNAVAILABLE = (
+        69  # a folder or a target is missing or cannot be used, the service or systemd does not answer
+    )
     INTERNAL = 70
     CANT_CREATE = 73
     TEMP_FAIL = 75
@@ -40,6 +43,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (LedgerUnavailable, Exit.TEMP_FAIL),
     (ServiceError, Exit.UNAVAILABLE),
     (NotAnswering, Exit.UNAVAILABLE),
+    (TargetError, Exit.UNAVAILABLE),
     (InputError, Exit.NO_INPUT),
     (OutputError, Exit.CANT_CREATE),
 )

@@ -165,7 +165,10 @@ class TargetStore(Protocol):
         """Everyone who has a target."""
 
     def add(self, person: str, target: Target) -> Target:
-        """Store a person's first target durably; return the one already there if another process was first."""
+        """Store a person's first target durably; return the one already there if another process was first.
+
+        May raise for a person whose earlier target is lost, since published photos carry that one.
+        """
 
     def learn(self, person: str, target: Target) -> None:
         """Durably update a known person's embeddings (known_by, mean_faces); the identity stays."""

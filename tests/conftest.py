@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -162,7 +163,7 @@ timing = Timing(
     check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2]),
     tell_unfinished_s=0.5,
 )
-sys.exit(run(settings, lambda: load(config), "twins:make_engine", timing))
+sys.exit(run(settings, lambda: load(config), sys.argv[4], timing))
 """
 
 
@@ -170,9 +171,15 @@ class DaemonProcess:
     """`run` with the tiny engine. log: everything it has written so far."""
 
     def __init__(
-        self, settings: Settings, log_path: Path, *, finish_s: float = 20.0, under: Sequence[str] = ()
+        self,
+        settings: Settings,
+        log_path: Path,
+        *,
+        finish_s: float = 20.0,
+        under: Sequence[str] = (),
+        factory: str = "twins:make_engine",
     ) -> None:
-        """under: the command that runs the daemon's, such as strace."""
+        """under: the command that runs the daemon's, such as strace. factory: makes the engine."""
         self.log_path = log_path
         tests = Path(__file__).parent
         config = settings.state_dir.with_name(CONFIG_NAME)
@@ -186,6 +193,7 @@ class DaemonProcess:
                     settings.model_dump_json(),
                     str(finish_s),
                     str(config),
+                    factory,
                 ],
                 env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}"},
                 stderr=log,
@@ -219,9 +227,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Start daemons; what is left of them is killed."""
     started: list[DaemonProcess] = []
 
-    def start_one(settings: Settings, *, finish_s: float = 20.0, under: Sequence[str] = ()) -> DaemonProcess:
+    def start_one(settings: Settings, **options: Any) -> DaemonProcess:
+        """options: as of DaemonProcess."""
         log_path = tmp_path / f"log-{len(started)}"
-        started.append(DaemonProcess(settings, log_path, finish_s=finish_s, under=under))
+        started.append(DaemonProcess(settings, log_path, **options))
         return started[-1]
 
     yield start_one

@@ -21,6 +21,7 @@ from daemon.service.admission import Admission
 from daemon.service.outcomes import Outcomes
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
+from daemon.state.targets import FileTargetStore
 from daemon.timing import DEFAULT_TIMING
 from daemon.watch.outboxes import Outboxes
 from daemon.workers.protocol import Refused
@@ -46,6 +47,7 @@ class Service:
         self.destinations = Destinations(
             [Destination(user.name, folder, Publisher(folder, self.ledger))],
             self.ledger,
+            FileTargetStore(settings.targets_dir),
             self.ended.append,
             DEFAULT_TIMING,
         )

@@ -11,22 +11,27 @@ import hashlib
 import io
 import logging
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from daemon.state.targets import FileTargetStore
 from fawkes_engine import (
     EngineSettings,
+    FaceReport,
     NoFace,
     NotProtected,
     Protected,
     Refusal,
     Report,
     Request,
+    Target,
     Unreadable,
     WeightsError,
 )
@@ -97,6 +102,42 @@ def make_engine_without_weights(_settings: EngineSettings, _targets_dir: Path) -
 
 def make_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
     return TinyEngine()
+
+
+class FaithfulEngine(TinyEngine):
+    """Moves each photo toward its user's target in the real store, as the real engine does, and says so."""
+
+    def __init__(self, targets_dir: Path) -> None:
+        self._store = FileTargetStore(targets_dir)
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+    ) -> list[Protected | Refusal]:
+        with self._store.alone():
+            targets = {one.user: self._target(one.user).identity for one in requests}
+        results = super().protect(requests, on_step=on_step)
+        return [_toward(targets[one.user], one.user, it) for one, it in zip(requests, results, strict=True)]
+
+    def _target(self, user: str) -> Target:
+        return self._store.get(user) or self._store.add(user, any_target())
+
+
+def any_target() -> Target:
+    """A target that nobody else has."""
+    return Target(
+        f"nobody-{secrets.token_hex(4)}", "1", {"tiny": (1.0,)}, {}, "2026-01-02T03:04:05+00:00", ()
+    )
+
+
+def make_faithful_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
+    return FaithfulEngine(targets_dir)
+
+
+def _toward(target: str, user: str, result: Protected | Refusal) -> Protected | Refusal:
+    if isinstance(result, Refusal):
+        return result
+    face = FaceReport((0, 0, 48, 48), 48, user, target, 0.0, 0.0, 0.0, 0.0, {}, {}, 1)
+    return replace(result, report=replace(result.report, faces=(face,)))
 
 
 def make_broken_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from daemon.batch.output_folder import NotWritten, Written, process
 from daemon.config.loader import load_if_any
 from daemon.config.settings import EngineConfig, default_config_path, default_state_dir
-from daemon.errors import ConfigError
+from daemon.errors import ConfigError, TargetError
 from daemon.model import Source
+from daemon.state.history import reading
+from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from daemon.workers.protocol import EngineLike
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
@@ -74,6 +76,14 @@ def targets_dir(config: Path | None) -> Path:
     """Return the folder of everyone's fixed identities. Raises ConfigError as `setup` does."""
     settings = load_if_any(config)
     return settings.targets_dir if settings else default_state_dir() / "targets"
+
+
+def check_target(setup: Setup, user: str) -> None:
+    """Raise TargetError if the user's target is lost: another one must not take its place unnoticed."""
+    with reading(setup.state_dir) as history:
+        objection = FileTargetStore(setup.targets_dir).objection(user, history.targets.of(user))
+    if objection is not None:
+        raise TargetError(objection)
 
 
 def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:

@@ -63,6 +63,7 @@ def cloak_photos(
     with history.reading(setup.state_dir) as known, progress.bar("cloaking") as bar:
         job = cloak.CloakJob(tuple(photos), setup.request, known.origin, out, force)
         output_folder.check(job.photos, job.out, force=job.force)
+        cloak.check_target(setup, user)
         engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
         bar.total(len(photos))
         for outcome in cloak.cloak(job, engine, setup.engine.batch_photos):

@@ -45,16 +45,41 @@ def pause_folders(
     run_commands(settings, pauses, as_json=as_json)
 
 
-@app.command("resume", epilog=examples("fawkesd resume", "fawkesd resume ~/Pictures/outbox"))
-def resume_folders(whose: Whose = None, config: Config = None, as_json: Json = False) -> None:
+@app.command(
+    "resume",
+    epilog=examples(
+        "fawkesd resume", "fawkesd resume ~/Pictures/outbox", "fawkesd resume alice --new-target"
+    ),
+)
+def resume_folders(
+    *,
+    whose: Whose = None,
+    new_target: Annotated[
+        bool, typer.Option("--new-target", help="Give a user a new target, in place of one that is lost.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --new-target: do not ask.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Resume an outbox, a user, or everything after a pause.
 
+    A user whose target file is lost is paused, and goes on by itself once the file is restored from a backup. Without a
+    backup, --new-target lets the photos published from then on have a new target; it says what that means, and asks.
     Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.control import commands
     from daemon.status import lookup
 
+    if new_target:
+        user = settings.user(whose or "")
+        if user is None:
+            raise typer.BadParameter("--new-target needs the name of a user in the configuration")
+        what_it_means = lookup.meaning_of_new_target(settings, user.name)
+        if not yes:
+            typer.echo(what_it_means, err=True)
+            typer.confirm(f"Give {user.name} a new target?", abort=True, err=True)
+        run_commands(settings, [commands.NewTarget(user.name)], as_json=as_json)
     resumes = [commands.Resume(one.user, one.root) for one in lookup.outboxes_of(settings, whose)]
     run_commands(settings, resumes, as_json=as_json)
 

@@ -41,6 +41,7 @@ def enroll_user(
     if missing:
         raise InputError(f"{printable(missing[0])} is not a readable file; check the path")
     own_photos.refuse_copies(photos, setup.state_dir)
+    cloak.check_target(setup, user)
     engine = cloak.load_engine(setup.engine.to_engine(), setup.targets_dir)
     shown = engine.enroll(user, [photo.read_bytes() for photo in photos])
     typer.echo(f"Learned {user}'s face from {shown} of {len(photos)} photos.")

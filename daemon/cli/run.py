@@ -33,8 +33,8 @@ def run_service(config: Config = None) -> None:
 def run_once(config: Config = None) -> None:
     """Publish the photos waiting now, then exit.
 
-    Exits with 0 when everything was published, with 1 when a photo is held, and with 69 when a folder is missing
-    or cannot be used, after publishing what can be; the reasons are printed.
+    Exits with 0 when everything was published, with 1 when a photo is held, and with 69 when a folder or a user's
+    target is missing or cannot be used, after publishing what can be; the reasons are printed.
     """
     settings = load_settings(config)
     from daemon.service import run

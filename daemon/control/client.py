@@ -14,7 +14,8 @@ from daemon.control.server import socket_address
 from daemon.errors import AlreadyRunning, InputError, NotAnswering
 from daemon.exits import Exit, code_of
 from daemon.fs.files import explain
-from daemon.fs.locks import DirectoryLock, holder, make_private
+from daemon.fs.locks import DirectoryLock, holder
+from daemon.state.folder import prepare
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
 _ANSWER_S = 30.0  # the service may be busy writing a large photo to a slow disk
@@ -83,7 +84,7 @@ def _refuse(state_dir: Path) -> NoReturn:
 
 
 def _apply_to_ledger(state_dir: Path, command: LedgerCommand) -> Reply:
-    make_private(state_dir)
+    prepare(state_dir)
     with contextlib.ExitStack() as stack:
         stack.callback(DirectoryLock(state_dir).release)
         ledger = stack.enter_context(contextlib.closing(Ledger(state_dir / LEDGER_NAME)))

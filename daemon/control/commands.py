@@ -97,6 +97,15 @@ class Redo:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTarget:
+    """Let a user's next photos have a new target, in place of one that is lost."""
+
+    __pydantic_config__ = _STRICT
+    user: UserName
+    order: Literal["new-target"] = "new-target"
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """Read the configuration again."""
 
@@ -104,7 +113,7 @@ class Reload:
     order: Literal["reload"] = "reload"
 
 
-LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo
+LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo | NewTarget
 Command = LedgerCommand | Reload
 # on the wire, `order` is the name of a command, as in earlier versions of the service
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="order")])
@@ -158,6 +167,9 @@ def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source],
             return _retry(_source(command), ledger)
         case Redo():
             return _redo(_source(command), ledger, look_again)
+        case NewTarget():
+            ledger.targets.release(command.user)
+            return f"{command.user}: the next photo is published with a new target"
 
 
 def _source(command: Retry | Redo) -> Source:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from daemon.config.settings import Settings
 from daemon.config.yaml_source import parse, read
-from daemon.doctor import folders, published, skipped
+from daemon.doctor import folders, published, skipped, state
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
 from daemon.fs.absence import absence
@@ -42,14 +42,16 @@ def examine(
     yield fine("service", f"is running as process {pid}" if pid else "is not running")
     yield from _links(settings, config)
     yield from _rights(config, settings.engine.models_folder)
-    yield from _state(settings.state_dir)
+    yield from state.folder(settings.state_dir)
     yield _models(settings.engine.models_folder)
     with reading(settings.state_dir) as history:
         yield from folders.outboxes(settings, history, pid)
         yield from skipped.photos(settings)
         yield _clock(history, time.time())
         for user in settings.users:
-            yield from folders.sync(user, history, pid)
+            yield from state.target(settings, user.name, history)
+            lost = state.why_lost(settings, user.name, history)
+            yield from folders.sync(user, history, pid, known=lost)
         if deep:
             yield _integrity(history, settings.state_dir)
             for user in settings.users:
@@ -83,17 +85,6 @@ def _rights(config: Path, models: Path) -> Iterator[Finding]:
                 yield warning(
                     path, "can be changed by every user of this machine", f"run `chmod o-w '{path}'`"
                 )
-
-
-def _state(state_dir: Path) -> Iterator[Finding]:
-    if not state_dir.exists():
-        yield fine(state_dir, "will be created at the first start")
-        return
-    if state_dir.stat().st_mode & 0o077:
-        yield warning(
-            state_dir, "can be opened by other users of this machine", f"run `chmod 700 '{state_dir}'`"
-        )
-    yield folders.space(state_dir)
 
 
 def _models(folder: Path) -> Finding:

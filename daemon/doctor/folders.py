@@ -139,13 +139,19 @@ def _raise(setting: str, value: int) -> str:
     )
 
 
-def sync(user: UserSettings, history: History, pid: int | None) -> Iterator[Finding]:
-    """Check that photos can be published. pid: of the running service."""
+def sync(
+    user: UserSettings, history: History, pid: int | None, *, known: str | None = None
+) -> Iterator[Finding]:
+    """Check that photos can be published.
+
+    pid: of the running service. known: why it publishes none, if that was told already.
+    """
     reason = absence(user.sync)
     if reason is not None:
         yield _away(user, user.sync, reason, was_used=history.markers.of(user.sync) is not None)
         return
-    if pid and (told := history.facts.all().get(facts.PAUSED + user.name)):
+    told = history.facts.all().get(facts.PAUSED + user.name) if pid else None
+    if told and told != known:
         yield _not_seen(user.sync, told)
     yield _marker(user.sync, history)
     yield _way_in(user)

@@ -34,13 +34,6 @@ class DirectoryLock:
         os.close(self._fd)
 
 
-def make_private(directory: Path) -> None:
-    """Create a directory that only its owner can access, or restrict an existing one. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.stat().st_mode & 0o077:
-        directory.chmod(0o700)
-
-
 def holder(directory: Path) -> int | None:
     """The pid of the fawkesd that holds a directory; None if none does (or it left no pid)."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.config.settings import default_config_path
 from daemon.errors import OutputError, ServiceError
 from daemon.fs import atomic
-from daemon.fs.locks import make_private
+from daemon.fs.private import make_private
 from daemon.install import preflight
 from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, template, text_of
 

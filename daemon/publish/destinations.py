@@ -1,6 +1,6 @@
-"""Each user's publishing destination: open, or paused until its sync folder is proven usable again.
+"""Each user's publishing destination: open, or paused until its sync folder and the user's target can be used again.
 
-A full disk or a missing drive pauses one user; publishing continues for the others.
+A full disk, a missing drive or a lost target pauses one user; publishing continues for the others.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from daemon.errors import AlreadyRunning, PublishError
+from daemon.errors import AlreadyRunning, PublishError, TargetError
 from daemon.model import Photo, State
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import SyncFolder
 from daemon.sd.journal import Outcome, about
 from daemon.state import facts
+from daemon.state.fixed_targets import targets_in
 from daemon.state.ledger import Ledger
+from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from daemon.timing import Timing
+from fawkes_engine import Report
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +47,14 @@ class Destinations:
         self,
         destinations: Sequence[Destination],
         ledger: Ledger,
+        targets: FileTargetStore,
         on_end: Callable[[Photo], None],
         timing: Timing,
     ) -> None:
         """on_end: called with a photo that turns out to have been published before a crash."""
         self._destinations = {destination.user: destination for destination in destinations}
         self._ledger = ledger
+        self._targets = targets
         self._on_end = on_end
         self._timing = timing
 
@@ -96,7 +101,7 @@ class Destinations:
                     self.pause(destination.user, str(exc), now)
 
     def pause(self, user: str, reason: str, now: float) -> None:
-        """Publish nothing for this user until the folder is proven usable again."""
+        """Publish nothing for this user until folder and target are proven usable again."""
         destination = self._destinations[user]
         if reason != destination.paused:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
@@ -105,23 +110,45 @@ class Destinations:
         destination.retry_at_s = now + self._timing.reprobe_s
         destination.folder.release()
 
-    def has_room(self, user: str, need_bytes: int, now: float) -> bool:
-        """Whether the user's folder has room for `need_bytes`; if not, the destination is paused."""
+    def can_take(self, user: str, need_bytes: int, now: float) -> bool:
+        """Whether the user's target is in place and the folder has `need_bytes` of room; if not, the user is paused."""
         destination = self._destinations[user]
         if destination.paused:
             return False
         try:
+            self._check_target(user)
             with destination.folder.writable(need_bytes):
                 return True
+        except TargetError as exc:
+            self.pause(user, str(exc), now)
         except PublishError as exc:
             destination.need_bytes = need_bytes
             self.pause(user, str(exc), now)
-            return False
+        return False
+
+    def with_another_target(self, user: str, report: Report) -> str | None:
+        """Whom a result for this user shows with another target than the person has; None if nobody.
+
+        Targets may be lost, restored or replaced while the engine works, and a result may be of an earlier run.
+        """
+        for person, identity in targets_in(report).items():
+            fixed = self._ledger.targets.of(person)
+            is_other = (
+                fixed != identity if fixed else person == user and not self._targets.has(user, identity)
+            )
+            if is_other:
+                return person
+        return None
 
     def close(self) -> None:
         """Release every folder."""
         for destination in self._destinations.values():
             destination.folder.release()
+
+    def _check_target(self, user: str) -> None:
+        objection = self._targets.objection(user, self._ledger.targets.of(user))
+        if objection is not None:
+            raise TargetError(objection)
 
     def _try(self, destination: Destination, now: float) -> None:
         try:
@@ -130,7 +157,8 @@ class Destinations:
                 settled = destination.publisher.settle(photo)
                 if settled.state is State.PUBLISHED:
                     self._on_end(settled)
-        except PublishError as exc:
+            self._check_target(destination.user)
+        except (PublishError, TargetError) as exc:
             self.pause(destination.user, str(exc), now)
         else:
             if destination.retry_at_s:

@@ -17,8 +17,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.errors import PublishFault
@@ -28,6 +28,7 @@ from daemon.fs.noreplace import place
 from daemon.model import Change, EarlierOutput, Output, Photo, State
 from daemon.publish import renames
 from daemon.publish.sync_folder import SyncFolder
+from daemon.state.fixed_targets import targets_in
 from daemon.state.ledger import Ledger
 from daemon.text import printable
 from fawkes_engine import Protected
@@ -37,13 +38,17 @@ _NO_REAL_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What is published. report: JSON. reason: where it is from, for users; None: from the engine."""
+    """What is published. report: JSON. reason: where it is from, for users; None: from the engine.
+
+    targets: those that people get by it, person -> identity; empty for a copy of what was published before.
+    """
 
     data: bytes
     sha256: str
     suffix: str
     report: str
     reason: str | None = None
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,14 @@ class Publisher:
         and the photo is in any state from WORKING to PUBLISHING.
         """
         report = json.dumps(dataclasses.asdict(protected.report))
-        return self._publish(photo, _Content(protected.data, protected.sha256, protected.suffix, report))
+        content = _Content(
+            protected.data,
+            protected.sha256,
+            protected.suffix,
+            report,
+            targets=targets_in(protected.report),
+        )
+        return self._publish(photo, content)
 
     def reuse(self, photo: Photo, earlier: EarlierOutput) -> Photo | None:
         """Publish a WORKING photo as an earlier output of the same bytes: its own stays, another's is copied.
@@ -105,6 +117,8 @@ class Publisher:
             self._stage(photo, content.report)
             with _enter(root, photo.source.relative.parent) as (directory, parent):
                 slot = self._slot(photo, content, directory, parent)
+                for person, identity in content.targets.items():
+                    self._ledger.targets.fix(person, identity)
                 change = Change(output=slot.output, reason=content.reason)
                 publishing = self._ledger.move(photo, State.PUBLISHING, change)
                 _put(staged, slot)

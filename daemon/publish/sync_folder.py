@@ -22,6 +22,7 @@ from daemon.fs.filenames import refusal
 from daemon.fs.files import DIRECTORY, explain, opened, write_all
 from daemon.fs.locks import DirectoryLock
 from daemon.fs.mounts import kind_of
+from daemon.fs.private import restrict, where_modes_exist
 from daemon.publish.marker import MARKER_NAME, read_marker, write_marker
 from daemon.publish.way_in import Obstacle, apart, way_in
 from daemon.state.ledger import Ledger
@@ -35,8 +36,6 @@ _FOLDER_ERRNOS = frozenset(
         *(errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.EXDEV),
     }
 )
-# What FAT and exFAT say of modes and times to who is not the owner that they are mounted for, and some FUSE programs
-_NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class SyncFolder:
@@ -139,7 +138,7 @@ class SyncFolder:
             # 0666 less the umask is the published file's mode; the directory is private.
             with path.open("xb", buffering=0) as file:
                 write_all(file.fileno(), data)
-                with _where_modes_exist():
+                with where_modes_exist():  # else the photo beside it has none either
                     os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
                 os.fsync(file.fileno())
             yield path
@@ -195,8 +194,7 @@ class SyncFolder:
         self.staging.mkdir(mode=0o700, exist_ok=True)
         if not stat.S_ISDIR(self.staging.lstat().st_mode):
             raise SyncUnavailable(f"the staging directory {self.staging} is not a directory")
-        with _where_modes_exist():
-            self.staging.chmod(0o700)
+        restrict(self.staging)
         self._lock = DirectoryLock(self.staging)
         for entry in self.staging.iterdir():
             if _STAGED_NAME.fullmatch(entry.name):
@@ -220,13 +218,3 @@ def _prove_space(staging: Path, need_bytes: int) -> None:
 
 def _refused(obstacle: Obstacle) -> SyncUnavailable:
     return SyncUnavailable(f"{obstacle.problem}; {obstacle.advice}")
-
-
-@contextlib.contextmanager
-def _where_modes_exist() -> Iterator[None]:
-    """Go without a mode or a time that this file system cannot keep: the photo is as visible beside it anyway."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno not in _NO_MODES:
-            raise

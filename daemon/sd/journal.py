@@ -16,7 +16,7 @@ from daemon.text import printable
 
 
 class Outcome(Enum):
-    """An event of a photo, a user's sync folder or the engine; the value is the MESSAGE_ID and must never change."""
+    """An event of a photo, a user or the engine; the value is the MESSAGE_ID and must never change."""
 
     PUBLISHED = "a16ed9a0f0e04e3da36419ef1b404d5d"
     HELD = "2b8a9a55322245efa2b86f222b836e5a"

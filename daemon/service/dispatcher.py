@@ -140,9 +140,9 @@ class Dispatcher:
                 break
             batch.append(photo)
         # Before any engine work: results are about as large as sources, and staging needs them too.
-        return [
-            photo for photo in batch if self._destinations.has_room(photo.source.outbox.user, 3 * size, now)
-        ]
+        users = {photo.source.outbox.user for photo in batch}
+        open_users = {user for user in users if self._destinations.can_take(user, 3 * size, now)}
+        return [photo for photo in batch if photo.source.outbox.user in open_users]
 
     def _handle(self, event: Event, now: float) -> None:
         match event:

@@ -8,6 +8,8 @@ The policy of both modules:
     engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
     own published copy    -> HELD: already cloaked
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
+    target lost           -> the same, until it is restored or a new one is chosen on purpose
+    another target        -> later: what the engine, or an earlier run, made toward it is not published
     copy not writable     -> later          name not writable     -> HELD
 
 "Later" is READY after a backoff; after `retry.attempts` failures the photo is HELD. A result that could not be
@@ -94,6 +96,11 @@ class Outcomes:
 
     def _publish(self, photo: Photo, protected: Protected, now: float) -> None:
         user = photo.source.outbox.user
+        person = self._destinations.with_another_target(user, protected.report)
+        if person is not None:
+            self._results.drop(photo)
+            self.later(photo, f"it was cloaked toward another target than {person} has")
+            return
         publisher = self._destinations.publisher(user)
         if publisher is None:
             self._results.keep(photo, protected)

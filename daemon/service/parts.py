@@ -13,7 +13,7 @@ from daemon.config.settings import Settings
 from daemon.control.server import ControlServer
 from daemon.errors import LedgerUnavailable
 from daemon.fs.files import explain, snapshot_of
-from daemon.fs.locks import DirectoryLock, make_private
+from daemon.fs.locks import DirectoryLock
 from daemon.model import Outbox, Photo, State
 from daemon.publish.destinations import Destination, Destinations
 from daemon.publish.publisher import Publisher
@@ -24,8 +24,10 @@ from daemon.service.hooks import Hooks
 from daemon.service.outcomes import Outcomes
 from daemon.service.placement import Placement
 from daemon.state import facts
+from daemon.state.folder import prepare
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.result_cache import ResultCache
+from daemon.state.targets import FileTargetStore
 from daemon.timing import Timing
 from daemon.watch.completeness import why_unfinished
 from daemon.watch.intake import Intake
@@ -86,7 +88,10 @@ def assembled(
             on_end(photo)
 
         placement = Placement(settings)
-        destinations = _destinations(settings, ledger, placement, ended, timing)
+        targets = FileTargetStore(settings.targets_dir)
+        destinations = Destinations(
+            _destinations(settings, ledger, placement), ledger, targets, ended, timing
+        )
         stack.callback(destinations.close)
         destinations.open(time.monotonic())
         outboxes = Outboxes(roots, ledger, placement.objection)
@@ -126,25 +131,19 @@ def assembled(
 
 def _locked(state_dir: Path) -> DirectoryLock:
     try:
-        make_private(state_dir)
+        prepare(state_dir)
         return DirectoryLock(state_dir, _COMMAND_S)
     except OSError as exc:
         raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
 
 
-def _destinations(
-    settings: Settings,
-    ledger: Ledger,
-    placement: Placement,
-    on_end: Callable[[Photo], None],
-    timing: Timing,
-) -> Destinations:
+def _destinations(settings: Settings, ledger: Ledger, placement: Placement) -> list[Destination]:
     destinations = []
     for user in settings.users:
         folder = SyncFolder(user.sync, user.staging_dir, ledger, placement.objection)
         publisher = Publisher(folder, ledger, moves_renamed=user.renamed == "move")
         destinations.append(Destination(user.name, folder, publisher))
-    return Destinations(destinations, ledger, on_end, timing)
+    return destinations
 
 
 def _watcher(arrivals: deque[Arrival], on_arrival: Callable[[], None] | None) -> Watcher | NoWatcher:

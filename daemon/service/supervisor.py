@@ -8,7 +8,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 
 from daemon.config.settings import Settings
-from daemon.control.commands import Command, Reload, apply
+from daemon.control.commands import Command, NewTarget, Reload, apply
 from daemon.errors import ConfigError, InputError
 from daemon.model import HeldPhoto, State
 from daemon.sd.notifier import Health, Notifier
@@ -122,6 +122,8 @@ class Supervisor:
     def _run(self, command: Command) -> str:
         if isinstance(command, Reload):
             return self._reload()
+        if isinstance(command, NewTarget) and self._reread is not None and self.following is None:
+            self.following = self._settings  # engines that know the former target end
         return apply(
             command,
             self._parts.ledger,

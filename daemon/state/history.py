@@ -16,6 +16,7 @@ from typing import Any
 from daemon.errors import LedgerError
 from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
+from daemon.state.fixed_targets import FixedTargets
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
 from daemon.state.mounts import Mounts
@@ -54,7 +55,7 @@ class PausedFolder:
 class History:
     """Queries for the commands; every result has the newest row first.
 
-    facts, markers, mounts: the same file's other tables.
+    facts, markers, mounts, targets: the same file's other tables.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -62,6 +63,7 @@ class History:
         self.facts = Facts(database)
         self.markers = Markers(database)
         self.mounts = Mounts(database)
+        self.targets = FixedTargets(database)
 
     def outboxes(self) -> list[Outbox]:
         """Every outbox a photo ever came from, including those that are no longer configured."""

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from daemon.errors import IllegalTransition, LedgerUnavailable
-from daemon.fs.locks import make_private
+from daemon.fs.private import make_private
 from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
 from daemon.state.facts import Facts
+from daemon.state.fixed_targets import FixedTargets
 from daemon.state.markers import Markers
 from daemon.state.mounts import Mounts
 from daemon.state.pauses import Pauses
@@ -38,7 +39,7 @@ _IS_FROM = {to: f"state IN ({marks(states)})" for to, states in _FROM.items()}
 class Ledger(Photos):
     """The ledger's only writer; not thread-safe.
 
-    queue, pauses, mounts, facts, markers: the other queries and tables of the same file.
+    queue, pauses, mounts, facts, markers, targets: the other queries and tables of the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -52,6 +53,7 @@ class Ledger(Photos):
         self.mounts = Mounts(self._db)
         self.facts = Facts(self._db)
         self.markers = Markers(self._db)
+        self.targets = FixedTargets(self._db)
         self._repair()
 
     def close(self) -> None:

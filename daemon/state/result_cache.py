@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from daemon.fs.locks import make_private
+from daemon.fs.private import make_private, write_private
 from daemon.model import Photo
 from fawkes_engine import Protected, Report
 
@@ -45,7 +45,7 @@ class ResultCache:
             space = os.statvfs(self._directory)
             if space.f_bavail * space.f_frsize >= len(protected.data) + _LEFT_FOR_THE_LEDGER_BYTES:
                 content = _head(photo, protected) + b"\n" + protected.data
-                self._path(photo).write_bytes(self._checksum(content) + content)
+                write_private(self._path(photo), self._checksum(content) + content)
         except OSError as exc:
             log.info("a result could not be cached: %s", exc.strerror)
             self.drop(photo)

@@ -76,6 +76,19 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         ) STRICT
         """,
     ),
+    (
+        # The target that a person's published photos carry: of earlier rows, the one published last.
+        "CREATE TABLE fixed_targets (person TEXT PRIMARY KEY, identity TEXT NOT NULL) STRICT",
+        """
+        INSERT INTO fixed_targets SELECT person, target FROM (
+            SELECT json_extract(face.value, '$.person') AS person, json_extract(face.value, '$.target') AS target,
+                max(photos.id)
+            FROM photos, json_each(photos.report, '$.faces') AS face
+            WHERE photos.output_path IS NOT NULL AND person NOT LIKE '~%' AND target IS NOT NULL
+            GROUP BY person
+        )
+        """,
+    ),
 )
 
 
@@ -111,6 +124,7 @@ def _errors() -> Iterator[None]:
 def open_ledger(path: Path) -> LedgerConnection:
     """Open or create the file and migrate it to the current version. Raises LedgerError."""
     try:
+        _make_private(path)
         database = sqlite3.connect(path, isolation_level=None, factory=LedgerConnection)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode = WAL")
@@ -119,6 +133,12 @@ def open_ledger(path: Path) -> LedgerConnection:
     except sqlite3.DatabaseError as exc:
         raise LedgerError(f"the ledger {path} cannot be opened: {exc}") from exc
     return database
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that only its owner can open; sqlite would make one for everybody. Its -wal and -shm follow it."""
+    with contextlib.suppress(OSError):  # sqlite will say what is wrong
+        path.touch(mode=0o600)
 
 
 def migrate(database: sqlite3.Connection) -> None:

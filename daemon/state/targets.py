@@ -1,7 +1,7 @@
 """People's targets on disk: one JSON file per person, whose identity is written once and never replaced.
 
-All that a user ever publishes must point at one identity, so a damaged file is an error for the user to
-resolve, never a reason to choose a new identity.
+All that a user ever publishes must point at one identity, so a file that is damaged, or lost after something was
+published, is an error for the user to resolve, never a reason to choose a new identity.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from daemon.errors import OutputExists, TargetError
+from daemon.errors import OutputError, OutputExists, TargetError
 from daemon.fs import atomic
 from daemon.fs.locks import DirectoryLock
-from fawkes_engine import MeanFace, Target
+from daemon.fs.private import make_private
+from daemon.state.history import reading
+from fawkes_engine import STRANGER, MeanFace, Target
 
 
 class FileTargetStore:
-    """Implements `fawkes_engine.TargetStore` in a directory of its own (0700; files 0600)."""
+    """Implements `fawkes_engine.TargetStore` in the directory `targets` of the state folder, both 0700; files 0600."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -31,7 +33,7 @@ class FileTargetStore:
 
     def get(self, person: str) -> Target | None:
         """The person's target, or None before the first photo. Raises TargetError for a damaged file."""
-        path = self._path(person)
+        path = self.path(person)
         try:
             return _parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -42,8 +44,41 @@ class FileTargetStore:
                 "only if nothing was ever published for this person: a new target is then chosen"
             ) from exc
 
+    def has(self, person: str, identity: str) -> bool:
+        """Whether this is the person's target, and intact."""
+        with contextlib.suppress(TargetError):
+            target = self.get(person)
+            return target is not None and target.identity == identity
+        return False
+
+    def objection(self, user: str, fixed: str | None) -> str | None:
+        """Why nothing may be cloaked for a user; None if it may, and then a user without a target gets one.
+
+        fixed: the target that the user's published photos carry, as of `FixedTargets.of`.
+        """
+        try:
+            found = self.get(user)
+        except TargetError as exc:
+            return str(exc)
+        if fixed is None or (found is not None and found.identity == fixed):
+            return None
+        path = self.path(user)
+        fault = f"{path} is missing" if found is None else f"{path} names {found.identity}"
+        return (
+            f"the target of {user} is lost: the published photos carry {fixed}, and {fault}; restore that file from "
+            f"a backup, or choose a new target on purpose with `fawkesd resume {user} --new-target`"
+        )
+
+    def path(self, person: str) -> Path:
+        """The file of a person's target, whether or not it exists."""
+        return self._directory / f"{person}.json"
+
     def add(self, person: str, target: Target) -> Target:
-        """Store a person's first target durably; return the one already there if another was first."""
+        """Store a person's first target durably; return the one already there if another was first.
+
+        Raises TargetError for a person whose published photos carry a target that is lost.
+        """
+        self._expect_none_published(person)
         with contextlib.suppress(OutputExists):
             self._write(person, target, replace=False)
         stored = self.get(person)
@@ -60,7 +95,7 @@ class FileTargetStore:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Context manager: lock out other processes, waiting for them; the lock of one that dies is released."""
-        atomic.make_folder(self._directory, 0o700)
+        self._make_directory()
         lock = DirectoryLock(self._directory, patience_s=math.inf)
         try:
             yield
@@ -69,15 +104,28 @@ class FileTargetStore:
 
     def forget(self, person: str) -> None:
         """Durably erase everything about a person; the person is new when seen again."""
-        atomic.remove(self._path(person))
+        atomic.remove(self.path(person))
 
-    def _path(self, person: str) -> Path:
-        return self._directory / f"{person}.json"
+    def _expect_none_published(self, person: str) -> None:
+        """Ask the ledger beside the targets, since the file may have been lost at any moment before this one."""
+        if person.startswith(STRANGER):
+            return
+        with reading(self._directory.parent) as history:
+            objection = self.objection(person, history.targets.of(person))
+        if objection is not None:
+            raise TargetError(objection)
+
+    def _make_directory(self) -> None:
+        try:
+            for folder in (self._directory.parent, self._directory):
+                make_private(folder)
+        except OSError as exc:
+            raise OutputError(f"the folder {self._directory} cannot be created ({exc.strerror})") from exc
 
     def _write(self, person: str, target: Target, *, replace: bool) -> None:
         fields = dataclasses.asdict(target)
-        atomic.make_folder(self._directory, 0o700)
-        atomic.write(self._path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
+        self._make_directory()
+        atomic.write(self.path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
 
 
 def _parse(text: str) -> Target:

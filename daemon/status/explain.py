@@ -13,9 +13,10 @@ from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.files import snapshot_of
 from daemon.fs.ignore import Ignored, ignored_by
 from daemon.fs.locks import holder
-from daemon.model import Source, State
+from daemon.model import WAITING, Source, State
 from daemon.state import facts
 from daemon.state.history import History, Record, reading
+from daemon.state.targets import FileTargetStore
 from daemon.state.unfinished import from_text
 from daemon.status.lookup import absolute, origin_of, source_at, source_behind_link, sync_folder_of
 from daemon.text import duration, moment, printable
@@ -76,6 +77,7 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
         ignored_from=origin_of(settings, source.outbox.user, ignored.position) if ignored else None,
         notes=(
             *_sync_notes(user, output),
+            *_target_notes(settings, history, records),
             *_notes(settings, history, source, records, is_ignored=ignored is not None),
         ),
     )
@@ -104,6 +106,15 @@ def _sync_notes(user: UserSettings | None, output: Path | None) -> Iterator[str]
         yield f"its sync folder {user.sync} {away}; fawkesd waits for it"
     elif output is not None and not os.path.lexists(output):
         yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
+
+
+def _target_notes(settings: Settings, history: History, records: Sequence[Record]) -> Iterator[str]:
+    """Yield why a photo has to wait for its user's target."""
+    if records and records[0].photo.state in WAITING:
+        user = records[0].photo.source.outbox.user
+        lost = FileTargetStore(settings.targets_dir).objection(user, history.targets.of(user))
+        if lost is not None:
+            yield lost
 
 
 def _notes(

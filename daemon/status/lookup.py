@@ -1,4 +1,4 @@
-"""Resolves a typed path or user name to photos and outboxes."""
+"""Resolves a typed path or user name to photos, outboxes and targets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from daemon.config.settings import Settings, UserSettings
 from daemon.errors import InputError
 from daemon.model import Outbox, Source
 from daemon.state.history import History, Record, reading
+from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 
 
@@ -106,6 +107,22 @@ def outboxes_of(settings: Settings, whose: str | None) -> list[Outbox]:
             f"{printable(whose)} is neither an outbox nor a user in the configuration; check its spelling"
         )
     return found
+
+
+def meaning_of_new_target(settings: Settings, user: str) -> str:
+    """What a new target for a user would mean. Raises InputError if the user's target is not lost."""
+    store = FileTargetStore(settings.targets_dir)
+    with reading(settings.state_dir) as history:
+        fixed = history.targets.of(user)
+    if fixed is None:
+        raise InputError(f"no target of {user} is lost: nothing with one was published yet")
+    if store.objection(user, fixed) is None:
+        raise InputError(f"the target of {user} is in place, and stays")
+    return (
+        f"The photos published for {user} keep their target, {fixed}; those published from now on get another one. "
+        f"Trackers then learn two faces for {user}, and what hides {user} is weaker. It cannot be undone.\n"
+        f"If there is a backup of {printable(store.path(user))}, restore that instead."
+    )
 
 
 def _is_at(settings: Settings, place: Path) -> Callable[[Record], bool]:

@@ -39,7 +39,7 @@ class Unpublished:
 
 @dataclass(frozen=True, slots=True)
 class AwayFolder:
-    """A folder that is missing or cannot be used, and goes on by itself once it can. reason: a message for users."""
+    """A folder or a target that is missing or cannot be used, until it can again. reason: a message for users."""
 
     path: str
     reason: str
@@ -72,7 +72,7 @@ class Status:
     """The whole service. engine: such as "dlib on cpu", or "not running". watching: "natively", or what is polled.
 
     quiet_until: the local time, such as "07:00", at which the present quiet hours end; None outside quiet hours.
-    waits_for: outboxes that are away and sync folders that cannot be used; empty if the service is not running.
+    waits_for: outboxes that are away, sync folders and targets that cannot be used; empty while nothing runs.
     """
 
     running: bool
@@ -97,18 +97,21 @@ def read(settings: Settings) -> Status:
             engine=_engine(reported, settings) if running else _NOT_RUNNING,
             watching=reported.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
             quiet_until=quiet.ends if quiet else None,
-            waits_for=tuple(_away(settings, reported)),
+            waits_for=tuple(_away(history, settings, reported)),
             users=tuple(_user(history, settings, user, reported) for user in settings.users),
         )
 
 
-def _away(settings: Settings, reported: dict[str, str]) -> Iterator[AwayFolder]:
+def _away(history: History, settings: Settings, reported: dict[str, str]) -> Iterator[AwayFolder]:
     for key, reason in reported.items():
         if key.startswith(facts.AWAY):
             yield AwayFolder(key.removeprefix(facts.AWAY), reason)
+    store = FileTargetStore(settings.targets_dir)
     for user in settings.users:
-        if facts.PAUSED + user.name in reported:
-            yield AwayFolder(str(user.sync), reported[facts.PAUSED + user.name])
+        told = reported.get(facts.PAUSED + user.name)
+        if told is not None:
+            is_target = told == store.objection(user.name, history.targets.of(user.name))
+            yield AwayFolder(str(store.path(user.name) if is_target else user.sync), told)
 
 
 def _user(history: History, settings: Settings, user: UserSettings, reported: dict[str, str]) -> UserStatus:
@@ -117,9 +120,13 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
     waiting = history.count(name, WAITING)
     engine_seconds = history.engine_seconds(name, _RECENT_PHOTOS)
     seconds = statistics.median(engine_seconds) if engine_seconds else None
-    target = FileTargetStore(settings.targets_dir).get(name)
+    store, fixed = FileTargetStore(settings.targets_dir), history.targets.of(name)
+    lost = store.objection(name, fixed)
+    found = None if lost else store.get(name)
     paused = history.paused(name)
-    if facts.PAUSED + name in reported:
+    if lost is not None:
+        paused = (PausedFolder(store.path(name), lost, None, waiting),)
+    elif facts.PAUSED + name in reported:
         reason = reported[facts.PAUSED + name]
         paused = (PausedFolder(user.sync, reason, None, waiting),)
     elif reported:  # otherwise nobody looks
@@ -142,7 +149,7 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
         eta_s=None
         if seconds is None
         else max(waiting - sum(folder.waiting for folder in paused), 0) * seconds,
-        target=target.identity if target else None,
+        target=fixed or (found.identity if found else None),
         ignored=tuple(
             unpublished(settings, outbox, one)
             for outbox in outboxes(settings)

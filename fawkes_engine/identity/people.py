@@ -48,6 +48,11 @@ class People:
                 self._targets[person] = stored
         return self._targets.get(person)
 
+    def reloaded(self, person: str) -> Target | None:
+        """The person's target as it is stored now: it may be gone, or another process may have replaced it."""
+        self._targets.pop(person, None)
+        return self.target(person)
+
     def vector(self, person: str, extractor: str) -> Vectors | None:
         """Return a known person's target (D,) for an extractor, or None if the pool has none for it.
 

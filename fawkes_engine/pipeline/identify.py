@@ -36,7 +36,7 @@ class Identifier:
             if work.faces:
                 by_user[work.request.user].append(work)
         for user, theirs in by_user.items():
-            if self.people.target(user) is None:
+            if self.people.reloaded(user) is None:
                 self._meet(user, theirs)
 
     def enroll(self, user: str, works: Sequence[Work]) -> int:

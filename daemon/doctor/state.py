@@ -1,0 +1,43 @@
+"""Checks of the state folder: that it is private, has room, and still holds the targets of what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.doctor.findings import Finding, fault, fine, warning
+from daemon.doctor.folders import space
+from daemon.state.folder import open_to_others
+from daemon.state.history import History
+from daemon.state.targets import FileTargetStore
+
+
+def folder(state_dir: Path) -> Iterator[Finding]:
+    """Check who can open the state folder, and its free space."""
+    if not state_dir.exists():
+        yield fine(state_dir, "will be created at the first start")
+        return
+    is_open = open_to_others(state_dir)
+    if is_open:
+        yield warning(
+            is_open[0],
+            "can be opened by other users of this machine",
+            f"run `chmod -R go= '{state_dir}'`; on a disk without modes, such as FAT, mount it with umask=077",
+        )
+    yield space(state_dir)
+
+
+def target(settings: Settings, user: str, history: History) -> Iterator[Finding]:
+    """Check that a user has the target that the user's published photos carry."""
+    path = FileTargetStore(settings.targets_dir).path(user)
+    lost = why_lost(settings, user, history)
+    if lost is not None:
+        yield fault(path, lost, f"until then photos of {user} wait")
+    elif history.targets.of(user) is not None:
+        yield fine(path, f"is the target that the photos published for {user} carry; keep a backup of it")
+
+
+def why_lost(settings: Settings, user: str, history: History) -> str | None:
+    """Why a user's target cannot be used, None if it can."""
+    return FileTargetStore(settings.targets_dir).objection(user, history.targets.of(user))
