@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, NAMESPACE, Counter, limited, needs_namespace, needs_strace
-from twins import make_photo
+from twins import any_target, make_photo
 
 from daemon.cli.main import run_command
 from daemon.doctor.examine import examine
@@ -28,6 +28,7 @@ from daemon.fs.mounts import kind_of
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
+from daemon.state.targets import FileTargetStore
 from daemon.timing import Timing
 from daemon.workers import protocol
 from fawkes_engine.weights import catalog
@@ -277,12 +278,18 @@ def test_a_machine_without_a_fetched_model_is_told_how_to_get_one(home: Home, mo
     assert "`fawkesd models fetch`" in finding.advice
 
 
-def test_a_state_folder_that_others_can_read_is_told(home: Home) -> None:
-    home.state_dir.mkdir(mode=0o755)
+@pytest.mark.parametrize("name", [".", LEDGER_NAME, "targets", "targets/ada.json"])
+def test_what_others_can_read_of_the_state_folder_is_told(home: Home, name: str) -> None:
+    home.state_dir.mkdir(mode=0o700)
+    FileTargetStore(home.settings.targets_dir).add("ada", any_target())
+    published(home, "a.jpg")
+    path = home.state_dir / name
+    path.chmod(path.stat().st_mode | 0o004)
 
     (finding,) = bad(home)
 
-    assert finding.advice == f"run `chmod 700 '{home.state_dir}'`"
+    assert (finding.level, finding.subject) == (Level.WARNING, str(path))
+    assert finding.advice.startswith(f"run `chmod -R go= '{home.state_dir}'`")
 
 
 @pytest.mark.parametrize("which", ["file", "folder"])

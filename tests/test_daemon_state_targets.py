@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from conftest import WITHIN_S
+from engine_pictures import encoded, portrait
 
 from daemon.errors import TargetError
+from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.targets import FileTargetStore
-from fawkes_engine import MeanFace, Target
+from fawkes_engine import EngineSettings, MeanFace, Request, Target
 
 TARGET = Target(
     identity="mix-17",
@@ -129,3 +132,63 @@ def test_a_forgotten_person_leaves_nothing_behind(tmp_path: Path) -> None:
 
     assert store.people() == ["ada"]
     assert [path.name for path in tmp_path.iterdir()] == ["ada.json"]
+
+
+def fix(state_dir: Path, identity: str) -> None:
+    """As when the first photo of ada was published."""
+    with contextlib.closing(Ledger(state_dir / LEDGER_NAME)) as ledger:
+        ledger.targets.fix("ada", identity)
+
+
+def test_a_lost_target_of_published_photos_is_not_replaced(tmp_path: Path) -> None:
+    fix(tmp_path, TARGET.identity)
+    store = FileTargetStore(tmp_path / "targets")
+
+    with pytest.raises(TargetError, match=r"ada.json is missing; restore that file from a backup"):
+        store.add("ada", dataclasses.replace(TARGET, identity="mix-18"))
+
+    assert store.people() == []
+    assert store.add("~12ab", TARGET) == store.add("bob", TARGET) == TARGET
+    (tmp_path / "targets" / "bob.json").rename(tmp_path / "targets" / "ada.json")
+    assert store.add("ada", TARGET) == TARGET
+
+
+@pytest.mark.parametrize(
+    ("fixed", "kept", "words"),
+    [
+        (None, None, None),
+        (None, "mix-17", None),
+        ("mix-17", "mix-17", None),
+        ("mix-17", None, "is missing"),
+        ("mix-17", "mix-18", "names mix-18"),
+    ],
+)
+def test_a_user_must_have_the_target_that_was_published(
+    tmp_path: Path, fixed: str | None, kept: str | None, words: str | None
+) -> None:
+    store = FileTargetStore(tmp_path / "targets")
+    if kept:
+        store.add("ada", dataclasses.replace(TARGET, identity=kept))
+
+    objection = store.objection("ada", fixed)
+
+    assert (objection is None) == (words is None)
+    assert words is None or words in str(objection)
+
+
+def test_a_running_engine_gives_a_user_whose_target_is_lost_no_other_one(tmp_path: Path) -> None:
+    """The file is removed after the service has looked for it, and the engine knows the user from before."""
+    from fawkes_engine.engine import Engine
+
+    engine = Engine(EngineSettings(steps=2), FileTargetStore(tmp_path / "targets"))
+    photo = encoded(portrait(), "JPEG")
+    engine.enroll("ada", [photo])
+    chosen = FileTargetStore(tmp_path / "targets").get("ada")
+    assert chosen is not None
+    fix(tmp_path, chosen.identity)
+    (tmp_path / "targets" / "ada.json").unlink()
+
+    with pytest.raises(TargetError, match="the target of ada is lost"):
+        engine.protect([Request(photo, "ada")])
+
+    assert not (tmp_path / "targets" / "ada.json").exists()

@@ -144,6 +144,19 @@ def test_what_another_process_has_learned_meanwhile_stays(pool: Pool) -> None:
     assert shelf.targets["ada"].mean_faces["dlib"].faces == 2
 
 
+def test_a_user_is_whom_the_store_has_now(pool: Pool) -> None:
+    shelf = Shelf()
+    people = People(shelf, pool)
+    people.meet("ada", faces(100, photos=1), [b"photo"])
+    restored = replace(shelf.targets["ada"], identity="of a backup")
+    del shelf.targets["ada"]
+    assert people.reloaded("ada") is None
+    assert people.know(one(faces(100, photos=1))) is None
+    shelf.targets["ada"] = restored
+    assert people.reloaded("ada") == restored
+    assert people.identity("ada") == "of a backup"
+
+
 def test_a_target_of_other_extractors_matches_nobody(pool: Pool) -> None:
     shelf = Shelf()
     People(shelf, pool).meet("ada", faces(100, photos=1), [b"photo"])
