@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Home
-from twins import TinyEngine, make_photo
+from twins import TinyEngine, any_target, make_photo, moved_toward
 
 from daemon.fs.files import snapshot_of
 from daemon.model import REDO_REASON, Change, Outbox, Photo, Settled, Source, State
@@ -44,10 +44,11 @@ class Service:
         (user,) = settings.users
         self.outbox = Outbox(user.name, self.home.outbox)
         folder = SyncFolder(user.sync, user.staging_dir, self.ledger)
+        self.targets = FileTargetStore(settings.targets_dir)
         self.destinations = Destinations(
             [Destination(user.name, folder, Publisher(folder, self.ledger))],
             self.ledger,
-            FileTargetStore(settings.targets_dir),
+            self.targets,
             self.ended.append,
             DEFAULT_TIMING,
         )
@@ -97,6 +98,13 @@ class Service:
 
 def protected(request: Request) -> Protected:
     (result,) = TinyEngine().protect([request])
+    assert isinstance(result, Protected)
+    return result
+
+
+def toward(user: str, target: str, request: Request) -> Protected:
+    """A result that shows the user with this target."""
+    result = moved_toward(target, user, protected(request))
     assert isinstance(result, Protected)
     return result
 
@@ -197,6 +205,48 @@ def test_a_sync_folder_that_cannot_be_used_pauses_its_user_and_loses_no_result(s
     again = service.ledger.move(photo, State.WORKING)
     assert service.admission.begin(again, FINGERPRINT, 0.0) is None  # the cached result needs no engine
     assert service.home.published() == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "stored", "made"),
+    [("one", "one", "other"), ("one", "other", "other"), (None, "one", "other"), (None, None, "other")],
+)
+def test_a_result_toward_another_target_is_not_published_and_made_again(
+    service: Service, fixed: str | None, stored: str | None, made: str
+) -> None:
+    """Such as one that was kept before the user chose a new target."""
+    photo, request = service.begun(service.working())
+    if fixed:
+        service.ledger.targets.fix("ada", fixed)
+    if stored:
+        service.targets.add("ada", replace(any_target(), identity=stored))
+    service.results.keep(photo, toward("ada", made, request))
+    kept = service.results.find(photo, FINGERPRINT)
+    assert kept is not None
+
+    service.outcomes.answered(photo, kept, 0.0)
+
+    assert (service.home.published(), service.state(photo)) == ([], State.READY)
+    assert service.ledger.targets.of("ada") == fixed
+    again = service.ledger.move(service.ledger.get(photo.id), State.WORKING)
+    assert service.admission.begin(again, FINGERPRINT, 0.0) is not None
+
+
+def test_a_published_photo_fixes_the_target_of_each_person_in_it_but_of_no_stranger(service: Service) -> None:
+    photo, request = service.begun(service.working())
+    service.targets.add("ada", replace(any_target(), identity="one"))
+    result = toward("ada", "one", request)
+    faces = [replace(result.report.faces[0], person=p, target=f"of {p}") for p in ("bob", "~0123")]
+    report = replace(result.report, faces=(*result.report.faces, *faces))
+
+    service.outcomes.answered(photo, replace(result, report=report), 0.0)
+
+    assert service.home.published() == ["a.jpg"]
+    assert [service.ledger.targets.of(person) for person in ("ada", "bob", "~0123")] == [
+        "one",
+        "of bob",
+        None,
+    ]
 
 
 def test_failures_back_off_and_hold_the_photo_in_the_end(service: Service) -> None:

@@ -116,7 +116,9 @@ class FaithfulEngine(TinyEngine):
         with self._store.alone():
             targets = {one.user: self._target(one.user).identity for one in requests}
         results = super().protect(requests, on_step=on_step)
-        return [_toward(targets[one.user], one.user, it) for one, it in zip(requests, results, strict=True)]
+        return [
+            moved_toward(targets[one.user], one.user, it) for one, it in zip(requests, results, strict=True)
+        ]
 
     def _target(self, user: str) -> Target:
         return self._store.get(user) or self._store.add(user, any_target())
@@ -133,7 +135,8 @@ def make_faithful_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEn
     return FaithfulEngine(targets_dir)
 
 
-def _toward(target: str, user: str, result: Protected | Refusal) -> Protected | Refusal:
+def moved_toward(target: str, user: str, result: Protected | Refusal) -> Protected | Refusal:
+    """The result of a photo on which the user's face was moved toward a target."""
     if isinstance(result, Refusal):
         return result
     face = FaceReport((0, 0, 48, 48), 48, user, target, 0.0, 0.0, 0.0, 0.0, {}, {}, 1)
