@@ -301,7 +301,8 @@ class Settings(_Keys):
         Place, Field(validate_default=True, json_schema_extra={"default": "~/.local/state/fawkesd"})
     ] = Field(default_factory=default_state_dir)
     """Private folder of the service: its record of photos and each person's target identity. Include it in
-    your backups: a lost target cannot be recreated. The folder is created if missing."""
+    your backups: nothing is published for a person whose target is lost. The folder is created if
+    missing."""
 
     users: Annotated[tuple[UserSettings, ...], Field(min_length=1)]
     """The people whose photos are cloaked, one entry each. Only this group is required; every other key
