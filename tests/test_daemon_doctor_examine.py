@@ -305,12 +305,12 @@ def test_a_configuration_that_others_can_change_is_told(home: Home, which: str) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_weights_of_another_user_are_told(home: Home, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    os.chown(tmp_path / "models", 4711, -1)
-    engine = home.settings.engine.model_copy(update={"models_dir": tmp_path / "models"})
+    (tmp_path / "weights").mkdir()
+    os.chown(tmp_path / "weights", 4711, -1)
+    engine = home.settings.engine.model_copy(update={"models_dir": tmp_path / "weights"})
     home = replace(home, settings=home.settings.model_copy(update={"engine": engine}))
 
-    told = [finding.message for finding in bad(home) if finding.subject == str(tmp_path / "models")]
+    told = [finding.message for finding in bad(home) if finding.subject == str(tmp_path / "weights")]
 
     assert "belongs to another user, who can change it" in told
 

@@ -180,7 +180,7 @@ def test_a_ledger_of_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).write_bytes(b"a shopping list, much longer than sqlite's own header" * 100)
 
-    with pytest.raises(LedgerError, match="cannot be opened"):
+    with pytest.raises(LedgerError, match="is damaged"):
         Ledger(tmp_path / LEDGER_NAME)
 
 

@@ -23,17 +23,16 @@ from pathlib import Path
 
 from daemon.errors import PublishFault
 from daemon.fs.filenames import candidates, is_candidate, output_name, twin_key, twin_keys
-from daemon.fs.files import DIRECTORY, descend, read_exactly, sha256_at, sync_directory
+from daemon.fs.files import descend, read_exactly, sha256_at, sync_directory
 from daemon.fs.noreplace import place
 from daemon.model import Change, EarlierOutput, Output, Photo, State
 from daemon.publish import renames
+from daemon.publish.subfolders import NO_REAL_DIRECTORY, enter
 from daemon.publish.sync_folder import SyncFolder
 from daemon.state.fixed_targets import targets_in
 from daemon.state.ledger import Ledger
 from daemon.text import printable
 from fawkes_engine import Protected
-
-_NO_REAL_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class Publisher:
         with self._folder.publishing(content.data, photo.snapshot.mtime_ns) as (root, staged):
             _expect_hash(staged, content.sha256)
             self._stage(photo, content.report)
-            with _enter(root, photo.source.relative.parent) as (directory, parent):
+            with enter(root, photo.source.relative.parent) as (directory, parent):
                 slot = self._slot(photo, content, directory, parent)
                 for person, identity in content.targets.items():
                     self._ledger.targets.fix(person, identity)
@@ -215,44 +214,11 @@ def _put(staged: Path, slot: _Slot) -> None:
     sync_directory(slot.directory)
 
 
-@contextlib.contextmanager
-def _enter(root: int, relative: Path) -> Iterator[tuple[int, Path]]:
-    """A descriptor of the directory for `relative`, created if missing, and its path below the root.
-
-    A component whose name is taken by a file, a symlink or another spelling gets a number, as files do.
-    """
-    with contextlib.ExitStack() as stack:
-        directory, path = root, Path()
-        for part in relative.parts:
-            name, directory = _subdirectory(directory, part)
-            stack.callback(os.close, directory)
-            path /= name
-        yield directory, path
-
-
-def _subdirectory(parent: int, wanted: str) -> tuple[str, int]:
-    twins: set[str] | None = None
-    for name in candidates(wanted):
-        try:
-            return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        except FileNotFoundError:
-            if twins is None:
-                twins = twin_keys(os.listdir(parent))
-            if twin_key(name) not in twins:
-                os.mkdir(name, dir_fd=parent)
-                sync_directory(parent)
-                return name, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        except OSError as exc:
-            if exc.errno not in _NO_REAL_DIRECTORY:
-                raise
-    raise AssertionError("candidates never end")
-
-
 def _sha256_beneath(root: int, relative: Path) -> str | None:
     try:
         with descend(root, relative.parent) as directory:
             return sha256_at(relative.name, directory)
     except OSError as exc:
-        if exc.errno in {errno.ENOENT, *_NO_REAL_DIRECTORY}:
+        if exc.errno in {errno.ENOENT, *NO_REAL_DIRECTORY}:
             return None
         raise
