@@ -81,6 +81,9 @@ def test_a_running_service_has_nothing_open_to_others(
     eventually(lambda: states(home) == ["published"])
     assert (home.state_dir / f"{LEDGER_NAME}-wal").exists()
     assert open_paths(home) == []
+    (home.state_dir / LEDGER_NAME).unlink()
+    eventually((home.state_dir / LEDGER_NAME).exists)  # written anew
+    assert open_to_others(home.state_dir) == []
 
 
 def test_the_modes_of_an_earlier_version_are_corrected_at_start_and_told_once(

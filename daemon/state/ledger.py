@@ -147,6 +147,7 @@ class Ledger(Photos):
         temporary = self._path.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             make_private(self._path.parent)
+            temporary.touch(mode=0o600)
             with contextlib.closing(sqlite3.connect(temporary)) as copy:
                 self._db.backup(copy)
             temporary.rename(self._path)
