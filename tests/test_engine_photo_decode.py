@@ -11,7 +11,7 @@ import pytest
 from engine_pictures import astronaut, encoded, grey, opened, scaled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from fawkes_engine import Refusal, Unreadable, Unsupported
 from fawkes_engine.face.detect import Pixels
@@ -187,6 +187,17 @@ def test_resolution_is_kept() -> None:
     for file_format in ("JPEG", "PNG", "TIFF"):
         again = opened(round_trip(encoded(small(), file_format, dpi=(300, 300))))
         assert again.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_no_resolution_is_made_up_where_the_photo_tells_none() -> None:
+    written = opened(round_trip(encoded(small(), "TIFF")))
+    assert isinstance(written, TiffImagePlugin.TiffImageFile)
+    assert not {X_RESOLUTION, Y_RESOLUTION} & set(written.tag_v2)
+    unitless = Image.Exif()
+    unitless.update(
+        {X_RESOLUTION: 1.0, Y_RESOLUTION: 1.0, RESOLUTION_UNIT: 1}
+    )  # as exiftool completes a JPEG
+    assert opened(round_trip(encoded(small(), "JPEG", exif=unitless))).info["jfif_unit"] == 0
 
 
 @pytest.mark.parametrize(

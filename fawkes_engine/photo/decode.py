@@ -182,5 +182,6 @@ def _dpi(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - whatever P
         horizontal, vertical = (float(number) for number in value)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    sensible = all(1 <= number <= _HIGHEST_DPI for number in (horizontal, vertical))
+    # Pillow reports 1 x 1 for a TIFF that tells no resolution, and for EXIF's "no unit"
+    sensible = all(1 < number <= _HIGHEST_DPI for number in (horizontal, vertical))
     return (horizontal, vertical) if sensible else None
