@@ -94,6 +94,19 @@ def test_a_running_daemon_tells_its_process_and_device(
     assert status.engine == "dlib on abacus"
 
 
+def test_once_tells_that_it_watches_nothing(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    said = []
+
+    class Status(Counter):
+        def advance(self, n: int = 1) -> None:
+            said.append(read(home.settings).watching)
+
+    once(home.settings, Status(), FACTORY)
+
+    assert said == ["nothing, `fawkesd once` publishes what waits and ends"]
+
+
 def test_photos_ignored_by_name_are_counted_with_their_pattern(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,7 +130,7 @@ class Intake:
 
     def _note_watching(self) -> None:
         watching = self._watcher.how(self._outboxes.online, self._watch.poll_s)
-        if watching is not None and watching != self._watching:
+        if watching != self._watching:
             self._watching = watching
             self._ledger.facts.note(facts.WATCHING, watching)
             log.info("watching: %s", watching)

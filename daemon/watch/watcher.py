@@ -122,7 +122,7 @@ class Watcher:
         known = self._refused.get(outbox) or self._remote.get(outbox)
         return known or (_limit_reached() if outbox in self._incomplete else None)
 
-    def how(self, outboxes: Sequence[Outbox], poll_s: float) -> str | None:
+    def how(self, outboxes: Sequence[Outbox], poll_s: float) -> str:
         """How these are watched, for `status`: natively, or which are polled every `poll_s`, and why."""
         polled: dict[str, list[str]] = {}
         for outbox in outboxes:
@@ -174,8 +174,9 @@ class NoWatcher:
     def why_polled(self, outbox: Outbox) -> None:
         """Nothing is polled."""
 
-    def how(self, outboxes: Sequence[Outbox], poll_s: float) -> None:
-        """Nothing for `status` to say."""
+    def how(self, outboxes: Sequence[Outbox], poll_s: float) -> str:
+        """Say so, for `status`."""
+        return "nothing, `fawkesd once` publishes what waits and ends"
 
 
 class _Observer(InotifyObserver):
