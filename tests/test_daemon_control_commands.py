@@ -219,10 +219,34 @@ def test_a_redo_without_the_original_changes_nothing(home: Home, capsys: pytest.
     once(home.settings, Counter(), FACTORY)
     (home.outbox / "a.jpg").unlink()
 
-    for name, reason in (("a.jpg", "no longer exists"), ("held.jpg", "is held"), ("b.jpg", "is not known")):
+    (home.outbox / "album").mkdir()
+
+    for name, reason in (
+        ("a.jpg", "no longer exists"),
+        ("held.jpg", "is held"),
+        ("b.jpg", "is not known"),
+        ("album", "is a folder; `redo` is for published photos"),
+    ):
         assert fawkesd(home, "redo", str(home.outbox / name)) == 66
         assert reason in capsys.readouterr().err
     assert sorted(states(home)) == ["held", "published"]
+
+
+def test_a_redo_of_a_photo_that_is_ignored_now_changes_nothing_and_the_others_are_redone(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "private").mkdir()
+    (home.outbox / "private" / "b.jpg").write_bytes(make_photo(seed=1))
+    once(home.settings, Counter(), FACTORY)
+    ignoring = home.ignoring("private/")
+
+    assert fawkesd(ignoring, "redo", str(home.outbox / "private" / "b.jpg"), str(home.outbox / "a.jpg")) == 66
+
+    assert "b.jpg is ignored now, by private/" in capsys.readouterr().err
+    once(ignoring.settings, Counter(), FACTORY)
+    assert sorted(states(home)) == ["published", "published", "superseded"]
+    assert home.published() == ["a.jpg", "private/b.jpg"]
 
 
 def test_a_pause_of_a_stopped_service_holds_at_its_start_until_resumed(

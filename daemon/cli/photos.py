@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.common import Config, Json, examples, load_settings, run_commands
+from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, run_commands
 from daemon.exits import Exit
+from daemon.fs.ignore import ignored_by
 from daemon.status import explain_text
+from daemon.text import printable
+
+if TYPE_CHECKING:
+    from daemon.config.settings import Settings
+    from daemon.control.commands import Reply
+    from daemon.model import Source
 
 app = typer.Typer()
 
@@ -106,12 +113,23 @@ def redo_photos(
     in a sync folder. Also works while the service is stopped: it happens at the next start.
     """
     settings = load_settings(config)
-    from daemon.control import commands
     from daemon.status import lookup
 
-    sources = lookup.sources_at(settings, photos)
-    redos = [commands.Redo(one.outbox.user, one.outbox.root, one.relative) for one in sources]
-    run_commands(settings, redos, as_json=as_json)
+    replies = [_redo(settings, source) for source in lookup.sources_at(settings, photos)]
+    echo_replies(replies, as_json=as_json)
+
+
+def _redo(settings: Settings, source: Source) -> Reply:
+    from daemon.control import client, commands
+
+    user = settings.user(source.outbox.user)
+    ignored = ignored_by(source.relative, user.ignore if user else ())
+    if ignored is not None:  # it would never be made again, and its copy no longer be known as such
+        why = f"{source.path} is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
+        return commands.Reply(Exit.NO_INPUT, printable(why))
+    return client.run(
+        settings.state_dir, commands.Redo(source.outbox.user, source.outbox.root, source.relative)
+    )
 
 
 def _echo_lines(lines: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from daemon.errors import InputError
 from daemon.exits import Exit
 from daemon.fs.absence import absence
 from daemon.fs.files import snapshot_of
-from daemon.model import REDO_REASON, Change, Outbox, Source, State
+from daemon.model import REDO_REASON, Change, Outbox, Photo, Source, State
 from daemon.state.ledger import Ledger
 from daemon.text import printable
 
@@ -178,17 +178,23 @@ def _source(command: Retry | Redo) -> Source:
 
 def _retry(source: Source, ledger: Ledger) -> str:
     if not ledger.retry(source):
-        latest = ledger.latest(source)
-        status = f"is {latest.state.value}" if latest else "is not known"
+        status = _status(source, ledger.latest(source))
         raise InputError(f"{printable(source.path)} {status}; `retry` is for photos that failed")
     return f"{printable(source.path)}: will be retried"
+
+
+def _status(source: Source, latest: Photo | None) -> str:
+    if latest is None:
+        return "is a folder" if source.path.is_dir() else "is not known"
+    return f"is {latest.state.value}"
 
 
 def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
     latest = ledger.latest(source)
     if latest is None or latest.state is not State.PUBLISHED:
-        status = f"is {latest.state.value}" if latest else "is not known"
-        raise InputError(f"{printable(source.path)} {status}; `redo` is for published photos")
+        raise InputError(
+            f"{printable(source.path)} {_status(source, latest)}; `redo` is for published photos"
+        )
     away = absence(source.outbox.root)
     if away is not None:
         raise InputError(f"the outbox {printable(source.outbox.root)} {away}; is its drive mounted?")
