@@ -24,7 +24,7 @@ def _user_name(name: str) -> str:
         return TypeAdapter(UserName).validate_python(name)
     except ValidationError as exc:
         raise typer.BadParameter(
-            "write at most 64 letters a-z, digits, . _ or -, beginning with a letter, digit or _"
+            "write at most 64 letters A-Z or a-z, digits, . _ or -, beginning with a letter, digit or _"
         ) from exc
 
 

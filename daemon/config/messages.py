@@ -34,7 +34,7 @@ _WORDS = {
     "less_than_equal": "must be at most {le}, not {input!r}; choose a smaller value",
 }
 _PATTERNS = {
-    "name": "{input!r} cannot be used; write letters a-z, digits, . _ or -, beginning with a letter, digit or _",
+    "name": "{input!r} cannot be used; write letters A-Z or a-z, digits, . _ or -, beginning with a letter, digit or _",
     "device": "{input!r} is not a device; write auto, cpu, cuda or cuda:N (N from 0), or several separated by commas",
 }
 

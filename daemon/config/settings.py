@@ -90,7 +90,7 @@ class UserSettings(_Keys):
     """One user: where their photos arrive and where the cloaked copies go."""
 
     name: UserName
-    """The person's name: letters a-z, digits, . _ -, at most 64. It selects the target identity
+    """The person's name: letters A-Z or a-z, digits, . _ -, at most 64. It selects the target identity
     that all of this person's photos are moved toward, so keep it: a new name means a new target."""
 
     outboxes: Annotated[tuple[PhotoFolder, ...], Field(min_length=1)]
