@@ -21,7 +21,7 @@ from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import unlike_owners
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
-from fawkes_engine.types import EngineSettings, Protected, Report, Request, TargetStore
+from fawkes_engine.types import MODES, EngineSettings, Mode, ModeName, Protected, Report, Request, TargetStore
 
 VERSION = "8"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification
@@ -156,12 +156,19 @@ class Engine:
                 faces=faces,
                 seconds=seconds + time.perf_counter() - started,
                 fingerprint=self.fingerprint,
+                mode=mode_of(self.settings),
             ),
         )
 
     def _written(self, draft: Draft) -> Written:
         with self.stopwatch.stage(Stage.ENCODE):
             return write(draft)
+
+
+def mode_of(settings: EngineSettings) -> ModeName | None:
+    """Return the mode whose settings these are, None if they are those of none."""
+    mine = Mode(settings.budget, settings.steps, settings.second_turns)
+    return next((name for name, mode in MODES.items() if mode == mine), None)
 
 
 def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:

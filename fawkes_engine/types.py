@@ -210,12 +210,14 @@ class FaceReport:
 class Report:
     """What was done to one photo.
 
-    faces: those that were cloaked. seconds: the photo's share of its batch's wall time.
+    faces: those that were cloaked. seconds: the photo's share of its batch's wall time. mode: the engine's, None if its
+    settings are those of no mode.
     """
 
     faces: tuple[FaceReport, ...]
     seconds: float
     fingerprint: str
+    mode: ModeName | None = None
 
 
 @dataclass(frozen=True, slots=True)

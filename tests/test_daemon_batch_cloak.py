@@ -55,7 +55,7 @@ class ReversingEngine:
         if not data:
             return NoFace("no face was found")
         out = data[::-1]
-        report = Report(faces=(FACE,), seconds=1.5, fingerprint="f00d")
+        report = Report(faces=(FACE,), seconds=1.5, fingerprint="f00d", mode="quick")
         suffix = ".jpg" if not data.endswith(b"keep") else ".png"
         return Protected(data=out, sha256=hashlib.sha256(out).hexdigest(), suffix=suffix, report=report)
 
@@ -176,6 +176,7 @@ def test_the_report_has_the_promised_keys(tmp_path: Path, engine: ReversingEngin
         "output": str(tmp_path / "out" / "a.jpg"),
         "sha256": hashlib.sha256(b"otohp").hexdigest(),
         "seconds": 1.5,
+        "mode": "quick",
         "engine": "f00d",
     }
     assert face["box"] == [1.0, 2.0, 3.0, 4.0]

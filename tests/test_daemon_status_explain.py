@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_published_photo_tells_its_report_from_both_of_its_places(
 
     assert (found["state"], found["user"], found["generation"]) == ("published", "ada", 1)
     assert found["output"] == str(home.sync / "trip" / "a.jpg")
-    assert found["report"] == {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1"}
+    assert found["report"] == {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1", "mode": None}
     assert found["notes"] == []
     assert {**why(home, home.sync / "trip" / "a.jpg", capsys), "path": found["path"]} == found
 
@@ -148,6 +149,7 @@ def test_a_symbolic_link_to_another_folder_of_the_outbox_tells_of_the_photo_ther
         ("missing.jpg", "the file no longer exists"),
         ("link.jpg", "it is a symbolic link, which is not followed"),
         ("pipe.jpg", "it is not a regular file, so it is ignored"),
+        ("album", "it is a folder; `fawkesd history` lists what happened in it"),
     ],
 )
 def test_what_the_ledger_does_not_know_is_told(
@@ -157,6 +159,7 @@ def test_what_the_ledger_does_not_know_is_told(
     (home.outbox / "notes.txt").write_bytes(b"milk")
     (home.outbox / "link.jpg").symlink_to("new.jpg")
     os.mkfifo(home.outbox / "pipe.jpg")
+    (home.outbox / "album").mkdir()
 
     assert why(home, home.outbox / name, capsys)["notes"] == [note]
     assert not home.state_dir.exists()
@@ -235,7 +238,9 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
     face = {"box": [10.2, 20, 110, 140], "height_px": 120, "person": "ada", "target": "mix-7", "steps": 42}
     figures = {"dssim": 0.0061, "dssim_224": 0.0065, "colour_mean": 0.41, "colour_p99": 1.2}
     cosines = {"cosine_own": {"dlib": -0.12}, "cosine_target": {"dlib": 0.66}}
-    report = {"faces": [{**face, **figures, **cosines}], "seconds": 2.14, "fingerprint": "dlib-1"}
+    stranger = {**face, "person": "~c4f1"}
+    faces = [one | figures | cosines for one in (face, stranger)]
+    report = {"faces": faces, "seconds": 2.14, "fingerprint": "dlib-1", "mode": "strong"}
     photo = Photo(
         id=1,
         source=Source(Outbox("ada", Path("/out")), Path("a.jpg")),
@@ -254,13 +259,35 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
         Path("/out/a.jpg"), "ada", Path("/out/a.jpg"), (record,), Path("/sync/a.jpg"), None, None, ()
     )
 
-    assert list(why_lines(found))[2:] == [
+    lines = list(why_lines(found))
+    assert lines[2:6] == [
         "  published as /sync/a.jpg",
-        "  1 face(s), 2.1 s, engine dlib-1",
+        "  2 face(s), 2.1 s, mode strong, engine dlib-1",
         "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
         "colour 0.41 mean 1.20 p99, 42 steps",
         "    dlib: cosine -0.12 to the person, +0.66 to the target",
     ]
+    assert lines[6].startswith("  face of another person, ~c4f1 at ")
+
+    older = replace(record, report={key: value for key, value in report.items() if key != "mode"})
+    assert "  2 face(s), 2.1 s, engine dlib-1" in why_lines(replace(found, records=(older,)))
+
+
+def test_the_copy_of_a_photo_that_was_deleted_or_is_ignored_now_is_told_to_stay(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("culled.jpg", "private.jpg", "unpublished.jpg")):
+        (home.outbox / name).write_bytes(make_photo(seed=seed))
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "culled.jpg").unlink()
+    (home.outbox / "unpublished.jpg").unlink()
+    (home.sync / "unpublished.jpg").unlink()
+    home = home.ignoring("private.jpg")
+
+    stays = "its published copy stays; delete that yourself if it is to go, too"
+    assert why(home, home.outbox / "culled.jpg", capsys)["notes"] == ["the file no longer exists", stays]
+    assert why(home, home.outbox / "private.jpg", capsys)["notes"] == [stays]
+    assert stays not in str(why(home, home.outbox / "unpublished.jpg", capsys)["notes"])
 
 
 def test_the_text_shows_no_control_character(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

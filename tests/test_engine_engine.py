@@ -29,6 +29,7 @@ from engine_pictures import (
 from PIL import Image, ImageFilter
 
 from fawkes_engine import (
+    MODES,
     Budget,
     EngineError,
     EngineSettings,
@@ -44,7 +45,7 @@ from fawkes_engine import (
 )
 from fawkes_engine.cloak import state
 from fawkes_engine.device import faces_together, limit_memory, threads
-from fawkes_engine.engine import Engine
+from fawkes_engine.engine import Engine, mode_of
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
 from fawkes_engine.face.detect import Box, Face, Pixels
@@ -171,7 +172,7 @@ def test_a_photo_with_a_face_is_protected_and_reported(
     assert from_jpeg.sha256 == hashlib.sha256(from_jpeg.data).hexdigest()
     assert from_jpeg.suffix == ".jpg"
     report = from_jpeg.report
-    assert report.fingerprint == engine.fingerprint
+    assert (report.fingerprint, report.mode) == (engine.fingerprint, mode_of(engine.settings))
     assert report.seconds > 0
     (face,) = report.faces
     assert (face.person, face.target) == ("ada", shelf.targets["ada"].identity)
@@ -632,6 +633,13 @@ def test_the_fingerprint_tells_settings_apart(engine: Engine, other: EngineSetti
 def test_the_fingerprint_is_the_same_for_the_same_cloak(engine: Engine) -> None:
     assert Engine(QUICK, Shelf()).fingerprint == engine.fingerprint
     assert Engine(replace(QUICK, batch_faces=3), Shelf()).fingerprint == engine.fingerprint
+
+
+def test_the_mode_is_told_by_its_settings() -> None:
+    for name in MODES:
+        settings = EngineSettings.of_mode(name)
+        assert mode_of(replace(settings, threads=1, jpeg_quality=99)) == name
+        assert mode_of(replace(settings, steps=settings.steps + 1)) is None
 
 
 def test_a_cloak_that_cannot_protect_is_refused() -> None:

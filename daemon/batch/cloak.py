@@ -135,6 +135,7 @@ def as_json(outcome: Written[Protected] | NotWritten) -> str:
             "sha256": outcome.result.sha256,
             "faces": [face_values(face) for face in report.faces],
             "seconds": report.seconds,
+            "mode": report.mode,
             "engine": report.fingerprint,
         }
     )

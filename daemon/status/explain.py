@@ -78,7 +78,7 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
         notes=(
             *_sync_notes(user, output),
             *_target_notes(settings, history, records),
-            *_notes(settings, history, source, records, is_ignored=ignored is not None),
+            *_notes(settings, history, source, records, output, is_ignored=ignored is not None),
         ),
     )
 
@@ -118,7 +118,13 @@ def _target_notes(settings: Settings, history: History, records: Sequence[Record
 
 
 def _notes(
-    settings: Settings, history: History, source: Source, records: Sequence[Record], *, is_ignored: bool
+    settings: Settings,
+    history: History,
+    source: Source,
+    records: Sequence[Record],
+    output: Path | None,
+    *,
+    is_ignored: bool,
 ) -> Iterator[str]:
     """Yield what is known of a photo in its outbox."""
     if not any(source.outbox.root in user.outboxes for user in settings.users):
@@ -132,9 +138,12 @@ def _notes(
     elif link is not None:
         yield f"it lies behind the symbolic link {link}, which is not followed"
     elif found is None:
-        yield _why_no_file(source, history.mounts.away_from(source))
+        unmounted = history.mounts.away_from(source)
+        yield _why_no_file(source, unmounted)
+        if unmounted is None:
+            yield from _left_over(output)
     elif is_ignored:
-        return
+        yield from _left_over(output)
     elif kind is Kind.CLIP:
         yield "video clips show the same faces uncloaked and are never published"
     elif kind is not Kind.PHOTO:
@@ -142,6 +151,12 @@ def _notes(
     elif not records or not records[0].photo.snapshot.same_content(found):
         what = "it is new" if not records else "it has changed since"
         yield f"{what}; {_prospect(settings, history, source)}"
+
+
+def _left_over(output: Path | None) -> Iterator[str]:
+    """Yield what becomes of a published copy whose photo was deleted, or is ignored now."""
+    if output is not None and os.path.lexists(output):
+        yield "its published copy stays; delete that yourself if it is to go, too"
 
 
 def _prospect(settings: Settings, history: History, source: Source) -> str:
@@ -167,6 +182,8 @@ def _why_no_file(source: Source, away: Path | None) -> str:
     """away: the folder below the outbox on which a mount is missing that the photo lies on; None if none is."""
     if source.path.is_symlink():
         return "it is a symbolic link, which is not followed"
+    if source.path.is_dir():
+        return "it is a folder; `fawkesd history` lists what happened in it"
     if source.path.exists():
         return "it is not a regular file, so it is ignored"
     if away is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.text import moment, printable
+from fawkes_engine import STRANGER
 
 if TYPE_CHECKING:
     from daemon.fs.ignore import Ignored
@@ -96,11 +97,12 @@ def _generation(record: Record) -> str:
 
 def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     faces = report["faces"]
-    yield (f"  {len(faces)} face(s), {report['seconds']:.1f} s, engine {printable(report['fingerprint'])}")
+    mode = f"mode {printable(report['mode'])}, " if report.get("mode") else ""  # older reports do not have it
+    yield f"  {len(faces)} face(s), {report['seconds']:.1f} s, {mode}engine {printable(report['fingerprint'])}"
     for face in faces:
         x0, y0, x1, y1 = face["box"]
         yield (
-            f"  face of {printable(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
+            f"  face of {_person(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
             f"{face['height_px']} px high, toward {printable(face['target'])}: "
             f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
             f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, {face['steps']} steps"
@@ -108,6 +110,11 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         for name, own in face["cosine_own"].items():
             target = face["cosine_target"][name]
             yield f"    {printable(name)}: cosine {own:+.2f} to the person, {target:+.2f} to the target"
+
+
+def _person(name: str) -> str:
+    other = "another person, " if name.startswith(STRANGER) else ""
+    return other + printable(name)
 
 
 def _utc(seconds: float) -> str:
