@@ -52,8 +52,10 @@ printf '%s\n' /opt/dependencies /usr/lib/python3/dist-packages >"$inside/depende
 # Where the interpreter lies outside, anyone must be able to get to it inside.
 mkdir -p "$root/root" "$root/var/log/journal" "$root/work"
 chmod 755 "$root/root"
+# Six photos that differ: a copy of a published one would be published without the engine.
 "$python" -c 'from skimage import data; from PIL import Image; import sys
-Image.fromarray(data.astronaut()).save(sys.argv[1], quality=95)' "$root/work/face.jpg"
+for number, name in enumerate("abcdef"):
+    Image.fromarray(data.astronaut()[number:]).save(f"{sys.argv[1]}/{name}.jpg", quality=95)' "$root/work"
 install -m 755 service/test-inside.sh "$root/work/test-inside.sh"
 cat >"$root/etc/systemd/system/test-inside.service" <<'UNIT'
 [Unit]

@@ -27,7 +27,7 @@ within() {
     local until=$((SECONDS + $1)); shift
     until "$@"; do [ $SECONDS -lt $until ] || return 1; sleep 0.2; done
 }
-drop() { cp /work/face.jpg "$outbox/.$1.tmp" && chown alice: "$outbox/.$1.tmp" && mv "$outbox/.$1.tmp" "$outbox/$1"; }
+drop() { cp "/work/$1" "$outbox/.$1.tmp" && chown alice: "$outbox/.$1.tmp" && mv "$outbox/.$1.tmp" "$outbox/$1"; }
 # refused WORDS CONFIG: install says no, with these words
 refused() {
     local said
