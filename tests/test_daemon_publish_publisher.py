@@ -344,6 +344,18 @@ def test_staging_is_private_and_swept_of_our_files_only(tmp_path: Path) -> None:
         assert sorted(path.name for path in staging.iterdir()) == ["holiday.jpg", "lock"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a folder of another group")
+def test_photos_get_the_group_of_a_shared_folder(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, -1, 1)
+    shared.chmod(0o2775)
+
+    with opened_bench(shared) as bench:
+        assert (bench.sync / bench.publish("trip/a.jpg")).stat().st_gid == 1
+        assert (shared / "staging").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_reader_never_sees_a_partial_file(bench: Bench) -> None:
     seen: list[bytes] = []
     stop = threading.Event()
