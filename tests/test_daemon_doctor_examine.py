@@ -349,6 +349,17 @@ def test_the_engine_of_a_running_service_is_left_alone(
     assert all(finding.level is Level.FINE for finding in found)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_in_an_outbox_that_cannot_be_read_is_told(home: Home) -> None:
+    closed = home.outbox / "closed"
+    closed.mkdir(mode=0)
+
+    (finding,) = bad(home)
+
+    assert (finding.level, finding.subject) == (Level.WARNING, str(closed))
+    assert "Permission denied" in finding.message
+
+
 def test_a_folder_named_by_a_symlink_is_told(home: Home) -> None:
     link = home.outbox.with_name("link")
     link.symlink_to(home.outbox)

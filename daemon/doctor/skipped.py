@@ -1,4 +1,4 @@
-"""What lies in the outboxes and is never published: photos ignored by name, and what is behind symbolic links."""
+"""What lies in the outboxes and is not published: ignored photos, what is behind links, folders that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.doctor.findings import Finding, fine, warning
 from daemon.fs.filenames import Kind, kind_by_suffix
+from daemon.fs.files import explain
 from daemon.fs.tally import Tally
 from daemon.fs.walk import walk
 from daemon.status.lookup import outboxes
@@ -21,12 +22,19 @@ def photos(settings: Settings) -> Iterator[Finding]:
         if not outbox.root.is_dir():
             continue
         tally = Tally(outbox.root)
-        files = walk(outbox.root, outbox.ignore, on_ignored=tally.add)
+        closed: dict[Path, OSError] = {}
+        files = walk(outbox.root, outbox.ignore, on_ignored=tally.add, on_unreadable=closed.__setitem__)
         links = sorted(path for path in files if path.is_symlink() and _may_hide_photos(path))
         for found in tally.result():
             yield fine(outbox.root, f"has {ignored_words(unpublished(settings, outbox, found))}")
         if links:
             yield _linked(outbox.root, links)
+        for folder, exc in closed.items():
+            yield warning(
+                folder,
+                f"cannot be read ({explain(exc)}): photos in it are not published",
+                "give the account that fawkesd runs as the right to read it",
+            )
 
 
 def _may_hide_photos(link: Path) -> bool:
