@@ -94,6 +94,15 @@ def test_a_right_configuration_is_confirmed(config: Path, capsys: pytest.Capture
     assert "alice" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_warned_of_the_configuration_of_somebody_else(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.chown(config, 1, 1)
+    assert run_command(["check-config", "-c", str(config)]) == 0
+    assert "belongs to daemon, but this is run by root" in capsys.readouterr().err
+
+
 def test_the_schema_is_printed_without_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["check-config", "--schema"]) == 0
     assert capsys.readouterr().out == (ROOT / "config/fawkesd.schema.json").read_text()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pwd
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,8 +37,22 @@ def examples(*lines: str) -> str:
 
 
 def load_settings(config: Path | None) -> Settings:
-    """Return the settings of `--config`, or of the default file. Raises ConfigError."""
-    return load(config or default_config_path())
+    """Return the settings of `--config`, or of the default file. Raises ConfigError.
+
+    Warns root of another account's file: `~` in it would mean root's home, and whatever is written belongs to root.
+    """
+    path = config or default_config_path()
+    settings = load(path)
+    owner = path.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        with contextlib.suppress(KeyError):  # a number without an account, as in a container
+            name = pwd.getpwuid(owner).pw_name
+            typer.echo(
+                f"warning: {printable(path)} belongs to {name}, but this is run by root: `~` in it is root's home, and "
+                f"new files will belong to root; run `sudo -u {name} fawkesd ...` instead",
+                err=True,
+            )
+    return settings
 
 
 def warn_of_absent(settings: Settings) -> None:
