@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 # sqlite integers are signed; some network file systems use the whole unsigned range for inodes.
 _SIGNED_63 = (1 << 63) - 1
+# How a user namespace, such as that of the system service, shows every account but its own.
+_UNMAPPED = 65534
 
 
 def snapshot_of(path: Path) -> Snapshot | None:
@@ -139,8 +142,17 @@ def _rights(path: Path, exc: OSError) -> str:
         status = os.lstat(path)
     except OSError:
         return ""
-    mode, owner, group = stat.filemode(status.st_mode), status.st_uid, status.st_gid
-    return f" (its mode is {mode}, its owner {owner}:{group}; fawkesd runs as {os.geteuid()}:{os.getegid()})"
+    mode, owner = stat.filemode(status.st_mode), _account(status.st_uid)
+    return f" (its mode is {mode}, its owner {owner}; fawkesd runs as {_account(os.geteuid())})"
+
+
+def _account(uid: int) -> str:
+    if uid == _UNMAPPED:
+        return "another account"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _snapshot(status: os.stat_result) -> Snapshot:

@@ -168,9 +168,10 @@ def _open(path: Path) -> sqlite3.Connection:
     if version in {0, len(MIGRATIONS)}:
         return database if version else _empty()  # 0: its first start has just begun
     database.close()
+    is_newer = version > len(MIGRATIONS)
+    advice = "install a newer one" if is_newer else "restart the service, so that both run the same version"
     raise LedgerError(
-        f"the ledger {path} has version {version}, this fawkesd reads {len(MIGRATIONS)}; "
-        "restart the service, so that both run the same version"
+        f"the ledger {path} has version {version}, this fawkesd reads {len(MIGRATIONS)}; {advice}"
     )
 
 
