@@ -6,7 +6,7 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from conftest import Home
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
 from daemon.fs import absence
+from daemon.install import installer, preflight
 from daemon.install.installer import _make_folders, install
 from daemon.install.preflight import objections
 from daemon.install.units import Scope, Service
@@ -86,6 +87,84 @@ def test_install_makes_the_folders_that_the_sandbox_opens(home: Home, tmp_path: 
     owned = [home.state_dir, folder, folder.parent]
     assert {path.owner() for path in owned} == {"daemon"}
     assert tmp_path.owner() == "root"
+
+
+@needs_root
+def test_a_state_folder_to_be_made_where_the_account_may_not_enter_is_named_with_its_key(
+    open_home: Home,
+) -> None:
+    closed = open_home.outbox.parent / "home of root"
+    closed.mkdir(mode=0o700)
+    one = service(open_home)
+    settings = one.settings.model_copy(update={"state_dir": closed / "state" / "fawkesd"})
+
+    said = told(replace(one, settings=settings))
+
+    assert f"daemon cannot enter {closed}" in said
+    assert "set `state_dir` to a folder of that account" in said
+
+
+@pytest.fixture
+def installed_by(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Service], list[tuple[str, ...]]]:
+    """Installs a service into folders of the test; the calls of systemctl, which are not made."""
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(installer, "_SYSTEM_UNITS", tmp_path / "etc" / "system")
+    monkeypatch.setattr(installer, "_CATALOGS", tmp_path / "lib" / "catalog")
+    monkeypatch.setattr(installer, "systemctl", lambda _scope, *words: calls.append(words))
+    monkeypatch.setattr(installer, "_run_quietly", lambda _command: None)
+    monkeypatch.setattr(preflight, "objections", lambda _service: iter(()))
+
+    def run(one: Service) -> list[tuple[str, ...]]:
+        install(one, enable=True)
+        return calls
+
+    return run
+
+
+@needs_root
+def test_installed_files_can_be_read_by_all_whatever_the_umask(
+    home: Home, tmp_path: Path, installed_by: Callable[[Service], list[tuple[str, ...]]]
+) -> None:
+    umask = os.umask(0o077)
+    try:
+        installed_by(service(home))
+    finally:
+        os.umask(umask)
+
+    made = {
+        path.name: path.stat().st_mode & 0o777
+        for top in ("etc", "lib")
+        for path in (tmp_path / top).rglob("*")
+    }
+    assert made == {"system": 0o755, "fawkesd.service": 0o644, "catalog": 0o755, "fawkesd.catalog": 0o644}
+    assert home.state_dir.stat().st_mode & 0o777 == 0o700
+
+
+@needs_root
+def test_installing_again_restarts_what_runs(
+    home: Home, installed_by: Callable[[Service], list[tuple[str, ...]]]
+) -> None:
+    installed_by(service(home))
+    calls = installed_by(service(home))
+
+    assert calls[-1] == ("restart", "fawkesd.service")
+
+
+@needs_root
+def test_the_service_of_another_configuration_is_not_replaced(
+    home: Home, tmp_path: Path, installed_by: Callable[[Service], list[tuple[str, ...]]]
+) -> None:
+    one = service(home)
+    installed_by(one)
+    unit = tmp_path / "etc" / "system" / "fawkesd.service"
+    before = unit.read_text()
+
+    with pytest.raises(ServiceError, match="is installed with another configuration"):
+        installed_by(replace(one, config=one.config.with_name("bob.yaml")))
+
+    assert unit.read_text() == before
 
 
 @needs_root

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.common import Config, examples, load_settings
+from daemon.cli.common import Config, examples
+from daemon.config.loader import load
 from daemon.config.settings import default_config_path
 from daemon.install.installer import account_of, ask_systemctl, install, installed, uninstall
 from daemon.install.units import Scope, Service, text_of
@@ -48,7 +49,9 @@ def install_service(
     for file in install(service, enable=enable):
         typer.echo(f"Wrote {file}.")
     if not enable:
-        typer.echo("Start it with `fawkesd service install --enable`, or with systemctl.")
+        typer.echo(
+            "Start it with `fawkesd service install --enable`, or with `systemctl restart` if it runs already."
+        )
     if service.scope is Scope.USER:
         typer.echo("It runs while you are logged in; `loginctl enable-linger` keeps it running after that.")
 
@@ -98,7 +101,7 @@ def _service(config: Path | None, *, system: bool, once: bool) -> Service:
         os.environ["HOME"] = account.pw_dir
         for variable in ("XDG_STATE_HOME", "XDG_DATA_HOME", "FAWKESD_MODELS"):
             os.environ.pop(variable, None)
-    settings = load_settings(path)
+    settings = load(path)
     if account.pw_uid == 0:
         folders = [folder for user in settings.users for folder in (*user.outboxes, user.sync)]
         account = account_of(next(filter(os.path.lexists, folders), folders[0]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from daemon.config.settings import default_config_path
@@ -13,7 +14,7 @@ from daemon.errors import OutputError, ServiceError
 from daemon.fs import atomic
 from daemon.fs.private import make_private
 from daemon.install import preflight
-from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, template, text_of
+from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, configured, template, text_of
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 _CATALOGS = Path("/usr/local/lib/systemd/catalog")
@@ -43,6 +44,7 @@ def install(service: Service, *, enable: bool) -> list[Path]:
         faults.append(
             f"{', '.join(others)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
         )
+    faults += _other_configuration(service)
     if faults:
         raise ServiceError(
             "the service would not work, and nothing was installed:\n"
@@ -50,13 +52,15 @@ def install(service: Service, *, enable: bool) -> list[Path]:
         )
     _make_folders(service)
     folder = _folder(service.scope)
-    atomic.make_folder(folder)
-    for unit, text in texts.items():
-        atomic.write(folder / unit, text.encode(), replace=True, mode=0o644)
-    _install_catalog(service.scope)
+    with _readable_by_all():
+        atomic.make_folder(folder)
+        for unit, text in texts.items():
+            atomic.write(folder / unit, text.encode(), replace=True, mode=0o644)
+        _install_catalog(service.scope)
     systemctl(service.scope, "daemon-reload")
     if enable:
-        systemctl(service.scope, "enable", "--now", *service.enabled_units)
+        systemctl(service.scope, "enable", *service.enabled_units)
+        systemctl(service.scope, "restart", *service.enabled_units)  # one that runs takes up the new folders
     return [folder / unit for unit in texts]
 
 
@@ -102,6 +106,30 @@ def ask_systemctl(scope: Scope, *words: str) -> int:
 def _folder(scope: Scope) -> Path:
     # units of a user lie beside the user's configuration: $XDG_CONFIG_HOME/systemd/user
     return _SYSTEM_UNITS if scope is Scope.SYSTEM else default_config_path().parents[1] / "systemd" / "user"
+
+
+def _other_configuration(service: Service) -> Iterator[str]:
+    """The objection to taking the place of a service that runs with another configuration."""
+    unit = service.units[0]
+    try:
+        text = (_folder(service.scope) / unit).read_text()
+    except OSError:
+        return  # none is installed
+    if f"{configured(service)}\n" not in text:
+        yield (
+            f"{unit} is installed with another configuration; one service does the work for several people (list them "
+            "all under `users`). To replace it, run `fawkesd service uninstall` first"
+        )
+
+
+@contextlib.contextmanager
+def _readable_by_all() -> Iterator[None]:
+    """Whatever the umask: the folders are shared with other programs' units."""
+    umask = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _make_folders(service: Service) -> None:

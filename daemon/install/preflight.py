@@ -60,12 +60,17 @@ def _too_broad(service: Service) -> Iterator[str]:
 
 
 def _two_mounts(user: UserSettings) -> Iterator[str]:
-    existing = next(folder for folder in (user.staging_dir, *user.staging_dir.parents) if folder.exists())
+    existing = _nearest(user.staging_dir)
     if mount_of(existing) != mount_of(user.sync):
         yield (
             f"{printable(existing)} and {printable(user.sync)} are on different mounts, so finished photos cannot "
             f"be moved from one to the other; set `staging` of {user.name} to a folder on the mount of the sync folder"
         )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
 def _missing(service: Service) -> Iterator[str]:
@@ -82,6 +87,16 @@ def _missing(service: Service) -> Iterator[str]:
 
 def _no_access(service: Service) -> Iterator[str]:
     name = service.account.pw_name
+    for key, made in (
+        ("state_dir", service.settings.state_dir),
+        ("engine.models_dir", service.settings.engine.models_folder),
+    ):
+        above = _nearest(made)
+        if above != made and not _has_access(service, above, "x"):
+            yield (
+                f"{name} cannot enter {printable(above)}, below which {printable(made)} would be created; "
+                f"set `{key}` to a folder of that account, such as one below {printable(service.account.pw_dir)}"
+            )
     folder = service.settings.engine.models_folder
     needed = [
         *((outbox, "rx", "read") for outbox in service.outboxes),

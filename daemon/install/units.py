@@ -97,6 +97,11 @@ def text_of(service: Service, unit: str) -> str:
     return text
 
 
+def configured(service: Service) -> str:
+    """The end of the line that starts the service, by which its configuration is known."""
+    return f" --config {_words([service.config])}"
+
+
 def template(name: str) -> str:
     """Return the text of a file of service/."""
     return (resources.files("daemon") / "templates" / name).read_text()
