@@ -246,6 +246,22 @@ def test_names_that_become_one_stay_apart_through_overwriting_and_deleting(home:
     assert_cloaked(home.sync)
 
 
+def test_a_numbered_copy_is_replaced_though_a_nearer_name_has_become_free(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "a.heic").write_bytes(make_photo(seed=1))
+    once(home.settings, Counter(), FACTORY)
+    assert home.published() == ["a.jpg", "a~2.jpg"]
+    before = (home.sync / "a~2.jpg").read_bytes()
+    (home.sync / "a.jpg").unlink()
+
+    (home.outbox / "a.heic").write_bytes(make_photo(seed=100))
+    once(home.settings, Counter(), FACTORY)
+
+    assert home.published() == ["a~2.jpg"]
+    assert (home.sync / "a~2.jpg").read_bytes() != before
+
+
 # The configuration
 
 
@@ -309,11 +325,16 @@ def test_a_ledger_that_another_program_locks_makes_everything_wait(
     eventually(lambda: home.published() == ["a.jpg", "first.jpg"])
 
 
-def test_a_ledger_that_is_deleted_during_the_run_is_not_forgotten(
-    home: Home, running: DaemonProcess, eventually: Wait
-) -> None:
-    for path in home.state_dir.glob(f"{LEDGER_NAME}*"):
+def without_ledger(state_dir: Path) -> None:
+    for path in state_dir.glob(f"{LEDGER_NAME}*"):
         path.unlink()
+
+
+@pytest.mark.parametrize("delete", [without_ledger, shutil.rmtree], ids=["ledger", "state folder"])
+def test_a_ledger_that_is_deleted_during_the_run_is_not_forgotten(
+    home: Home, running: DaemonProcess, eventually: Wait, delete: Callable[[Path], None]
+) -> None:
+    delete(home.state_dir)
 
     (home.outbox / "a.jpg").write_bytes(make_photo(seed=1))
 
@@ -340,11 +361,23 @@ def test_a_ledger_truncated_during_the_run_publishes_nothing_uncloaked(
     assert_cloaked(home.sync)
 
 
-@pytest.mark.parametrize("size", [100, 5000])
-def test_a_damaged_ledger_is_told_and_nothing_is_published(home: Home, start: Start, size: int) -> None:
+def overwritten_with_noise(ledger: Path) -> None:
+    """All but the first page, by which it is taken for a ledger."""
+    data = ledger.read_bytes()
+    ledger.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: os.truncate(path, 100), lambda path: os.truncate(path, 5000), overwritten_with_noise],
+    ids=["header alone", "cut", "noise"],
+)
+def test_a_damaged_ledger_is_told_and_nothing_is_published(
+    home: Home, start: Start, damage: Callable[[Path], None]
+) -> None:
     (home.outbox / "first.jpg").write_bytes(make_photo())
     once(home.settings, Counter(), FACTORY)
-    os.truncate(home.state_dir / LEDGER_NAME, size)
+    damage(home.state_dir / LEDGER_NAME)
     (home.outbox / "a.jpg").write_bytes(make_photo(seed=1))
 
     daemon = start(home.settings)
