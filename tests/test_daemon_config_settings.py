@@ -124,7 +124,7 @@ WRONG = {
         GOOD + "engine:\n  idle_unload_s: 0\n", 7, "engine.idle_unload_s: must be more than 0"
     ),
     "name that YAML takes for no": Case(
-        GOOD.replace("alice", "no"), 2, "users[0].name: must be text, not False; "
+        GOOD.replace("alice", "no"), 2, "users[0].name: must be text, not false; "
     ),
     "name with a slash": Case(
         GOOD.replace("alice", "../a"), 2, "users[0].name: '../a' cannot be used; write"
@@ -139,7 +139,53 @@ WRONG = {
     "list that is none": Case("users: alice\n", 1, "users: must be a list, not 'alice'; write each entry"),
     "no users": Case("version: 1\n", 1, "users: is missing; add it"),
     "empty users": Case("users: []\n", 1, "users: is empty"),
-    "empty file": Case("", 1, "the file: must be a group of keys"),
+    "empty file": Case(
+        "", 1, "the file: must have keys, such as users: at the beginning of a line; `fawkesd init`"
+    ),
+    "entries without users": Case("- name: alice\n", 1, "the file: must have keys, such as users:"),
+    "entry without a dash": Case(
+        "users:\n  name: alice\n", 1, "users: must be a list; write a dash before the first key of each entry"
+    ),
+    "lone ~ for a folder": Case(
+        GOOD.replace("~/Pictures/sync", "~"), 5, "users[0].sync: is empty (a lone ~, too); write the path"
+    ),
+    "nothing for a list": Case(
+        GOOD.replace("\n      - ~/Pictures/outbox", ""), 3, "users[0].outboxes: is empty; write each entry"
+    ),
+    "folder with a colon": Case(
+        GOOD.replace("~/Pictures/sync", "{Sync: me}"),
+        5,
+        "users[0].sync: must be the path of a folder, not keys",
+    ),
+    "yes for a choice": Case(
+        GOOD + "    no_face: yes\n", 6, "users[0].no_face: must be 'hold' or 'publish', not true"
+    ),
+    "folder of Windows": Case(
+        GOOD.replace("~/Pictures/sync", r"C:\Users\alice\sync"),
+        5,
+        r"users[0].sync: C:\Users\alice\sync is not a path on this machine; write the folder as it is here",
+    ),
+    "folder of Windows with slashes": Case(
+        GOOD.replace("~/Pictures/sync", "D:/sync"), 5, "users[0].sync: D:/sync is not a path on this machine"
+    ),
+    "share of Windows": Case(
+        GOOD.replace("~/Pictures/sync", r"\\nas\photos"),
+        5,
+        r"users[0].sync: \\nas\photos is not a path on this",
+    ),
+    "address of a share": Case(
+        GOOD.replace("~/Pictures/sync", "smb://nas/photos"),
+        5,
+        "users[0].sync: smb:/nas/photos is not a path on",
+    ),
+    "variable in a folder": Case(
+        GOOD.replace("~/Pictures/sync", "$HOME/sync"), 5, "users[0].sync: $HOME/sync is not a path on this"
+    ),
+    "curly quotes around a folder": Case(
+        GOOD.replace("~/Pictures/sync", "“~/Pictures/sync”"),
+        5,
+        "users[0].sync: “~/Pictures/sync” has quotes in",
+    ),
     "future version": Case("version: 2\n" + GOOD, 1, "version: must be 1, not 2"),
     "folder below a file": Case(
         GOOD.replace("Pictures/outbox", "file.txt/in"),
@@ -164,7 +210,46 @@ WRONG = {
     "user twice": Case(
         GOOD + SECOND.replace("bob", "Alice"), 6, "users[1].name: 'Alice' is also the name of users[0]"
     ),
-    "tabs": Case("users:\n\t- x\n", 2, "is not valid YAML: found character '\\t'"),
+    "group twice": Case(
+        GOOD + GOOD.replace("alice", "bob"),
+        6,
+        "users: is written twice (first on line 1); put the entries of both below one of them",
+    ),
+    "tabs": Case(
+        "users:\n\t- x\n",
+        2,
+        "is not valid YAML: found character '\\t' that cannot start any token; indent wi",
+    ),
+    "quote that is not closed": Case(
+        GOOD.replace("alice", '"alice'),
+        2,
+        "is not valid YAML: found unexpected end of stream; close the quote",
+    ),
+    "backslash in double quotes": Case(
+        GOOD.replace("~/Pictures/sync", '"C:\\Users"'),
+        5,
+        "is not valid YAML: expected escape sequence of 8 hexadec",
+    ),
+    "no space after a colon": Case(
+        GOOD + "version:1\nengine: {}\n",
+        6,
+        "is not valid YAML: could not find expected ':'; write a colon and a",
+    ),
+    "key that is indented too far": Case(
+        GOOD + "     faces: mine\n",
+        6,
+        "is not valid YAML: mapping values are not allowed here; begin keys of the",
+    ),
+    "key that is indented too little": Case(
+        GOOD.replace("    sync", "  sync"),
+        5,
+        "is not valid YAML: expected <block end>, but found '?'; begin the keys",
+    ),
+    "# in brackets": Case(
+        GOOD + "    ignore: [a #1]\n",
+        7,
+        "is not valid YAML: expected ',' or ']', but got '<stream end>'; close the br",
+    ),
     "open bracket": Case("users: [\n", 2, "is not valid YAML"),
     "object of a language": Case("users: !!python/name:os.system x\n", 1, "is not valid YAML"),
     "date that does not exist": Case(GOOD + "version: 2026-99-99\n", 1, "is not valid YAML"),

@@ -47,8 +47,9 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{path} cannot be resolved ({exc}); correct the path") from exc
 
 
-Place = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.possible_folder)]
-PhotoFolder = Annotated[Path, AfterValidator(_resolve), AfterValidator(validators.photo_folder)]
+Written = Annotated[Path, AfterValidator(validators.local_path), AfterValidator(_resolve)]
+Place = Annotated[Written, AfterValidator(validators.possible_folder)]
+PhotoFolder = Annotated[Written, AfterValidator(validators.photo_folder)]
 UserName = Annotated[
     str, Field(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -13,7 +14,24 @@ from daemon.fs.gitignore import GitIgnore
 NOTIFY_SEND = "notify-send"
 
 
+# Windows drives and servers, addresses, variables: as relative paths, they would be folders that never appear
+_NO_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\|[A-Za-z][A-Za-z0-9+.-]+:/|\$[A-Za-z{]")
+_QUOTES = "'\"‘’‚“”„«»`"
+
 _IMPOSSIBLE = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+def local_path(path: Path) -> Path:
+    """Return the path as it is written if it can be one on this machine. Raises ValueError that says what it is."""
+    text = str(path)
+    if text[:1] in _QUOTES and text[-1] in _QUOTES:
+        raise ValueError(f"{text} has quotes in its name; write it without them, or in plain straight ones")
+    if _NO_PATH.match(text):
+        raise ValueError(
+            f"{text} is not a path on this machine; write the folder as it is here, such as ~/Pictures/outbox, or "
+            "/mnt/nas/photos for a drive or server that is mounted"
+        )
+    return path
 
 
 def photo_folder(path: Path) -> Path:

@@ -12,6 +12,18 @@ from daemon.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 
+# A part of what PyYAML says -> what to do; the first that is found counts
+_ADVICE = {
+    "'\\t'": "indent with spaces instead of tabs",
+    "escape": "a backslash has a meaning in \"double quotes\"; use 'single quotes' or none",
+    "quoted scalar": "close the quote that begins here",
+    "simple key": "write a colon and a space between a key and its value",
+    "mapping values": "begin keys of the same group in the same column, and put a value with a colon in quotes",
+    "block": "begin the keys of a group, and the dashes of a list, in the same column",
+    "flow": "close the bracket, and put an entry with a comma, a bracket or # in quotes",
+}
+_CHECK = "check indentation, colons and quotes"
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -66,17 +78,21 @@ def parse(text: str, path: Path) -> Document:
             _record_lines(document, node)
             document.data = loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date such as 2026-99-99
-        mark = getattr(exc, "problem_mark", None)
+        context = getattr(exc, "context", None) or ""
+        began = context.endswith(("quoted scalar", "simple key"))  # the end of which may be many lines below
+        mark = getattr(exc, "context_mark" if began else "problem_mark", None)
         line = (mark.line if mark else text.count("\n", 0, getattr(exc, "position", 0))) + 1
         problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
-        raise ConfigError(
-            f"{path}:{line}: is not valid YAML: {problem}; check indentation, colons and quotes"
-        ) from exc
+        advice = next((advice for sign, advice in _ADVICE.items() if sign in f"{context}: {problem}"), _CHECK)
+        raise ConfigError(f"{path}:{line}: is not valid YAML: {problem}; {advice}") from exc
     return document
 
 
 def _record_lines(document: Document, root: yaml.Node) -> None:
-    """Record the line of every key below root, and duplicate keys; an anchored node counts where first written."""
+    """Record the line of every key below root, and duplicate keys, of which the last counts, as for the loader.
+
+    An anchored node counts where first written.
+    """
     seen: set[int] = set()
     todo: list[tuple[KeyPath, yaml.Node]] = [((), root)]
     while todo:
@@ -84,13 +100,17 @@ def _record_lines(document: Document, root: yaml.Node) -> None:
         if id(node) in seen:
             continue
         seen.add(id(node))
+        children: dict[KeyPath, yaml.Node] = {}
         for key, line, child in _children(node):
             path = (*where, key)
-            if path in document.lines:
-                problem = f"is written twice (first on line {document.lines[path]}); remove one of them"
+            if path in children:
+                has_entries = not isinstance(child, yaml.ScalarNode)
+                advice = "put the entries of both below one of them" if has_entries else "remove one of them"
+                problem = f"is written twice (first on line {document.lines[path]}); {advice}"
                 document.faults.append(Fault(path, problem))
             document.lines[path] = line
-            todo.append((path, child))
+            children[path] = child
+        todo += children.items()
 
 
 def _children(node: yaml.Node) -> Iterator[tuple[str | int, int, yaml.Node]]:
