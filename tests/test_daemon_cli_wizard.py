@@ -1,3 +1,4 @@
+import io
 import stat
 from pathlib import Path
 
@@ -117,6 +118,54 @@ def test_the_mount_point_of_a_drive_that_is_away_is_not_filled(
     assert f"drive is not mounted; mount {tmp_path}/drive" in capsys.readouterr().err
     assert (tmp_path / "a").is_dir()
     assert list((tmp_path / "drive").iterdir()) == []
+
+
+def test_an_answer_that_cannot_be_used_is_asked_again_before_any_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    (tmp_path / "file").touch()
+    names = ["Zoë", "alice"]
+    folders = [r"C:\Users\alice", "~/file", "~/in", "~/in/sync", "~", "~/sync", "~/in", "~/sync"]
+    typed = "\n".join([*names, *folders, "y", "y", ""])
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml")]) == 0
+    user = load(tmp_path / "f.yaml").users[0]
+    assert (user.name, user.outboxes, user.sync) == ("alice", (tmp_path / "in",), tmp_path / "sync")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml", "file", "in", "sync"]
+    said = capsys.readouterr()
+    problems = [
+        "'Zoë' cannot be used",
+        "is not a path on this machine",
+        "is not a folder",
+        "is inside the outbox",
+        "/state/fawkesd is inside the outbox",
+    ]
+    places = [(said.out + said.err).index(problem) for problem in problems]
+    assert len(set(places)) == len(problems)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--user", "Zoë"], "'Zoë' cannot be used; write letters"),
+        (["--user", "alice", "--outbox", r"D:\in"], "is not a path on this machine"),
+        (["--user", "alice", "--outbox", "in", "--sync", "in/sync"], "is inside the outbox"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told_before_any_folder_is_made(
+    options: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), *options, "--create"]) == 78
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def write_config(
         wizard.offer_folders(answers)
     warn_of_absent(wizard.write(path, answers, force=force))
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
+    typer.echo(
+        "For another person, add an entry like the first below `users:`; `fawkesd check-config` checks it."
+    )
 
 
 @app.command(epilog=examples("fawkesd check-config", "fawkesd check-config --schema > fawkesd.schema.json"))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
-from daemon.config import reference
+from daemon.config import cross_checks, messages, reference
 from daemon.config.loader import parse
 from daemon.config.settings import Settings
-from daemon.errors import OutputError
+from daemon.errors import ConfigError, OutputError
 from daemon.fs import atomic
 from daemon.fs.absence import unmounted
 
@@ -42,12 +43,27 @@ def ensure_new(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path} exists already; edit it, or replace it with --force")
 
 
-def ask(answers: Answers) -> Answers:
-    """Ask on the terminal for what is missing."""
-    user = answers.user or typer.prompt("Name of the person in the photos")
-    outboxes = answers.outboxes or (_ask_folder("Folder the photos are exported to", "~/Pictures/outbox"),)
-    sync = answers.sync or _ask_folder("Folder the sync tool uploads", "~/Pictures/sync")
-    return Answers(user, outboxes, sync)
+def ask(options: Answers) -> Answers:
+    """Ask on the terminal for what is missing, and again for what cannot be used.
+
+    Raises ConfigError if an option cannot be used, before anything is asked where that is certain.
+    """
+    _check_options(options)
+    user = options.user or _ask("Name of the person in the photos (letters a-z, digits)", None, "name")
+    while True:
+        outboxes = options.outboxes or (
+            Path(_ask("Folder the photos are exported to", "~/Pictures/outbox", "outboxes")),
+        )
+        sync = options.sync or Path(_ask("Folder the sync tool uploads", "~/Pictures/sync", "sync"))
+        answers = Answers(user, outboxes, sync)
+        overlaps = cross_checks.folders(Settings.model_validate(_data(answers)))
+        if not overlaps:
+            return answers
+        problems = "\n".join(fault.problem for fault in overlaps)
+        sync_is_wrong = all(fault.where == ("users", 0, "sync") for fault in overlaps)
+        if options.sync or (options.outboxes and not sync_is_wrong):
+            raise ConfigError(problems)
+        typer.echo(f"Error: {problems}", err=True)
 
 
 def offer_folders(answers: Answers) -> None:
@@ -68,8 +84,7 @@ def write(path: Path, answers: Answers, *, force: bool) -> Settings:
 
     Raises ConfigError if the answers are invalid, OutputError if the file cannot be written.
     """
-    *outboxes, sync = map(str, answers.folders())
-    text = reference.render({"users": [{"name": answers.user, "outboxes": outboxes, "sync": sync}]})
+    text = reference.render(_data(answers))
     settings = parse(text, path)
     atomic.make_folder(path.parent, 0o700)
     atomic.write(path, text.encode(), replace=force, mode=0o600)
@@ -83,5 +98,33 @@ def _missing(answers: Answers) -> Iterator[Path]:
     )
 
 
-def _ask_folder(question: str, default: str) -> Path:
-    return Path(typer.prompt(question, default=default))
+def _data(answers: Answers) -> dict[str, object]:
+    """The answers as the configuration has them."""
+    *outboxes, sync = map(str, answers.folders())
+    return {"users": [{"name": answers.user, "outboxes": outboxes, "sync": sync}]}
+
+
+def _ask(question: str, default: str | None, key: str) -> str:
+    def checked(answer: str) -> str:
+        if problem := _objection(key, [answer] if key == "outboxes" else answer):
+            raise typer.BadParameter(problem)
+        return answer
+
+    return str(typer.prompt(question, default=default, value_proc=checked))
+
+
+def _check_options(options: Answers) -> None:
+    values = {"name": options.user, "outboxes": options.outboxes, "sync": options.sync}
+    problems = [problem for key, value in values.items() if value and (problem := _objection(key, value))]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _objection(key: str, value: object) -> str | None:
+    """Why a user cannot have this value for a key; None if that is all right, alone."""
+    try:
+        Settings.model_validate({"users": [{key: value}]})
+    except ValidationError as exc:
+        faults = messages.faults(exc, Settings)
+        return next((fault.problem for fault in faults if fault.where[:3] == ("users", 0, key)), None)
+    return None

@@ -35,14 +35,22 @@ _WORDS = {
     "less_than": "must be less than {lt}, not {value}; choose a smaller value",
     "less_than_equal": "must be at most {le}, not {value}; choose a smaller value",
 }
-# The same where the type of the value tells what was meant: a lone ~ means nothing in YAML, and keys may lack their dash.
+# The same where the value's type tells what was meant: a lone ~ means nothing in YAML, and keys may lack their dash.
 _WORDS_BY_TYPE = {
-    ("path_type", NoneType): "is empty (a lone ~, too); write the path of a folder, such as ~/Pictures/outbox",
+    (
+        "path_type",
+        NoneType,
+    ): "is empty (a lone ~, too); write the path of a folder, such as ~/Pictures/outbox",
     ("path_type", dict): "must be the path of a folder, not keys; write it in quotes if it has a colon",
     ("tuple_type", NoneType): "is empty; write each entry on its own line after a dash",
-    ("tuple_type", dict): "must be a list; write a dash before the first key of each entry, as in `- name: alice`",
+    (
+        "tuple_type",
+        dict,
+    ): "must be a list; write a dash before the first key of each entry, as in `- name: alice`",
 }
-_NO_KEYS = "must have keys, such as users: at the beginning of a line; `fawkesd init` writes a file that has them"
+_NO_KEYS = (
+    "must have keys, such as users: at the beginning of a line; `fawkesd init` writes a file that has them"
+)
 _PATTERNS = {
     "name": "{value} cannot be used; write letters A-Z or a-z, digits, . _ or -, beginning with a letter, digit or _",
     "device": "{value} is not a device; write auto, cpu, cuda or cuda:N (N from 0), or several separated by commas",
