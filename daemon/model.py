@@ -35,6 +35,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 WAITING = (State.READY, State.WORKING, State.STAGED, State.PUBLISHING)
 
+WAS_PUBLISHED = "it was published; the original was written again"  # of a superseded row
+STAYS_DELETED = "its published copy was deleted and stays deleted"  # of a published row
 REDO_REASON = "to be made again by hand"  # of a superseded row: no earlier result takes the place of the work
 
 
@@ -99,11 +101,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EarlierOutput:
-    """What was published for the same bytes before. source: what it was made from. report: JSON."""
+    """What was published for the same bytes before. source: what it was made from. report: JSON.
+
+    may_be_outdated: another engine or other options made it, so that it tells only whether it was deleted.
+    """
 
     source: Source
     output: Output
     report: str
+    may_be_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,11 @@ class Photo:
     output: Output | None
     reason: str | None
     options: str | None = None
+
+    @property
+    def has_new_copy(self) -> bool:
+        """Whether it is published, and did not stay deleted."""
+        return self.state is State.PUBLISHED and self.reason != STAYS_DELETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +196,7 @@ class IgnoredPhotos:
 
     pattern: as it is written. position: its index in the user's `ignore`; None if it is built in. photos: how many; at
     least so many unless is_all. places: the first of these files, and of ignored folders with a / at the end, below the
-    outbox.
+    outbox. are_videos: they are clips, which no pattern need match: it is empty.
     """
 
     pattern: str
@@ -193,6 +204,7 @@ class IgnoredPhotos:
     photos: int = 0
     is_all: bool = True
     places: tuple[str, ...] = ()
+    are_videos: bool = False
 
 
 class Progress(Protocol):

@@ -15,11 +15,12 @@ from faulty import FACTORY, Counter, engine_works, fact, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import Settings, UserSettings
+from daemon.control import commands
 from daemon.errors import AlreadyRunning
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.facts import ENGINE
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.ledger import LEDGER_NAME, Ledger
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
@@ -57,6 +58,41 @@ def test_once_repeats_nothing_and_a_deleted_result_stays_deleted(home: Home) -> 
 
     assert once(home.settings, Counter(), FACTORY).published == 0
     assert home.published() == ["b.jpg"]
+
+
+def test_a_deleted_result_stays_deleted_when_the_same_photo_is_written_again(home: Home) -> None:
+    original = home.outbox / "a.jpg"
+    original.write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.sync / "a.jpg").unlink()
+
+    for days in (1, 2):  # as by a phone that sends its photos anew
+        original.unlink()
+        original.write_bytes(make_photo())
+        os.utime(original, (days * 86400, days * 86400))
+        progress = Counter()
+        assert (once(home.settings, progress, FACTORY).published, progress.advanced) == (0, 1)
+        assert home.published() == []
+
+    original.write_bytes(make_photo(seed=1))
+    assert once(home.settings, Counter(), FACTORY).published == 1
+    assert home.published() == ["a.jpg"]
+
+
+def test_redo_publishes_again_what_was_deleted_and_written_again(home: Home) -> None:
+    original = home.outbox / "a.jpg"
+    original.write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    (home.sync / "a.jpg").unlink()
+    os.utime(original, (1, 1))
+    once(home.settings, Counter(), FACTORY)
+    assert home.published() == []
+
+    ledger = Ledger(home.settings.state_dir / LEDGER_NAME)
+    commands.apply(commands.Redo("ada", home.outbox, Path("a.jpg")), ledger, lambda _source: None)
+    ledger.close()
+    assert once(home.settings, Counter(), FACTORY).published == 1
+    assert home.published() == ["a.jpg"]
 
 
 def test_a_published_copy_that_comes_back_as_an_original_is_known_and_not_cloaked_again(home: Home) -> None:

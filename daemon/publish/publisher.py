@@ -25,7 +25,7 @@ from daemon.errors import PublishFault
 from daemon.fs.filenames import candidates, is_candidate, output_name, twin_key, twin_keys
 from daemon.fs.files import descend, read_exactly, sha256_at, sync_directory
 from daemon.fs.noreplace import place
-from daemon.model import Change, EarlierOutput, Output, Photo, State
+from daemon.model import STAYS_DELETED, Change, EarlierOutput, Output, Photo, State
 from daemon.publish import renames
 from daemon.publish.subfolders import NO_REAL_DIRECTORY, enter
 from daemon.publish.sync_folder import SyncFolder
@@ -87,8 +87,11 @@ class Publisher:
     def reuse(self, photo: Photo, earlier: EarlierOutput) -> Photo | None:
         """Publish a WORKING photo as an earlier output of the same bytes: its own stays, another's is copied.
 
-        None if that output is no longer what was recorded, and then nothing has changed. Raises as `publish`.
+        An own one that was deleted stays deleted. None if that output is no longer what was recorded, and then
+        nothing has changed. Raises as `publish`.
         """
+        if earlier.may_be_outdated:
+            return self._leave_deleted(photo, earlier)
         if earlier.source == photo.source:
             return self._adopt(photo, earlier)
         output = earlier.output
@@ -131,6 +134,14 @@ class Publisher:
             return self._finish(
                 self._ledger.move(photo, State.PUBLISHING, Change(output=earlier.output)), root
             )
+
+    def _leave_deleted(self, photo: Photo, earlier: EarlierOutput) -> Photo | None:
+        with self._reading() as root:
+            if _sha256_beneath(root, earlier.output.relative) is not None:
+                return None
+        self._stage(photo, earlier.report)
+        change = Change(output=earlier.output, reason=STAYS_DELETED)
+        return self._ledger.published(self._ledger.move(photo, State.PUBLISHING, change), None)
 
     def _stage(self, photo: Photo, report: str) -> None:
         change = Change(report=report, input_sha256=photo.input_sha256, options=photo.options)

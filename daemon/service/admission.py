@@ -81,7 +81,7 @@ class Admission:
             reason = f"already cloaked: this is the published copy of {printable(origin.path)}"
             self._outcomes.hold(photo, reason)
             return True
-        earlier = self._ledger.made_before(photo, fingerprint)
+        earlier = [*self._ledger.published_before(photo), *self._ledger.made_before(photo, fingerprint)]
         if any(self._outcomes.reused(photo, one, now) for one in earlier):
             return True
         cached = self._results.find(photo, fingerprint)

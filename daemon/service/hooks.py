@@ -67,7 +67,7 @@ class Hooks:
         command = {State.PUBLISHED: self._hooks.on_published, State.HELD: self._hooks.on_held}.get(
             photo.state
         )
-        if command:
+        if command and (photo.has_new_copy or photo.state is State.HELD):
             self.run(Call(command, _variables(photo, self._sync[photo.source.outbox.user])))
 
     def run(self, call: Call) -> None:

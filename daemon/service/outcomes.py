@@ -140,6 +140,10 @@ class Outcomes:
 
     def _published(self, photo: Photo, *, seconds: float) -> None:
         assert photo.output is not None, "a published photo has an output"
+        if not photo.has_new_copy:
+            log.info("%s: %s", printable(photo.source.path), photo.reason)
+            self.finished(photo)
+            return
         log.info(
             "published: %s as %s%s",
             printable(photo.source.path),

@@ -21,7 +21,7 @@ from daemon.errors import (
     LedgerUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.model import HeldPhoto, Photo, Progress, State
+from daemon.model import HeldPhoto, Photo, Progress
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.parts import Parts, assembled
@@ -125,7 +125,7 @@ def once(
 
     def on_end(photo: Photo) -> None:
         nonlocal published
-        published += photo.state is State.PUBLISHED
+        published += photo.has_new_copy
         progress.advance()
 
     with (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from daemon.errors import IllegalTransition, LedgerUnavailable
 from daemon.fs.private import make_private
-from daemon.model import TRANSITIONS, Change, Photo, Settled, Source, State
+from daemon.model import TRANSITIONS, WAS_PUBLISHED, Change, Photo, Settled, Source, State
 from daemon.state.facts import Facts
 from daemon.state.fixed_targets import FixedTargets
 from daemon.state.markers import Markers
@@ -168,8 +168,9 @@ class Ledger(Photos):
 
     def _supersede(self, source: Source) -> None:
         self._db.execute(
-            f"UPDATE photos SET state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND {_IS_FROM[State.SUPERSEDED]}",  # noqa: S608
-            (self._clock(), *key_of(source), *_FROM[State.SUPERSEDED]),
+            "UPDATE photos SET reason = CASE state WHEN 'published' THEN ? ELSE reason END,"  # noqa: S608 - constants
+            f" state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND {_IS_FROM[State.SUPERSEDED]}",
+            (WAS_PUBLISHED, self._clock(), *key_of(source), *_FROM[State.SUPERSEDED]),
         )
 
     def _insert(self, settled: Settled, *, generation: int) -> None:

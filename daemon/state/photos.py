@@ -7,7 +7,17 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.model import REDO_REASON, EarlierOutput, Outbox, Output, Photo, Snapshot, Source, State
+from daemon.model import (
+    REDO_REASON,
+    WAS_PUBLISHED,
+    EarlierOutput,
+    Outbox,
+    Output,
+    Photo,
+    Snapshot,
+    Source,
+    State,
+)
 from daemon.state.mounts import IS_MOUNTED
 from daemon.state.schema import LedgerConnection
 
@@ -102,6 +112,22 @@ class Photos:
             ),
         )
         return [EarlierOutput(_source(row), _output(row), row["report"]) for row in rows]
+
+    def published_before(self, photo: Photo) -> list[EarlierOutput]:
+        """The last output of an earlier generation of a photo with the same bytes, if there is one.
+
+        Nothing if the photo is to be redone by command.
+        """
+        if self._is_to_be_redone(photo):
+            return []
+        rows = self._db.execute(
+            f"SELECT output_path, output_sha256, report FROM photos WHERE {THIS_SOURCE}"  # noqa: S608 - constant
+            " AND input_sha256 = ? AND state = 'superseded' AND reason = ? ORDER BY generation DESC LIMIT 1",
+            (*key_of(photo.source), photo.input_sha256, WAS_PUBLISHED),
+        )
+        return [
+            EarlierOutput(photo.source, _output(row), row["report"], may_be_outdated=True) for row in rows
+        ]
 
     def published_from(self, user: str, input_sha256: str) -> list[Photo]:
         """Every PUBLISHED row of a user that was made from these bytes (hex), oldest first."""
