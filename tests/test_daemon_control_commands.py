@@ -278,6 +278,18 @@ def test_a_running_service_pauses_for_a_time(home: Home, running: DaemonProcess,
     assert running.stop() == 0
 
 
+def test_once_says_what_waits_for_a_pause(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    config = str(home.write_config())
+    assert run_command(["pause", "-c", config]) == 0
+    capsys.readouterr()
+    assert run_command(["once", "-c", config]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "0 published, 0 held",
+        f"  paused: {home.outbox}: paused by hand (1 waiting)",
+    ]
+
+
 def test_once_leaves_what_is_paused(home: Home) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo())
     assert fawkesd(home, "pause") == 0

@@ -29,6 +29,8 @@ from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
+from daemon.status.status import read
+from daemon.status.status_text import status_lines
 from daemon.timing import Timing
 from daemon.workers import protocol
 from fawkes_engine.weights import catalog
@@ -433,6 +435,19 @@ def test_symbolic_links_in_an_outbox_are_counted(home: Home, tmp_path: Path) -> 
     (home.outbox / "s2.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
     (finding,) = bad(home)
     assert finding.message.startswith("has 2 symbolic links, the first 2022, which")
+
+
+def test_videos_are_counted_in_doctor_and_status(home: Home) -> None:
+    for name in ("VID_1.mp4", "trip/IMG_2.MOV", ".thumbnails/VID_3.mp4"):
+        (home.outbox / name).parent.mkdir(exist_ok=True)
+        (home.outbox / name).write_bytes(b"video")
+    once(home.settings, Counter(), FACTORY)
+    found = examine(home.settings, home.write_config(), FACTORY, deep=False, timing=QUICK)
+    (words,) = [one.message for one in found if "not protected" in one.message]
+    assert words.startswith("has 2 videos not protected, never published: ")
+    assert {"VID_1.mp4", "trip/IMG_2.MOV"} == set(words.partition(": ")[2].split(", "))
+    (line,) = [line for line in status_lines(read(home.settings)) if "not protected" in line]
+    assert line == f"  in {home.outbox}, {words.removeprefix('has ')}"
 
 
 def test_photos_ignored_by_name_are_told_and_are_no_fault(home: Home) -> None:

@@ -137,6 +137,7 @@ def test_photos_ignored_by_name_are_counted_with_their_pattern(
         "photos": 2,
         "is_all": True,
         "places": ["raw/"],
+        "are_videos": False,
     }
 
 

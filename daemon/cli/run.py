@@ -38,12 +38,16 @@ def run_once(config: Config = None) -> None:
     """
     settings = load_settings(config)
     from daemon.service import run
+    from daemon.state.history import reading
 
     with progress.bar("cloaking") as bar:
         result = run.once(settings, bar)
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(status_text.held_line(photo))
+    with reading(settings.state_dir) as history:
+        for paused in [one for user in settings.users for one in history.paused(user.name) if one.waiting]:
+            typer.echo(status_text.paused_line(paused))
     if quiet := settings.engine.quiet_now:
         typer.echo(f"{status_text.quiet_words(quiet.ends)}: photos wait")
     for line in result.unavailable:

@@ -175,6 +175,11 @@ def space(folder: Path) -> Finding:
     return warning(folder, room, "free some space soon") if free < _SCARCE_BYTES else fine(folder, room)
 
 
+_MARKER_ADVICE = (
+    "mount its drive, or restore the file; if this is a new disk, give `sync` a folder of another name"
+)
+
+
 def _marker(folder: Path, history: History) -> Finding:
     known = history.markers.of(folder)
     with opened(folder, DIRECTORY) as root:
@@ -184,7 +189,7 @@ def _marker(folder: Path, history: History) -> Finding:
     if found == known:
         return fine(folder, f"is the folder used before: its file {MARKER_NAME} matches")
     what = "is missing" if found is None else "is not the one fawkesd wrote"
-    return fault(folder, f"its file {MARKER_NAME} {what}", "mount its drive, or restore the file")
+    return fault(folder, f"its file {MARKER_NAME} {what}", _MARKER_ADVICE)
 
 
 def _way_in(user: UserSettings) -> Finding:

@@ -1,4 +1,4 @@
-"""What lies in the outboxes and is not published: ignored photos, what is behind links, folders that cannot be read."""
+"""What lies in the outboxes and is not published: videos, ignored photos, what is behind links or cannot be read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ def photos(settings: Settings) -> Iterator[Finding]:
             continue
         tally = Tally(outbox.root)
         closed: dict[Path, OSError] = {}
-        files = walk(outbox.root, outbox.ignore, on_ignored=tally.add, on_unreadable=closed.__setitem__)
-        links = sorted(path for path in files if path.is_symlink() and _may_hide_photos(path))
+        links = []
+        for path in walk(outbox.root, outbox.ignore, on_ignored=tally.add, on_unreadable=closed.__setitem__):
+            tally.look_at(path)
+            if path.is_symlink() and _may_hide_photos(path):
+                links.append(path)
+        links.sort()
         for found in tally.result():
             yield fine(outbox.root, f"has {ignored_words(unpublished(settings, outbox, found))}")
         if links:

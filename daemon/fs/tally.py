@@ -1,4 +1,4 @@
-"""Counts the photos of an outbox that are ignored by name, so that nobody misses them in silence."""
+"""Counts the photos of an outbox that are ignored by name, and its videos, so that nobody misses them in silence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _LOOKED_AT = 2000  # files and folders within ignored folders: a scan of an outb
 
 @dataclass(slots=True)
 class Tally:
-    """Counts what `walk` passes to `add`. root: the outbox."""
+    """Counts what `walk` passes to `add`, and the videos among what it yields. root: the outbox."""
 
     root: Path
     _found: dict[tuple[str, int | None], IgnoredPhotos] = field(default_factory=dict)
     _folders: list[Ignored] = field(default_factory=list)
+    _videos: list[str] = field(default_factory=list)
 
     def add(self, found: Ignored) -> None:
         """Note an ignored file or folder."""
@@ -29,8 +30,16 @@ class Tally:
         elif kind_by_suffix(found.place) is Kind.PHOTO:
             self._count(found, 1)
 
+    def look_at(self, path: Path) -> None:
+        """Note a file that is not ignored, if it is a video."""
+        if kind_by_suffix(path) is Kind.CLIP:
+            self._videos.append(str(path.relative_to(self.root)))
+
     def result(self) -> list[IgnoredPhotos]:
-        """Look into the ignored folders, first into those that the user ignores; return the photos by pattern."""
+        """Look into the ignored folders, first into those that the user ignores; return the photos by pattern.
+
+        The videos are the last.
+        """
         left = _LOOKED_AT
         for found in sorted(self._folders, key=lambda one: one.position is None):
             photos = 0
@@ -40,7 +49,10 @@ class Tally:
                 if left <= 0:
                     break
             self._count(found, photos, is_all=left > 0)
-        return sorted((one for one in self._found.values() if one.photos), key=lambda one: -one.photos)
+        found = sorted(self._found.values(), key=lambda one: -one.photos)
+        places = tuple(self._videos[:_PLACES])
+        videos = IgnoredPhotos("", None, photos=len(self._videos), places=places, are_videos=True)
+        return [one for one in (*found, videos) if one.photos]
 
     def _count(self, found: Ignored, photos: int, *, is_all: bool = True) -> None:
         key = (found.pattern, found.position)

@@ -26,7 +26,7 @@ class Unpublished:
     """Photos that one pattern ignored at the last scan of an outbox. origin: as of `lookup.origin_of`.
 
     photos: how many; at least so many unless is_all. places: the first of the files, and of the ignored folders with
-    a / at the end, below the outbox.
+    a / at the end, below the outbox. are_videos: as in `IgnoredPhotos`.
     """
 
     outbox: Path
@@ -35,6 +35,7 @@ class Unpublished:
     photos: int
     is_all: bool
     places: tuple[str, ...]
+    are_videos: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,9 @@ def _user(history: History, settings: Settings, user: UserSettings, reported: di
 def unpublished(settings: Settings, outbox: Outbox, found: IgnoredPhotos) -> Unpublished:
     """What a scan of an outbox found, with where the pattern comes from."""
     origin = origin_of(settings, outbox.user, found.position)
-    return Unpublished(outbox.root, found.pattern, origin, found.photos, found.is_all, found.places)
+    return Unpublished(
+        outbox.root, found.pattern, origin, found.photos, found.is_all, found.places, found.are_videos
+    )
 
 
 def _engine(reported: dict[str, str], settings: Settings) -> str:

@@ -41,7 +41,7 @@ def status_lines(status: Status) -> Iterator[str]:
             yield f"  waits for {printable(folder.path)}: {printable(folder.reason)}"
     for user in users:
         yield _user_line(user)
-        yield from map(_paused_line, user.paused)
+        yield from map(paused_line, user.paused)
         yield from map(_unfinished_line, user.unfinished)
         yield from map(held_line, user.held)
         for ignored in user.ignored:
@@ -63,18 +63,23 @@ def held_line(photo: HeldPhoto) -> str:
     return f"  held: {printable(photo.path)}: {printable(photo.reason)}"
 
 
-def ignored_words(ignored: Unpublished) -> str:
-    """Return how many photos a pattern ignores, where, and where the pattern comes from; not escaped."""
-    count = (
-        f"{'' if ignored.is_all else 'at least '}{ignored.photos} photo{'s' if ignored.photos != 1 else ''}"
-    )
-    places = ", ".join(ignored.places[:_PLACES]) + (", ..." if len(ignored.places) > _PLACES else "")
-    return f"{count} ignored by name: {places} (pattern {ignored.pattern}, {ignored.origin})"
-
-
-def _paused_line(folder: PausedFolder) -> str:
+def paused_line(folder: PausedFolder) -> str:
+    """Return a paused folder, the reason and how many photos wait in it as one line."""
     until = f" until {moment(folder.until)}" if folder.until is not None else ""
     return f"  paused: {printable(folder.path)}{until}: {printable(folder.reason)} ({folder.waiting} waiting)"
+
+
+def ignored_words(ignored: Unpublished) -> str:
+    """Return how many photos a pattern ignores, where, and where the pattern comes from, or how many videos there are.
+
+    Not escaped.
+    """
+    what = ("video" if ignored.are_videos else "photo") + ("s" if ignored.photos != 1 else "")
+    count = f"{'' if ignored.is_all else 'at least '}{ignored.photos} {what}"
+    places = ", ".join(ignored.places[:_PLACES]) + (", ..." if len(ignored.places) > _PLACES else "")
+    if ignored.are_videos:
+        return f"{count} not protected, never published: {places}"
+    return f"{count} ignored by name: {places} (pattern {ignored.pattern}, {ignored.origin})"
 
 
 def _unfinished_line(file: UnfinishedFile) -> str:

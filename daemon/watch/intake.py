@@ -112,6 +112,7 @@ class Intake:
         started_s = time.perf_counter()
         tally = Tally(outbox.root)
         for path in walk(outbox.root, outbox.ignore, on_ignored=tally.add):
+            tally.look_at(path)
             self._notice(outbox, path, now)
         self._note_ignored(outbox, tally.result())
         self._forget_removed(outbox)
