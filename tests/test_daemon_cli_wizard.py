@@ -107,6 +107,14 @@ def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml", "outbox"]
 
 
+def test_a_name_that_only_looks_the_same_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decomposed = tmp_path / "Bilder gro\u0308ßer"
+    decomposed.mkdir()
+    where = ["--outbox", str(tmp_path / "Bilder gr\u00f6ßer"), "--sync", str(tmp_path / "sync")]
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where]) == 0
+    assert f"did you mean {decomposed}? It differs in case, or as macOS writes" in capsys.readouterr().err
+
+
 def test_the_mount_point_of_a_drive_that_is_away_is_not_filled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

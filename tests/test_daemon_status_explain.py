@@ -202,8 +202,11 @@ def test_a_foreign_file_in_the_sync_folder_is_told(home: Home, capsys: pytest.Ca
 
 
 def test_a_path_outside_every_folder_exits_66(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["why", "/etc/passwd", "-c", str(home.write_config())]) == 66
+    config = str(home.write_config())
+    assert run_command(["why", "/etc/passwd", "-c", config]) == 66
     assert "is not in any outbox or sync folder" in capsys.readouterr().err
+    assert run_command(["why", str(home.outbox), "-c", config]) == 66
+    assert "is the outbox itself; name a photo in it" in capsys.readouterr().err
 
 
 def test_a_photo_of_an_outbox_no_longer_configured_keeps_its_history(

@@ -84,7 +84,7 @@ def forget_people(
     for person in wanted:
         if not person.startswith(STRANGER):
             raise typer.BadParameter(
-                f"{printable(person)} is a user; only people named {STRANGER}... are forgotten"
+                f"{printable(person)} cannot be forgotten; only people named {STRANGER}... in `fawkesd people` can"
             )
         if person not in known:
             raise InputError(f"{printable(person)} is not known; `fawkesd people` lists who is")

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from daemon.fs import mounts
+from daemon.fs.filenames import twin_key
 from daemon.fs.files import DIRECTORY, explain, opened
 
 _FSTAB = Path("/etc/fstab")
@@ -54,6 +55,8 @@ def advice(folder: Path, configured: Collection[Path] = ()) -> str:
     if place is not None:
         return f"mount {place}"
     close = _close_name(folder, configured)
+    if close is not None and twin_key(str(close)) == twin_key(str(folder)):
+        return f"did you mean {close}? It differs in case, or as macOS writes accents and umlauts: copy the name from `ls`"
     return (
         f"did you mean {close}? Or mount its drive or create it" if close else "mount its drive or create it"
     )

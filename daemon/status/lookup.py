@@ -36,7 +36,9 @@ def source_at(settings: Settings, history: History, place: Path) -> Source | Non
         records = history.of_output(user.name, place.relative_to(user.sync))
         return records[0].photo.source if records else None
     for outbox in [*outboxes(settings), *history.outboxes()]:
-        if place != outbox.root and place.is_relative_to(outbox.root):
+        if place == outbox.root:
+            raise InputError(f"{printable(place)} is the outbox itself; name a photo in it")
+        if place.is_relative_to(outbox.root):
             return Source(outbox, place.relative_to(outbox.root))
     raise InputError(f"{printable(place)} is not in any outbox or sync folder; check the path")
 
