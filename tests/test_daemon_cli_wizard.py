@@ -112,7 +112,7 @@ def test_a_name_that_only_looks_the_same_is_told(tmp_path: Path, capsys: pytest.
     decomposed.mkdir()
     where = ["--outbox", str(tmp_path / "Bilder gr\u00f6ßer"), "--sync", str(tmp_path / "sync")]
     assert run_command(["init", "-c", str(tmp_path / "f.yaml"), "--user", "alice", *where]) == 0
-    assert f"did you mean {decomposed}? It differs in case, or as macOS writes" in capsys.readouterr().err
+    assert f"did you mean {decomposed}? Its case differs, or its umlauts are as" in capsys.readouterr().err
 
 
 def test_the_mount_point_of_a_drive_that_is_away_is_not_filled(

@@ -56,7 +56,9 @@ def advice(folder: Path, configured: Collection[Path] = ()) -> str:
         return f"mount {place}"
     close = _close_name(folder, configured)
     if close is not None and twin_key(str(close)) == twin_key(str(folder)):
-        return f"did you mean {close}? It differs in case, or as macOS writes accents and umlauts: copy the name from `ls`"
+        return (
+            f"did you mean {close}? Its case differs, or its umlauts are as macOS writes them: copy its name"
+        )
     return (
         f"did you mean {close}? Or mount its drive or create it" if close else "mount its drive or create it"
     )

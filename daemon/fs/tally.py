@@ -49,10 +49,10 @@ class Tally:
                 if left <= 0:
                     break
             self._count(found, photos, is_all=left > 0)
-        found = sorted(self._found.values(), key=lambda one: -one.photos)
+        most_first = sorted(self._found.values(), key=lambda one: -one.photos)
         places = tuple(self._videos[:_PLACES])
         videos = IgnoredPhotos("", None, photos=len(self._videos), places=places, are_videos=True)
-        return [one for one in (*found, videos) if one.photos]
+        return [one for one in (*most_first, videos) if one.photos]
 
     def _count(self, found: Ignored, photos: int, *, is_all: bool = True) -> None:
         key = (found.pattern, found.position)
