@@ -30,6 +30,9 @@ needs_namespace = pytest.mark.skipif(
     or subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode != 0,
     reason="user namespaces are not allowed here, or there is no util-linux",
 )
+needs_bindfs = pytest.mark.skipif(
+    shutil.which("bindfs") is None, reason="bindfs, which stands for a share, is not installed"
+)
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 

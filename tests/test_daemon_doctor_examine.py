@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import FACTORY, NAMESPACE, Counter, limited, needs_namespace, needs_strace
+from faulty import FACTORY, NAMESPACE, Counter, limited, needs_bindfs, needs_namespace, needs_strace
 from twins import any_target, make_photo
 
 from daemon.cli.main import run_command
@@ -255,9 +254,7 @@ def test_a_sandbox_without_inotify_is_told(home: Home) -> None:
     assert "the outboxes are polled every 0.5 s instead" in told
 
 
-@pytest.mark.skipif(
-    shutil.which("bindfs") is None, reason="bindfs, which stands for a share, is not installed"
-)
+@needs_bindfs
 @needs_namespace
 def test_a_share_mounted_below_an_outbox_is_named(home: Home, tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import NAMESPACE, fact, having, inside, limited, needs_namespace, states
+from faulty import NAMESPACE, fact, having, inside, limited, needs_bindfs, needs_namespace, states
 from twins import Deed, make_photo
 
 from daemon.model import Outbox
@@ -266,9 +266,7 @@ def test_a_mount_that_is_away_at_the_start_is_waited_for(
     eventually(lambda: states(home) == ["held", "published"])  # the first look has been before
 
 
-@pytest.mark.skipif(
-    shutil.which("bindfs") is None, reason="bindfs, which stands for a share, is not installed"
-)
+@needs_bindfs
 @needs_namespace
 def test_a_share_below_an_outbox_is_polled_by_name(
     home: Home, start: Start, eventually: Wait, tmp_path: Path

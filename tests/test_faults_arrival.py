@@ -6,7 +6,6 @@ import io
 import mmap
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from faulty import (
     fact,
     having,
     mount,
+    needs_bindfs,
     needs_root,
     reasons,
     states,
@@ -342,9 +342,7 @@ def test_fault_09_where_no_more_folders_can_be_watched_they_are_polled(
     assert watching.startswith(f"polling {home.outbox} every 0.5 s (")
 
 
-@pytest.mark.skipif(
-    shutil.which("bindfs") is None, reason="bindfs, which stands for a share, is not installed"
-)
+@needs_bindfs
 @needs_root
 def test_fault_09_a_share_that_brings_no_events_is_polled(
     home: Home, start: Start, eventually: Wait, tmp_path: Path
