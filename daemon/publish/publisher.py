@@ -174,16 +174,17 @@ class Publisher:
             yield root
 
     def _slot(self, photo: Photo, content: _Content, directory: int, parent: Path) -> _Slot:
-        former = self._former(photo)
-        own = {*self._ledger.own_outputs(photo.source), *([former.output] if former else ())}
-        twins = twin_keys(os.listdir(directory))
         wanted = output_name(photo.source.relative.name, content.suffix)
         kept = self._kept(photo, wanted, directory, parent)
-        for name in [kept] if kept else candidates(wanted):
+        if kept is not None:
+            return _Slot(directory, Output(parent / kept, content.sha256), replaces=True)
+        former = self._former(photo)
+        twins = twin_keys(os.listdir(directory))
+        for name in candidates(wanted):
             output = Output(parent / name, content.sha256)
             if _is_taken(name, directory):
-                found = sha256_at(name, directory)
-                if found is not None and Output(output.relative, found) in own:
+                own = former.output if former else None
+                if own and own.relative == output.relative and sha256_at(name, directory) == own.sha256:
                     return _Slot(directory, output, replaces=True)
             elif twin_key(name) not in twins:
                 return _Slot(directory, output, replaces=False)
