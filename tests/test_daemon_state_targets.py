@@ -15,6 +15,7 @@ from conftest import WITHIN_S
 from engine_pictures import encoded, portrait
 
 from daemon.errors import TargetError
+from daemon.state.history import reading
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.targets import FileTargetStore
 from fawkes_engine import EngineSettings, MeanFace, Request, Target
@@ -169,8 +170,11 @@ def test_a_user_must_have_the_target_that_was_published(
     store = FileTargetStore(tmp_path / "targets")
     if kept:
         store.add("ada", dataclasses.replace(TARGET, identity=kept))
+    if fixed:
+        fix(tmp_path, fixed)
 
-    objection = store.objection("ada", fixed)
+    with reading(tmp_path) as history:
+        objection = store.objection("ada", history.targets)
 
     assert (objection is None) == (words is None)
     assert words is None or words in str(objection)

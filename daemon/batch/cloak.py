@@ -81,7 +81,7 @@ def targets_dir(config: Path | None) -> Path:
 def check_target(setup: Setup, user: str) -> None:
     """Raise TargetError if the user's target is lost: another one must not take its place unnoticed."""
     with reading(setup.state_dir) as history:
-        objection = FileTargetStore(setup.targets_dir).objection(user, history.targets.of(user))
+        objection = FileTargetStore(setup.targets_dir).objection(user, history.targets)
     if objection is not None:
         raise TargetError(objection)
 

@@ -40,4 +40,4 @@ def target(settings: Settings, user: str, history: History) -> Iterator[Finding]
 
 def why_lost(settings: Settings, user: str, history: History) -> str | None:
     """Why a user's target cannot be used, None if it can."""
-    return FileTargetStore(settings.targets_dir).objection(user, history.targets.of(user))
+    return FileTargetStore(settings.targets_dir).objection(user, history.targets)

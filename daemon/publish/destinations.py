@@ -146,7 +146,7 @@ class Destinations:
             destination.folder.release()
 
     def _check_target(self, user: str) -> None:
-        objection = self._targets.objection(user, self._ledger.targets.of(user))
+        objection = self._targets.objection(user, self._ledger.targets)
         if objection is not None:
             raise TargetError(objection)
 

@@ -17,6 +17,7 @@ from daemon.errors import OutputError, OutputExists, TargetError
 from daemon.fs import atomic
 from daemon.fs.locks import DirectoryLock
 from daemon.fs.private import make_private
+from daemon.state.fixed_targets import FixedTargets
 from daemon.state.history import reading
 from fawkes_engine import STRANGER, MeanFace, Target
 
@@ -51,11 +52,12 @@ class FileTargetStore:
             return target is not None and target.identity == identity
         return False
 
-    def objection(self, user: str, fixed: str | None) -> str | None:
+    def objection(self, user: str, published: FixedTargets) -> str | None:
         """Why nothing may be cloaked for a user; None if it may, and then a user without a target gets one.
 
-        fixed: the target that the user's published photos carry, as of `FixedTargets.of`.
+        published: the targets that published photos carry, of the ledger or its history.
         """
+        fixed = published.of(user)
         try:
             found = self.get(user)
         except TargetError as exc:
@@ -111,7 +113,7 @@ class FileTargetStore:
         if person.startswith(STRANGER):
             return
         with reading(self._directory.parent) as history:
-            objection = self.objection(person, history.targets.of(person))
+            objection = self.objection(person, history.targets)
         if objection is not None:
             raise TargetError(objection)
 

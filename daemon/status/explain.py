@@ -112,7 +112,7 @@ def _target_notes(settings: Settings, history: History, records: Sequence[Record
     """Yield why a photo has to wait for its user's target."""
     if records and records[0].photo.state in WAITING:
         user = records[0].photo.source.outbox.user
-        lost = FileTargetStore(settings.targets_dir).objection(user, history.targets.of(user))
+        lost = FileTargetStore(settings.targets_dir).objection(user, history.targets)
         if lost is not None:
             yield lost
 

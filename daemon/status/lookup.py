@@ -115,10 +115,10 @@ def meaning_of_new_target(settings: Settings, user: str) -> str:
     """What a new target for a user would mean. Raises InputError if the user's target is not lost."""
     store = FileTargetStore(settings.targets_dir)
     with reading(settings.state_dir) as history:
-        fixed = history.targets.of(user)
+        fixed, objection = history.targets.of(user), store.objection(user, history.targets)
     if fixed is None:
         raise InputError(f"no target of {user} is lost: nothing with one was published yet")
-    if store.objection(user, fixed) is None:
+    if objection is None:
         raise InputError(f"the target of {user} is in place, and stays")
     return (
         f"The photos published for {user} keep their target, {fixed}; those published from now on get another one. "

@@ -90,7 +90,9 @@ def read(settings: Settings) -> Status:
     pid = holder(settings.state_dir)
     running = pid is not None
     quiet = settings.engine.quiet_now
+    store = FileTargetStore(settings.targets_dir)
     with reading(settings.state_dir) as history:
+        lost = {user.name: store.objection(user.name, history.targets) for user in settings.users}
         reported = history.facts.all() if running else {}
         return Status(
             running=running,
@@ -98,31 +100,40 @@ def read(settings: Settings) -> Status:
             engine=_engine(reported, settings) if running else _NOT_RUNNING,
             watching=reported.get(facts.WATCHING, "starting") if running else _NOT_RUNNING,
             quiet_until=quiet.ends if quiet else None,
-            waits_for=tuple(_away(history, settings, reported)),
-            users=tuple(_user(history, settings, user, reported) for user in settings.users),
+            waits_for=tuple(_away(settings, store, reported, lost)),
+            users=tuple(
+                _user(history, settings, store, user, reported, lost[user.name]) for user in settings.users
+            ),
         )
 
 
-def _away(history: History, settings: Settings, reported: dict[str, str]) -> Iterator[AwayFolder]:
+def _away(
+    settings: Settings, store: FileTargetStore, reported: dict[str, str], lost: dict[str, str | None]
+) -> Iterator[AwayFolder]:
     for key, reason in reported.items():
         if key.startswith(facts.AWAY):
             yield AwayFolder(key.removeprefix(facts.AWAY), reason)
-    store = FileTargetStore(settings.targets_dir)
     for user in settings.users:
         told = reported.get(facts.PAUSED + user.name)
         if told is not None:
-            is_target = told == store.objection(user.name, history.targets.of(user.name))
-            yield AwayFolder(str(store.path(user.name) if is_target else user.sync), told)
+            yield AwayFolder(str(store.path(user.name) if told == lost[user.name] else user.sync), told)
 
 
-def _user(history: History, settings: Settings, user: UserSettings, reported: dict[str, str]) -> UserStatus:
+def _user(
+    history: History,
+    settings: Settings,
+    store: FileTargetStore,
+    user: UserSettings,
+    reported: dict[str, str],
+    lost: str | None,
+) -> UserStatus:
+    """lost: why the user's target cannot be used; None if it can."""
     name = user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     waiting = history.count(name, WAITING)
     engine_seconds = history.engine_seconds(name, _RECENT_PHOTOS)
     seconds = statistics.median(engine_seconds) if engine_seconds else None
-    store, fixed = FileTargetStore(settings.targets_dir), history.targets.of(name)
-    lost = store.objection(name, fixed)
+    fixed = history.targets.of(name)
     found = None if lost else store.get(name)
     paused = history.paused(name)
     if lost is not None:
