@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.fs.files import opened
 from daemon.fs.ignore import ignored_by
 
 _TABLE = Path("/proc/self/mountinfo")
@@ -124,12 +125,9 @@ def mount_of(folder: Path) -> tuple[int, str]:
 
     Raises OSError.
     """
-    descriptor = os.open(folder, os.O_PATH)
-    try:
+    with opened(folder, os.O_PATH) as descriptor:
         info = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
         return os.fstat(descriptor).st_dev, info.partition("mnt_id:")[2].split()[0]
-    finally:
-        os.close(descriptor)
 
 
 def _all_of(fd: int) -> bytes:

@@ -21,7 +21,7 @@ from fawkes_engine.face.detect import Face, FaceDetector, Pixels, distinct
 _WEIGHTS = "centerface.onnx"  # in fawkes_engine/data, whose README says where it comes from
 _STRIDE_PX = 4  # of the maps, in pixels of the picture
 _SIDES_ARE_MULTIPLES_OF_PX = 32
-CONFIDENT = 0.5
+_CONFIDENT = 0.5
 
 
 class CenterFaceDetector(FaceDetector):
@@ -40,7 +40,7 @@ class CenterFaceDetector(FaceDetector):
     def _on_copy(self, copy: Image.Image, scale: float) -> list[Face]:
         pixels = np.asarray(copy.convert("RGB"))
         centres, log_sizes, offsets, landmarks = self._network(_padded(pixels).to(self._device))
-        rows, columns = torch.nonzero(centres[0, 0] >= CONFIDENT, as_tuple=True)
+        rows, columns = torch.nonzero(centres[0, 0] >= _CONFIDENT, as_tuple=True)
         at = (0, slice(None), rows, columns)
         confidences, sizes = centres[at][0], log_sizes[at].exp() * _STRIDE_PX
         middles = (torch.stack([rows, columns]) + offsets[at] + 0.5) * _STRIDE_PX

@@ -27,10 +27,8 @@ _NEUTRAL = 2  # levels between the channels of a grey pixel, after lossy WebP an
 _BLOCK = 16
 _GRID = 24  # blocks a side that are looked at
 _FEWEST = 64  # blocks; a curve could be laid through the colours of fewer
-_AREA, _LARGER = (
-    256,
-    1.4,
-)  # the curve is fitted around the region: px a side at least, and times the region's side
+# The curve is fitted around the region: px a side at least, and times the region's side.
+_AREA, _LARGER = 256, 1.4
 _KNOTS, _STIFF, _ROUNDS = 33, 0.01, 5
 # Levels, 95th percentile. Toned pictures have up to 2.3 in JPEG of quality 60, 1.6 from quality 75 on; of 1,386 real
 # colour photos none has less than 4.7, and the faces in full-size ones have 7.7 and more.

@@ -23,7 +23,7 @@ from retinaface import detect_faces
 
 from fawkes_engine.errors import Refusal
 from fawkes_engine.face.centerface import CenterFaceDetector
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels, distinct
+from fawkes_engine.face.detect import Face, FaceDetector, Pixels, distinct, usual_scale
 from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.photo.decode import decode
@@ -43,7 +43,7 @@ class Judge(FaceDetector):
 
     def every(self, pixels: Pixels) -> list[Face]:
         """Upright and turned faces."""
-        scale = min(1.0, max(0.5, 1600 / max(pixels.shape[:2])))
+        scale = usual_scale(pixels)
         return distinct([face for turns in range(4) for face in self.turned(pixels, turns, scale)])
 
 
