@@ -49,7 +49,7 @@ def ask(options: Answers) -> Answers:
     Raises ConfigError if an option cannot be used, before anything is asked where that is certain.
     """
     _check_options(options)
-    user = options.user or _ask("Name of the person in the photos (letters a-z, digits)", None, "name")
+    user = options.user or _ask("Name of the person in the photos (letters A-Z or a-z, digits)", None, "name")
     while True:
         outboxes = options.outboxes or (
             Path(_ask("Folder the photos are exported to", "~/Pictures/outbox", "outboxes")),
