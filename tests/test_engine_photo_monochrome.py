@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from engine_pictures import Colours, encoded, grey, opened, portrait
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fawkes_engine.face.detect import Pixels
@@ -138,6 +138,7 @@ level = st.integers(0, 60)
     highlights=st.tuples(level, level, level),
     seed=st.integers(0, 999),
 )
+@example(shadows=(16, 20, 0), highlights=(0, 23, 0), seed=1)  # tones at both ends of the levels
 @settings(max_examples=10, deadline=None)
 def test_whatever_the_change_a_toned_picture_keeps_to_its_curve(
     shadows: tuple[int, int, int], highlights: tuple[int, int, int], seed: int
@@ -154,7 +155,7 @@ def test_whatever_the_change_a_toned_picture_keeps_to_its_curve(
     # beyond its darkest and lightest colours the picture does not tell how the curve goes on
     assert np.quantile(away_from(moved, stops), 0.9) <= 3
     assert np.abs((moved.astype(float) - picture[FACE]) @ [0.299, 0.587, 0.114]).mean() > 1
-    assert tone.strayed(picture[FACE], moved) < 2
+    assert tone.strayed(picture[FACE], moved) < 1.5
 
 
 @pytest.mark.parametrize("stops", [SEPIA, SPLIT, DUOTONE])

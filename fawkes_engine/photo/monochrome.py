@@ -66,7 +66,8 @@ class Tone:
         luminance = np.arange(256)
         knots = np.linspace(0, 255, _KNOTS)
         tint = np.stack([np.interp(luminance, knots, column) for column in curve.T], axis=1)
-        return cls(luminance[:, None] + tint)
+        # No file holds a colour beyond its levels: a curve that leaves them would have changes cut off, and so stains.
+        return cls(np.clip(luminance[:, None] + tint, 0, 255))
 
     def change(self, pixels: Pixels, change: Colours) -> Colours:
         """Return the change along the curve that changes the luminance as `change` does; all are (H, W, 3) levels."""
