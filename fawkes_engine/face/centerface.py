@@ -12,16 +12,19 @@ import numpy as np
 import onnx
 import onnx2torch
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fawkes_engine.face.detect import Face, FaceDetector, Pixels, distinct
+from fawkes_engine.face.detect import Box, Face, FaceDetector, Pixels, area, distinct
 
 _WEIGHTS = "centerface.onnx"  # in fawkes_engine/data, whose README says where it comes from
 _STRIDE_PX = 4  # of the maps, in pixels of the picture
 _SIDES_ARE_MULTIPLES_OF_PX = 32
-_CONFIDENT = 0.5
+# A border mirrors the picture: a face that the edge cuts in half is whole there.
+_BORDER_PX = 32
+# A face whose mirror image shows this much of itself inside overlaps that image, so that one of both is kept.
+_LEAST_INSIDE = 1 / 3
+_CONFIDENT = 0.45
 
 
 class CenterFaceDetector(FaceDetector):
@@ -39,20 +42,31 @@ class CenterFaceDetector(FaceDetector):
     @torch.no_grad()
     def _on_copy(self, copy: Image.Image, scale: float) -> list[Face]:
         pixels = np.asarray(copy.convert("RGB"))
-        centres, log_sizes, offsets, landmarks = self._network(_padded(pixels).to(self._device))
+        centres, log_sizes, offsets, landmarks = self._network(_bordered(pixels).to(self._device))
         rows, columns = torch.nonzero(centres[0, 0] >= _CONFIDENT, as_tuple=True)
         at = (0, slice(None), rows, columns)
         confidences, sizes = centres[at][0], log_sizes[at].exp() * _STRIDE_PX
-        middles = (torch.stack([rows, columns]) + offsets[at] + 0.5) * _STRIDE_PX
+        middles = (torch.stack([rows, columns]) + offsets[at] + 0.5) * _STRIDE_PX - _BORDER_PX
         points = landmarks[at].view(5, 2, -1) * sizes + (middles - sizes / 2)
-        return distinct(_faces(middles, sizes, points, confidences))
+        faces = _faces(middles, sizes, points, confidences)
+        return distinct([face for face in faces if _share_inside(face.box, *copy.size) >= _LEAST_INSIDE])
 
 
-def _padded(pixels: Pixels) -> Tensor:
+def _bordered(pixels: Pixels) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H', W') float32 in 0..255, whose sides the network can halve five times."""
-    levels = torch.tensor(pixels).permute(2, 0, 1)[None].float()
-    down, right = (-side % _SIDES_ARE_MULTIPLES_OF_PX for side in pixels.shape[:2])
-    return F.pad(levels, (0, right, 0, down)).contiguous(memory_format=torch.channels_last)
+    down, right = (
+        _BORDER_PX + -(side + 2 * _BORDER_PX) % _SIDES_ARE_MULTIPLES_OF_PX for side in pixels.shape[:2]
+    )
+    bordered = np.pad(pixels, ((_BORDER_PX, down), (_BORDER_PX, right), (0, 0)), "symmetric")
+    levels = torch.tensor(bordered).permute(2, 0, 1)[None].float()
+    return levels.contiguous(memory_format=torch.channels_last)
+
+
+def _share_inside(box: Box, width: int, height: int) -> float:
+    """Return which share of a box lies in a picture, 0..1."""
+    x0, y0, x1, y1 = box
+    inside = max(0.0, min(x1, width) - max(x0, 0.0)) * max(0.0, min(y1, height) - max(y0, 0.0))
+    return inside / area(box)
 
 
 def _faces(middles: Tensor, sizes: Tensor, points: Tensor, confidences: Tensor) -> list[Face]:

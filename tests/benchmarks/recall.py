@@ -37,9 +37,15 @@ class Judge(FaceDetector):
     name = "retinaface"
 
     def _on_copy(self, copy: Any, scale: float) -> list[Face]:
-        nowhere = np.zeros((5, 2))
         found = detect_faces(np.asarray(copy.convert("RGB")))
-        return [Face((f.x, f.y, f.x + f.width, f.y + f.height), nowhere, float(f.score)) for f in found]
+        return [
+            Face(
+                (f.x, f.y, f.x + f.width, f.y + f.height),
+                np.array([(p.x, p.y) for p in f.landmarks], np.float64),
+                float(f.score),
+            )
+            for f in found
+        ]
 
     def every(self, pixels: Pixels) -> list[Face]:
         """Upright and turned faces."""
