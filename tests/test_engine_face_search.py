@@ -71,6 +71,32 @@ def test_a_face_cut_by_the_border_beside_another_is_found(search: FaceSearch, cu
     on_the_right(search, beside(square()[:, :right]))
 
 
+@pytest.mark.parametrize(("edge", "cut"), [("left", 0.65), ("top", 0.7), ("right", 0.65), ("bottom", 0.6)])
+def test_less_than_half_a_face_at_an_edge_is_found(search: FaceSearch, edge: str, cut: float) -> None:
+    photo, (x0, y0, x1, y1) = scaled(square(), 2), (2 * np.array(BOX)).tolist()
+    down, right = round(y0 + cut * (y1 - y0)), round(x0 + cut * (x1 - x0))
+    up, left = round(y1 - cut * (y1 - y0)), round(x1 - cut * (x1 - x0))
+    other = np.full_like(photo, 128)
+    cut_photo, box = {
+        "left": (np.concatenate([photo[:, right:], other], axis=1), (x0 - right, y0, x1 - right, y1)),
+        "top": (np.concatenate([photo[down:], other]), (x0, y0 - down, x1, y1 - down)),
+        "right": (photo[:, :left], (x0, y0, x1, y1)),
+        "bottom": (photo[:up], (x0, y0, x1, y1)),
+    }[edge]
+    (face,) = search.every(np.ascontiguousarray(cut_photo))
+    assert face.overlaps(Face(box, face.landmarks, 1.0))
+
+
+@pytest.mark.parametrize("cut", [-0.1, 0, 0.2, 0.35, 0.5])
+@pytest.mark.parametrize("factor", [0.25, 1])
+def test_a_face_at_an_edge_is_found_once(search: FaceSearch, cut: float, factor: float) -> None:
+    photo = scaled(square(), factor)
+    left = round(factor * (BOX[0] + cut * (BOX[2] - BOX[0])))
+    ground = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    ground[: len(photo), : photo.shape[1] - left] = photo[:, left:]
+    assert len(search.every(ground)) == 1
+
+
 @pytest.mark.parametrize("height_px", [34, 23, 20])
 def test_a_small_face_beside_another_is_found(search: FaceSearch, height_px: int) -> None:
     ground = np.full((SIDE, SIDE, 3), 128, np.uint8)

@@ -24,7 +24,7 @@ _SIDES_ARE_MULTIPLES_OF_PX = 32
 _BORDER_PX = 32
 # A face whose mirror image shows this much of itself inside overlaps that image, so that one of both is kept.
 _LEAST_INSIDE = 1 / 3
-_CONFIDENT = 0.45
+_CONFIDENT = 0.4  # in photos of people, nearly all upright detections from 0.4 to 0.5 are faces (measured)
 
 
 class CenterFaceDetector(FaceDetector):

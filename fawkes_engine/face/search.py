@@ -15,6 +15,9 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 # of this long side, but not less than half of what upright faces are looked for in.
 _TURNED_LONG_SIDE_PX = 640
 _TURNED_REDUCTION = 0.5
+_SURE_IF_TURNED = (
+    0.5  # turned faces are rare, and three of four passes look for them: most false alarms come from there
+)
 
 
 class FaceSearch:
@@ -40,7 +43,12 @@ class FaceSearch:
         passes = ((0, upright), (1, turned), (2, turned), (3, turned))
         # a face is also seen, less surely, in a photo turned the wrong way: the surest has the landmarks in place
         return distinct(
-            [face for turns, scale in passes for face in self._second.turned(pixels, turns, scale)]
+            [
+                face
+                for turns, scale in passes
+                for face in self._second.turned(pixels, turns, scale)
+                if turns == 0 or face.confidence >= _SURE_IF_TURNED
+            ]
         )
 
     def warm_up(self) -> None:

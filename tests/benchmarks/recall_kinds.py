@@ -81,7 +81,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=24, help="faces of each kind")
+    parser.add_argument("--people", type=int, default=16, help="faces of each kind")
     parser.add_argument("--gallery", type=int, default=120, help="other people a recogniser chooses among")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="all by default")
     arguments = parser.parse_args()
