@@ -1,4 +1,4 @@
-"""The search for every face in a photo, by two detectors: what either finds is a face."""
+"""The search for every face in a photo, by two detectors: what either finds, with some confidence, is a face."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 # of this long side, but not less than half of what upright faces are looked for in.
 _TURNED_LONG_SIDE_PX = 640
 _TURNED_REDUCTION = 0.5
-_SURE_IF_TURNED = (
-    0.5  # turned faces are rare, and three of four passes look for them: most false alarms come from there
-)
+# Most false alarms come from there, since turned faces are rare and three of four passes look for them.
+_SURE_IF_TURNED = 0.5
+# Below that, what MTCNN alone finds is no face: none of 51 such finds in 375 photos was one that can be recognised.
+_SURE_ALONE = 0.95
 
 
 class FaceSearch:
@@ -33,7 +34,7 @@ class FaceSearch:
         first = self._first.detect(pixels) if second else self._first.search(pixels)
         # Of a face that both find, the landmarks of an MTCNN that is sure are more exact; one that is not has often
         # taken a lying face for an upright one.
-        kept = [face for face in first if face.confidence >= SURE or not _is_among(second, face)]
+        kept = [f for f in first if f.confidence >= (SURE if _is_among(second, f) else _SURE_ALONE)]
         found = kept + [face for face in second if not _is_among(kept, face)]
         return sorted(found, key=lambda face: area(face.box), reverse=True)
 
