@@ -108,6 +108,16 @@ def inside(daemon: DaemonProcess, *command: str | Path) -> None:
     subprocess.run([*enter, *map(str, command)], check=True, capture_output=True)
 
 
+def make_disk(image: Path, kind: str, size: int, *options: str) -> None:
+    """Write a fresh file system of so many bytes into a file; skips the test where the tool for it is missing."""
+    make = shutil.which(f"mkfs.{kind}")
+    if make is None:
+        pytest.skip(f"mkfs.{kind} is not installed")
+    with image.open("wb") as file:
+        file.truncate(size)
+    subprocess.run([make, *options, str(image)], check=True, capture_output=True)
+
+
 @contextlib.contextmanager
 def small_disk(place: Path, size: str) -> Iterator[Path]:
     """A file system of its own at a new directory."""

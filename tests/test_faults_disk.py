@@ -18,6 +18,7 @@ from faulty import (
     engine_works,
     fill,
     having,
+    make_disk,
     mount,
     needs_root,
     needs_strace,
@@ -139,9 +140,7 @@ def test_fault_13_a_disk_that_turns_read_only_pauses_and_goes_on(
 ) -> None:
     disk, image = tmp_path / "disk", tmp_path / "image"
     disk.mkdir()
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", str(image)], check=True)
+    make_disk(image, "ext4", 8 << 20, "-O", "^has_journal")
     mount("-o", "loop,errors=remount-ro", image, disk)
     try:
         home = on(disk, home)

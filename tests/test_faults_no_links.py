@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Home
-from faulty import FACTORY, Counter, Start, Wait, fact, mount, needs_root, reasons, states, unmount
+from faulty import FACTORY, Counter, Start, Wait, fact, make_disk, mount, needs_root, reasons, states, unmount
 from nolinks import NO_LINKS, NO_LINKS_NO_FLAG, needs_seccomp
 from twins import is_cloaked, make_photo, protected
 
@@ -94,12 +94,7 @@ def test_with_no_way_in_the_user_is_paused_and_told_what_helps(
 @contextlib.contextmanager
 def image_of(kind: str, path: Path) -> Iterator[Path]:
     """A loop device of a fresh file system; skips the test where none can be made."""
-    make = shutil.which(f"mkfs.{kind}")
-    if make is None:
-        pytest.skip(f"mkfs.{kind} is not installed")
-    with path.open("wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run([make, str(path)], check=True, capture_output=True)
+    make_disk(path, kind, 64 << 20)
     found = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
     if found.returncode != 0:
         pytest.skip(f"no loop device can be had: {found.stderr}")
