@@ -29,13 +29,15 @@ os.environ["FAWKESD_MODELS"] = "/nonexistent"
 # Arithmetic is on one thread unless the test run says otherwise, as `make numeric` does: tests share their cores with
 # others, and threads that wait for each other on a busy machine take many times as long. Torch asks this once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # losetup and mkfs lie there, and not every PATH has them
 os.environ.setdefault(*SPIN_COUNT)  # before a test imports torch: tests share their cores with other programs
 
-# How long an example takes tells about the machine, and what else runs on it, more than about the code.
-hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("any machine")
+# How long an example takes tells about the machine, and what else runs on it, more than about the code. The examples
+# are the same in every run, so that a release passes or fails for what it is; `make explore` looks for new ones.
+ANY_MACHINE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("repeatable", ANY_MACHINE, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", ANY_MACHINE, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="module")

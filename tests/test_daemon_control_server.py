@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import stat
 import subprocess
@@ -251,26 +250,25 @@ def test_the_path_may_be_longer_than_a_socket_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_is_refused_even_where_the_modes_would_let_them_in() -> None:
-    directory = Path(tempfile.mkdtemp(dir="/tmp"))
-    desk = Desk(directory)
-    directory.chmod(0o755)
-    (directory / SOCKET_NAME).chmod(0o666)
+def test_another_user_is_refused_even_where_the_modes_would_let_them_in(desk: Desk) -> None:
+    desk.directory.chmod(0o755)
+    (desk.directory / SOCKET_NAME).chmod(0o666)
     program = (
         "import os, socket, sys; os.setuid(65534); client = socket.socket(socket.AF_UNIX);"
-        "client.connect(sys.argv[1]); client.sendall(sys.argv[2].encode()); print(client.recv(4096))"
+        f"client.connect('{SOCKET_NAME}'); print('connected', flush=True);"
+        "client.sendall(sys.argv[1].encode()); print(client.recv(4096))"
     )
-    line = encode(RetryAll()).decode()
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(directory / SOCKET_NAME), line],
+        [sys.executable, "-c", program, encode(RetryAll()).decode()],
+        cwd=desk.directory,  # the folders above it may be closed to others, as those of pytest are
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     ) as other:
-        desk.step()
         assert other.stdout is not None
-        assert b"done" not in other.stdout.read()
-    desk.control.close()
-    shutil.rmtree(directory)
+        assert other.stdout.readline() == "connected\n"
+        desk.step()
+        assert "done" not in other.stdout.read()
 
     assert desk.commands == []
 
