@@ -98,7 +98,7 @@ class SyncReader:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while not self.stop.is_set():
+        while not self.stop.wait(0.001):  # the engine needs the processor, too
             for path in self.sync.rglob("*.jpg"):
                 self.seen.add(hashlib.sha256(path.read_bytes()).hexdigest())
 
