@@ -7,7 +7,10 @@ BIN := $(VENV)/bin
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 HAS_MORE := import sys, torch; sys.exit(not torch.cpu.get_capabilities().get("avx512_f"))
 
-.PHONY: demo install lint types test numeric slow all clean
+# Tests run in as many processes as there are cores; each may need 1 GB, and the daemons that it starts as much again
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo install lint types test explore numeric slow all clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,13 +31,18 @@ types: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
-# The tests of arithmetic as other machines run them: on one thread and on two, as this CPU is and as one with AVX2
+# Other examples of the properties than the ones that `make test` always tries, and ten times as many
+explore: install
+	$(BIN)/python -m pytest $(WORKERS) -m "hypothesis and not slow" --hypothesis-profile=explore
+
+# The tests of arithmetic as other machines run them: on one thread and on two, as this CPU is and as one with AVX2.
+# On two threads they run in one process: workers would share the cores, and threads that wait for each other are slow.
 numeric: numeric-native-1 numeric-native-2 numeric-avx2-1 numeric-avx2-2
 
 numeric-native-%: install
-	OMP_NUM_THREADS=$* MKL_NUM_THREADS=$* $(BIN)/python -m pytest -m "numeric and not slow"
+	OMP_NUM_THREADS=$* MKL_NUM_THREADS=$* $(BIN)/python -m pytest -m "numeric and not slow" $(if $(filter 1,$*),$(WORKERS))
 
 numeric-avx2-%: install
 	@if $(BIN)/python -c '$(HAS_MORE)'; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import subprocess
@@ -38,6 +39,13 @@ ANY_MACHINE = hypothesis.settings(deadline=None, suppress_health_check=[hypothes
 hypothesis.settings.register_profile("repeatable", ANY_MACHINE, derandomize=True, database=None)
 hypothesis.settings.register_profile("explore", ANY_MACHINE, max_examples=1000, print_blob=True)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the modules once: not in each of the hundreds of processes that tests start, nor while one is counted."""
+    if not hasattr(config, "workerinput"):  # before the workers of pytest-xdist start
+        for name in ("daemon", "fawkes_engine", "tests"):
+            compileall.compile_dir(Path(__file__).parents[1] / name, quiet=2)
 
 
 @pytest.fixture(autouse=True, scope="module")
