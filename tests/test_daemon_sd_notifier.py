@@ -175,7 +175,7 @@ def test_an_engine_that_hangs_gets_the_watchdog_no_food(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "600000")
     daemon = start(home.settings)
-    eventually(lambda: manager.count("WATCHDOG=1") >= 3)
+    eventually(lambda: "READY=1" in manager.heard and manager.count("WATCHDOG=1") >= 3)
     os.kill(daemon.engine_pid, signal.SIGSTOP)  # before the photo, which it could be done with by now
     (home.outbox / "a.jpg").write_bytes(make_photo())
 
