@@ -24,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command leaves behind after it cloaked two photos and a portrait."""
     out = tmp_path_factory.mktemp("result") / "new"
-    sizes = ("--people", "1", "--cloaked", "2", "--tested", "2")
+    sizes = ("--people", "1", "--cloaked", "2", "--tested", "2", "--mode", "quick")
     portraits = data.parent / f"{data.name}-portraits"
     (portraits / "ada").mkdir(parents=True)
     (portraits / "ada" / "large.jpg").write_bytes((data / "users/ada/0.jpg").read_bytes())
