@@ -24,7 +24,8 @@ from fawkes_engine.weights import catalog
 
 CONFIG_NAME = "fawkesd.yaml"
 WITHIN_S = 120.0  # what takes a second on a quiet machine has long happened by then
-FETCHED_MODELS = catalog.default_folder()
+# Kept in a variable for the workers of pytest-xdist: they begin with the environment that is changed below.
+FETCHED_MODELS = Path(os.environ.setdefault("FAWKESD_TESTS_MODELS", str(catalog.default_folder())))
 # A cloak depends on which models are on disk: tests see none, but for those that ask for `fetched_models`.
 os.environ["FAWKESD_MODELS"] = "/nonexistent"
 # Arithmetic is on one thread unless the test run says otherwise, as `make numeric` does: tests share their cores with
