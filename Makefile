@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 HAS_MORE := import sys, torch; sys.exit(not torch.cpu.get_capabilities().get("avx512_f"))
 
-# Tests run in as many processes as there are cores; each may need 1 GB, and the daemons that it starts as much again
-WORKERS := -n auto --maxprocesses 4 --dist worksteal
+# Tests run in as many processes as there are cores, and in three at most: one takes up to 1.4 GB, what it starts another
+WORKERS := -n auto --maxprocesses 3 --dist worksteal
 
 .PHONY: demo install lint types test explore numeric slow all clean
 
