@@ -14,6 +14,7 @@ from fawkes_engine import device
 from fawkes_engine.cloak.optimise import CLOAK
 from fawkes_engine.errors import NotProtected, Refusal
 from fawkes_engine.identity.targets import Pool
+from fawkes_engine.modes import MODES, Mode, ModeName
 from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.photos import Course, Pipeline
@@ -21,7 +22,7 @@ from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import unlike_owners
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
-from fawkes_engine.types import MODES, EngineSettings, Mode, ModeName, Protected, Report, Request, TargetStore
+from fawkes_engine.types import EngineSettings, Protected, Report, Request, TargetStore
 
 VERSION = "8"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification

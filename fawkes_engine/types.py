@@ -10,43 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How visible a cloak may be; all three limits hold on every face after 8-bit rounding.
-
-    dssim: maximum (1 - SSIM) / 2, both at native size and with the face region scaled to 224 px.
-    colour_mean, colour_p99: maximum CIEDE2000 of the smoothed colour shift: mean and 99th percentile.
-    """
-
-    dssim: float = 0.007
-    colour_mean: float = 1.0
-    colour_p99: float = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """A trade-off between time, visibility and protection; measured in evaluation/RESULTS.md.
-
-    budget: the visibility budget of every face. steps: maximum optimiser steps per face. second_turns: extractors
-    that, if in use, get two turns in each round of the schedule, at no cost in time.
-    """
-
-    budget: Budget
-    steps: int
-    second_turns: tuple[str, ...] = ()
-
-
-ModeName = Literal["quick", "standard", "strong"]
-MODES: Mapping[ModeName, Mode] = {
-    "quick": Mode(Budget(), steps=24),
-    "standard": Mode(Budget(), steps=60),
-    # the others are fooled long before this budget is used up
-    "strong": Mode(Budget(dssim=0.015, colour_mean=1.5, colour_p99=4.5), steps=60, second_turns=("sface",)),
-}
-DEFAULT_MODE: ModeName = "standard"
+from fawkes_engine.modes import DEFAULT_MODE, MODES, Budget, ModeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +153,8 @@ class FaceReport:
     box: x0, y0, x1, y1 of the detection, px in the upright photo. height_px: its native height.
     person: who it was identified as. target: id of the identity it was moved toward.
     dssim: at native size; dssim_224: with the region scaled to 224 px high (0 = identical).
-    colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift.
+    colour_mean, colour_p99: CIEDE2000 of the smoothed colour shift. All four compare with the warped original.
+    moved: how far at most a point was moved, as a share of the height.
     cosine_own, cosine_target: extractor -> cosine of the cloaked, mean-centred embedding to the face's own
         clean embedding and to the target (-1..1).
     steps: optimiser steps spent.
@@ -201,6 +168,7 @@ class FaceReport:
     dssim_224: float
     colour_mean: float
     colour_p99: float
+    moved: float
     cosine_own: Mapping[str, float]
     cosine_target: Mapping[str, float]
     steps: int

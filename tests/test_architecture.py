@@ -42,6 +42,7 @@ ROOMS = {
         {"face"},
         {"identity", "image", "photo", "weights", "device"},
         {"types"},
+        {"modes"},
         {"errors"},
     ),
     "fawkes_engine.evaluation": (

@@ -25,6 +25,7 @@ FACE = FaceReport(
     dssim_224=0.005,
     colour_mean=0.5,
     colour_p99=2.0,
+    moved=0.01,
     cosine_own=MappingProxyType({"dlib": 0.1}),
     cosine_target=MappingProxyType({"dlib": 0.6}),
     steps=41,

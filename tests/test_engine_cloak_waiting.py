@@ -26,7 +26,7 @@ from fawkes_engine.extractors import Extractor
 from fawkes_engine.extractors.base import ARCFACE_TEMPLATE
 from fawkes_engine.face import align
 from fawkes_engine.face.align import Similarity
-from fawkes_engine.image import filters, visibility
+from fawkes_engine.image import filters, visibility, warp
 from fawkes_engine.image.filters import Banded
 from fawkes_engine.image.visibility import SsimReference, Visibility
 
@@ -34,6 +34,7 @@ SIDE = 96
 CACHED = (
     (filters, "_blur"),
     (visibility, "_windows"),
+    (warp, "_similarities"),
     (views, "_ycc"),
     (views, "_steps"),
     (views, "_block_dct"),
@@ -100,7 +101,7 @@ def subject(seed: int) -> Subject:
         directions=torch.full((3, SIDE, SIDE), 3**-0.5) if seed else None,
         seed=seed,
         encoding=seen,
-        visibility_of=lambda _: seen,
+        visibility_of=lambda *_: seen,
     )
 
 
@@ -144,8 +145,10 @@ def _from_cpu(made_once: Any, *, takes_device_first: bool) -> Callable[..., Any]
 
 def one_step(state: CloakState, extractor: Extractor, numbers: Sequence[int]) -> None:
     for number in numbers:
-        (gradient,) = torch.autograd.grad(_loss([state], CLOAK, extractor, number), [state.delta])
-        state.descend(gradient, step=number, of=len(numbers))
+        loss = _loss([state], CLOAK, extractor, number)
+        delta, points = torch.autograd.grad(loss, [state.delta, state.points])
+        state.descend(delta, step=number, of=len(numbers))
+        state.move(points, step=number, of=len(numbers))
 
 
 def test_a_step_waits_for_nothing(step: Callable[[], list[str]]) -> None:

@@ -48,7 +48,7 @@ def published(original: bytes, *dssims: float, suffix: str = ".jpg") -> Publishe
     """A published photo whose report says so much DSSIM of as many faces; the first is the portrait's."""
     boxes = (BOX, (4.0, 200.0, 60.0, 270.0))
     faces = tuple(
-        CloakedFace(FaceReport(box, 116, "ada", "nobody", dssim, dssim, 0.3, 1.5, {}, {}, 60), 0.99)
+        CloakedFace(FaceReport(box, 116, "ada", "nobody", dssim, dssim, 0.3, 1.5, 0.01, {}, {}, 60), 0.99)
         for box, dssim in zip(boxes, dssims, strict=False)
     )
     return Published("ada/1.jpg", hashlib.sha256(original).hexdigest(), suffix, original, True, faces)

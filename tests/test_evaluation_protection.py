@@ -43,7 +43,7 @@ def trackers() -> list[Tracker]:
 
 def published(photo: Path, data: bytes, dssim: float = 0.007) -> Published:
     report = FaceReport(
-        BOX, 116, photo.parent.name, "nobody", dssim, 0.006, 0.4, 1.6, {"dlib": 0.1}, {"dlib": 0.5}, 60
+        BOX, 116, photo.parent.name, "nobody", dssim, 0.006, 0.4, 1.6, 0.01, {"dlib": 0.1}, {"dlib": 0.5}, 60
     )
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
     return Published(key(photo), digest, ".jpg", data, True, (CloakedFace(report, 0.99),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,8 @@ from fawkes_engine.evaluation.trackers.sightings import Crop
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.face.mtcnn import MtcnnDetector
+from fawkes_engine.modes import MODES
 from fawkes_engine.photo.decode import decode
-from fawkes_engine.types import MODES
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
@@ -308,7 +308,7 @@ def test_a_damaged_file_of_the_cache_is_named(tmp_path: Path) -> None:
 def test_the_mode_of_a_publication_is_told_by_its_settings(name: str) -> None:
     mode = {str(known): value for known, value in MODES.items()}[name]
     limits = mode.budget
-    budget = {"dssim": limits.dssim, "colour_mean": limits.colour_mean, "colour_p99": limits.colour_p99}
+    budget = asdict(limits)
     made = Publication("x", {"budget": budget, "steps": mode.steps}, (), (), 1.0)
     assert mode_of(made) == name
     assert mode_of(replace(made, settings={"budget": budget | {"dssim": 0.01}})) == "DSSIM 0.01"

@@ -139,7 +139,7 @@ def moved_toward(target: str, user: str, result: Protected | Refusal) -> Protect
     """The result of a photo on which the user's face was moved toward a target."""
     if isinstance(result, Refusal):
         return result
-    face = FaceReport((0, 0, 48, 48), 48, user, target, 0.0, 0.0, 0.0, 0.0, {}, {}, 1)
+    face = FaceReport((0, 0, 48, 48), 48, user, target, 0.0, 0.0, 0.0, 0.0, 0.0, {}, {}, 1)
     return replace(result, report=replace(result.report, faces=(face,)))
 
 

@@ -173,8 +173,8 @@ class EngineConfig(_Keys):
     own."""
 
     mode: ModeName = DEFAULT_MODE
-    """quick, standard or strong: trades time and visibility for protection. standard is hard to see; strong is
-    visible, and protects far better against unknown recognisers. The README has the figures."""
+    """quick, standard or strong: trades time and visibility for protection. All change how a face looks, strong
+    most, and strong protects best against unknown recognisers. The README has the figures."""
 
     extractors: tuple[Text, ...] = ()
     """Face recognisers a cloak is computed against. dlib must be among them, since it also tells people apart.

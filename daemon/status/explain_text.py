@@ -105,7 +105,8 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"  face of {_person(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
             f"{face['height_px']} px high, toward {printable(face['target'])}: "
             f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
-            f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, {face['steps']} steps"
+            f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, "
+            f"moved by up to {face.get('moved', 0):.1%} of its height, {face['steps']} steps"  # older ones by nothing
         )
         for name, own in face["cosine_own"].items():
             target = face["cosine_target"][name]

@@ -2,20 +2,20 @@
 
 The loss per face, with a new augmentation v at every step, on the mean-centred unit embeddings f_e of one extractor:
 
-    loss = aim.target_weight * (1 - cos(f_e(v(x + d)), target_e)) + aim.own_weight * cos(f_e(v(x + d)), own_e)
+    loss = aim.target_weight * (1 - cos(f_e(v(w(x) + d)), target_e)) + aim.own_weight * cos(f_e(v(w(x) + d)), own_e)
            + DSSIM_WEIGHT * DSSIM(x, x + d) / limit
 
-where own_e, the clean embedding, lies halfway between f_e(x) and the mean of the person's clean faces: a tracker is
-queried with other photos of the person than x.
+where w is a smooth warp (`image.warp`) and own_e, the clean embedding, lies halfway between f_e(x) and the mean of the
+person's clean faces: a tracker is queried with other photos of the person than x.
 
 The extractors take turns: momentum averages their gradients, and three cost as much as one (using all of them at every
 step gains 0.05 in cosine for three times the time).
 
 Pulling toward the target alone transfers poorly to unseen trackers; pushing away from the clean embedding more than
-doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. After every step d is projected
-into the budget, see `state`.
+doubles protection there at equal DSSIM, and the stronger the pull, the weaker the push. What w moves, unseen trackers
+see almost as the surrogates do. After every step d and w are projected into the budget, see `state`.
 
-Axes: N faces, S side of the square canvas, P side of a chip.
+Axes: N faces, S side of the square canvas, P side of a chip, K control points of a warp per row and per column.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 from fawkes_engine.cloak.state import CloakState
 from fawkes_engine.cloak.subjects import Subject
 from fawkes_engine.extractors import Extractor
-from fawkes_engine.types import Budget
+from fawkes_engine.modes import Budget
 
 DSSIM_WEIGHT = 0.15
 _CHECK_EVERY = 10
@@ -58,8 +58,13 @@ CLOAK = Aim(target_weight=0.1, own_weight=2.0, near_target=0.95, away_from_own=-
 
 @dataclass(frozen=True, slots=True)
 class Cloak:
-    """The result for one face. delta: (3, S, S), to be added to the canvas. steps: optimiser steps spent."""
+    """The result for one face.
 
+    points: (2, K, K), control points of the warp, px of the canvas. delta: (3, S, S), to be added to the warped canvas.
+    steps: optimiser steps spent.
+    """
+
+    points: Tensor
     delta: Tensor
     steps: int
 
@@ -86,7 +91,8 @@ def optimise(
     _descend(states, turns, budget, aim=aim, steps=steps, on_step=on_step)
     cloaks: dict[int, Cloak] = {}
     for state, places in zip(states, by_side.values(), strict=True):
-        cloaks |= zip(places, map(Cloak, state.faces.whole(state.best), state.best_step), strict=True)
+        made = map(Cloak, state.best_points, state.faces.whole(state.best), state.best_step)
+        cloaks |= zip(places, made, strict=True)
     return [cloaks[i] for i in range(len(subjects))]
 
 
@@ -105,9 +111,10 @@ def _descend(
     for step in range(steps):
         # one view per round of the schedule, so that every extractor sees every view
         loss = _loss(states, aim, turns[step % len(turns)], step // len(turns))
-        gradients = torch.autograd.grad(loss, [state.delta for state in states])
-        for state, gradient in zip(states, gradients, strict=True):
-            state.descend(gradient, step=step, of=steps)
+        gradients = torch.autograd.grad(loss, [x for state in states for x in (state.delta, state.points)])
+        for state, delta, points in zip(states, gradients[::2], gradients[1::2], strict=True):
+            state.descend(delta, step=step, of=steps)
+            state.move(points, step=step, of=steps)
         on_step()
         if step + 1 in calibrations:
             for state in states:

@@ -1,8 +1,11 @@
 """The optimiser's state: the cloaks of a batch of faces, and projected gradient steps inside the visibility budget.
 
-The projection after every step caps the smooth colour shift, then scales the whole cloak down to the DSSIM limit.
+A cloak is a warp of the face and a delta that is added to the warped face. The projection after every step caps the
+smooth colour shift of the delta, then scales it down to the DSSIM limit; both are estimated against the face as it was,
+and corrected by exact measurements. No control point of the warp is moved beyond its limit.
 
-Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P side of a chip.
+Axes: N faces, C channels, S side of the square canvas, R side of the square around the face region, P side of a chip, K
+control points of a warp per row and per column.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from fawkes_engine.extractors import Extractor
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.image.filters import gaussian_blur, product
 from fawkes_engine.image.visibility import SSIM_SIGMA
-from fawkes_engine.types import Budget
+from fawkes_engine.image.warp import POINTS, without_similarity
+from fawkes_engine.modes import Budget
 
 LARGEST_CHANGE = 20 / 255  # per channel and pixel: more draws shadows on the eyelids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step size relative to the cloak's norm, on a cosine schedule
+_FIRST_MOVE, _LAST_MOVE = 0.3, 0.05  # the same for control points, relative to their limit
 _MOMENTUM = 0.8
 _TYPICAL_CHANGE = 5 / 255  # per channel: the first steps are relative to a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
@@ -38,18 +43,22 @@ _SMOOTH = 3
 class CloakState:
     """The cloaks of faces of equal canvas size, and all else that the steps change; each tensor's first axis is N.
 
-    A cloak is stored as the square around its region, outside which it is 0.
+    A delta is stored as the square around its region, outside which it is 0.
     """
 
     faces: Subjects
-    delta: Tensor  # (N, 3, R, R), the cloak
+    delta: Tensor  # (N, 3, R, R)
     momentum: Tensor  # (N, 3, R, R)
+    points: Tensor  # (N, 2, K, K), control points of the warp, px of the canvas
+    points_momentum: Tensor  # (N, 2, K, K)
+    points_limit: Tensor  # (N, 1, 1, 1), px
     alignments: list[torch.Generator]  # for alignment jitter, on the CPU
     noise: list[torch.Generator]  # on the device
     dssim_limit: Tensor  # (N,), like the colour limits: the part of the budget that the loop may use
     colour_mean_limit: Tensor
     colour_p99_limit: Tensor
     best: Tensor  # (N, 3, R, R)
+    best_points: Tensor  # (N, 2, K, K)
     best_score: Tensor  # (N,)
     best_step: list[int]
     done: Tensor  # (N,), bool
@@ -59,10 +68,15 @@ class CloakState:
         """Return the initial state, without cloaks; the canvases must have equal size."""
         faces = Subjects.of(subjects)
         count, device = len(subjects), faces.canvas.device
+        points = torch.zeros(count, 2, POINTS, POINTS, device=device)
+        farthest_px = [budget.warp * s.height_px for s in subjects]
         return cls(
             faces=faces,
             delta=torch.zeros_like(faces.clean).requires_grad_(),
             momentum=torch.zeros_like(faces.clean),
+            points=points.clone().requires_grad_(),
+            points_momentum=points.clone(),
+            points_limit=torch.tensor(farthest_px, device=device).view(-1, 1, 1, 1),
             alignments=[torch.Generator().manual_seed(s.seed) for s in subjects],
             noise=[torch.Generator(device).manual_seed(s.seed) for s in subjects],
             dssim_limit=torch.tensor(
@@ -71,6 +85,7 @@ class CloakState:
             colour_mean_limit=torch.full((count,), _COLOUR_AIM * budget.colour_mean, device=device),
             colour_p99_limit=torch.full((count,), _COLOUR_AIM * budget.colour_p99, device=device),
             best=torch.zeros_like(faces.clean),
+            best_points=points,
             best_score=torch.full((count,), -math.inf, device=device),
             best_step=[0] * count,
             done=torch.zeros(count, dtype=torch.bool, device=device),
@@ -87,7 +102,7 @@ class CloakState:
 
     def cloaked(self) -> Tensor:
         """The canvases with their cloaks, (N, 3, S, S)."""
-        return (self.faces.canvas + self.faces.whole(self.delta)).clamp(0, 1)
+        return (self.faces.warped(self.points) + self.faces.whole(self.delta)).clamp(0, 1)
 
     def dssim(self) -> Tensor:
         """DSSIM of each face region at working size, (N,)."""
@@ -115,8 +130,18 @@ class CloakState:
         self.project()
 
     @torch.no_grad()
+    def move(self, gradient: Tensor, *, step: int, of: int) -> None:
+        """One gradient step of the control points with momentum, then the projection onto their limit."""
+        share = _LAST_MOVE + (_FIRST_MOVE - _LAST_MOVE) * (1 + math.cos(math.pi * step / of)) / 2
+        self.points_momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2))
+        per_point = self.points_momentum * (POINTS * math.sqrt(2) / _length(self.points_momentum**2))
+        moved = without_similarity(self.points - share * self.points_limit * per_point)
+        length = moved.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        self.points.copy_(moved * (self.points_limit / length).clamp(max=1))
+
+    @torch.no_grad()
     def project(self) -> None:
-        """Project the cloaks into the budget."""
+        """Project the deltas into the budget."""
         delta, faces = self.delta, self.faces
         faces.keep_to_tones(delta)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(faces.mask)
@@ -134,7 +159,7 @@ class CloakState:
         """Correct the limits by the exact visibility of the current cloaks once encoded, at native size and 224 px."""
         deltas = self.faces.whole(self.delta)
         for i, (now, subject) in enumerate(zip(self.dssim().tolist(), self.faces.each, strict=True)):
-            exact, alone = subject.visibility_of(deltas[i]), subject.encoding
+            exact, alone = subject.visibility_of(deltas[i], self.points[i].detach()), subject.encoding
             limits = [
                 now * _left(budget, fixed) / max(figure - fixed, 1e-6)
                 for figure, fixed in ((exact.dssim, alone.dssim), (exact.dssim_224, alone.dssim_224))
@@ -150,6 +175,7 @@ class CloakState:
         """Keep each unfinished face's iterate if it is its best so far, and mark the finished ones."""
         better = (score > self.best_score) & ~self.done
         self.best[better] = self.delta.detach()[better]
+        self.best_points[better] = self.points.detach()[better]
         self.best_score[better] = score[better]
         self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
         self.done |= done

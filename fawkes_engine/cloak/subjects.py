@@ -24,6 +24,7 @@ from fawkes_engine.image.visibility import (
     Visibility,
     colour_metric,
 )
+from fawkes_engine.image.warp import displaced, displacements, splines
 
 # windows are 11 px wide: every second row and column of them gives the same result in a third of the time
 _SSIM_STRIDE = 2
@@ -40,7 +41,8 @@ class Subject:
     target: extractor -> unit embedding (D,) of the target; with extractors that have none the face is only pushed away.
     directions: (3, S, S), the unit vectors along which a monochrome picture may change, None in colour.
     seed: of every random choice for this face.
-    encoding: visibility of the encoding alone. visibility_of: the same for a delta (3, S, S), once published.
+    encoding: visibility of the encoding alone. visibility_of: the same for a cloak's delta (3, S, S) and
+    control points (2, K, K), px of the canvas, once published.
     """
 
     canvas: Tensor
@@ -53,7 +55,7 @@ class Subject:
     directions: Tensor | None
     seed: int
     encoding: Visibility
-    visibility_of: Callable[[Tensor], Visibility]
+    visibility_of: Callable[[Tensor, Tensor], Visibility]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Subjects:
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
     directions: Mapping[int, Tensor]  # index of a monochrome face -> (3, R, R)
+    row_splines: Tensor  # (N, R, K), of each region, see image.warp
+    column_splines: Tensor  # (N, R, K)
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> Subjects:
@@ -105,6 +109,8 @@ class Subjects:
             directions={
                 i: centre(s.directions[None])[0] for i, s in enumerate(subjects) if s.directions is not None
             },
+            row_splines=_splines(subjects, clean.shape[3], 1),
+            column_splines=_splines(subjects, clean.shape[3], 0),
         )
 
     def keep_to_tones(self, change: Tensor) -> None:
@@ -113,7 +119,7 @@ class Subjects:
             change[i] = direction * (direction * change[i]).sum(dim=0)
 
     def whole(self, squares: Tensor) -> Tensor:
-        """Pad the squares around the regions (N, 3, R, R) with 0 to the size of the canvases (N, 3, S, S)."""
+        """Pad the squares around the regions (N, C, R, R) with 0 to the size of the canvases (N, C, S, S)."""
         missing = self.canvas.shape[3] - squares.shape[3]
         before, after = missing // 2, missing - missing // 2
         return F.pad(squares, (before, after, before, after))
@@ -122,6 +128,11 @@ class Subjects:
         """Chips of the faces on canvases (N, 3, S, S): (N, 3, P, P)."""
         transforms = [s.onto_canvas[extractor.name] for s in self.each]
         return sample_chips(canvases, transforms, extractor.chip_px)
+
+    def warped(self, points: Tensor) -> Tensor:
+        """Return the canvases (N, 3, S, S), warped by control points (N, 2, K, K), px."""
+        by = displacements(points, self.row_splines, self.column_splines)
+        return displaced(self.canvas, self.whole(by))
 
     def dssim(self, delta: Tensor) -> Tensor:
         """DSSIM of each face region at working size, (N,), with a cloak (N, 3, R, R)."""
@@ -161,6 +172,13 @@ def _preconditioner(canvas: Tensor, mask: Tensor) -> Tensor:
     inverse_cost = centre(1 / gaussian_blur(1 / (variance + SSIM_C2 / 2), SSIM_SIGMA))
     average = total(inverse_cost * mask) / (3 * total(mask))
     return inverse_cost / average.view(-1, 1, 1, 1)
+
+
+def _splines(subjects: Sequence[Subject], side: int, axis: int) -> Tensor:
+    """(N, R, K); axis: 0 for columns, 1 for rows."""
+    before = (subjects[0].canvas.shape[2] - side) // 2
+    one_by_one = [splines(side, s.region[axis] - before, s.region[axis + 2] - before) for s in subjects]
+    return torch.stack(one_by_one).to(subjects[0].canvas.device)
 
 
 def _region_weights(subjects: Sequence[Subject], canvas_side: int, device: torch.device) -> Tensor:

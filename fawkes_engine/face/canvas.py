@@ -20,6 +20,7 @@ from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.image.filters import Banded, product
 from fawkes_engine.image.visibility import PAPER_FACE_PX, Visibility, measure
+from fawkes_engine.image.warp import warped
 from fawkes_engine.photo.colour import ColourSpace
 from fawkes_engine.photo.monochrome import Tone
 
@@ -116,6 +117,17 @@ class Canvas:
             return to_tensor(native)
         # one channel at a time: a large face would need gigabytes otherwise
         return torch.cat([self._reduced(native[..., c : c + 1]) for c in range(3)])
+
+    def warp(self, points: Tensor, pixels: Pixels) -> None:
+        """Warp a photo (H, W, 3) uint8 in place by control points (2, K, K), canvas px; only the region changes."""
+        x0, y0, x1, y1 = self.region
+        points = points.cpu() / self.scale
+        # one channel at a time: a large face would need gigabytes otherwise
+        channels = [
+            warped(torch.from_numpy(pixels[..., c]).float()[None], points, self.region) for c in range(3)
+        ]
+        moved = torch.cat(channels).permute(1, 2, 0).numpy()
+        pixels[y0:y1, x0:x1] = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
     def add(self, delta: Tensor, pixels: Pixels) -> None:
         """Add a delta (3, S, S) to a photo (H, W, 3) uint8 in place, rounded; only the region changes."""

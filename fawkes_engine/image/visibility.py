@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fawkes_engine.image.filters import Banded, gaussian_blur, product
-from fawkes_engine.types import Budget
+from fawkes_engine.modes import Budget
 
 PAPER_FACE_PX = 224  # the face size at which the paper states its budget (Shan et al. 2020, section 5)
 COLOUR_BLUR = (

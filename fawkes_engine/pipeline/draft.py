@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from fawkes_engine.cloak.optimise import Cloak
+from fawkes_engine.image.warp import farthest
 from fawkes_engine.pipeline.preview import Preview
 from fawkes_engine.pipeline.work import Work
 
@@ -25,6 +26,11 @@ class Draft:
     def uncloaked(self) -> list[int]:
         """Indices of the faces that have no cloak yet."""
         return [i for i in range(len(self.work.faces)) if i not in self.cloaks]
+
+    def moved(self, face: int) -> float:
+        """How far a face's cloak moves any point, at most, as a share of the face's height."""
+        work = self.work
+        return farthest(self.cloaks[face].points) / work.canvases[face].scale / work.faces[face].height_px
 
     def adding(self, cloaks: Mapping[int, Cloak]) -> Draft:
         """Return the draft with more cloaks."""

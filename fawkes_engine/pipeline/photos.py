@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -137,7 +137,7 @@ class Pipeline:
         with self.stopwatch.stage(Stage.ENCODE):
             for (draft, i), cloak in zip(faces, cloaks, strict=True):
                 on_step()
-                fitted.append(replace(cloak, delta=draft.preview.fitted(i, cloak.delta)))
+                fitted.append(draft.preview.fitted(i, cloak))
         return fitted
 
     def _subject(self, draft: Draft, index: int) -> Subject:

@@ -6,17 +6,18 @@ Used during optimisation and to fit the finished cloaks into the budget; the who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from fawkes_engine.cloak.optimise import Cloak
 from fawkes_engine.face.canvas import blocks_around
 from fawkes_engine.image.visibility import Visibility
+from fawkes_engine.modes import Budget
 from fawkes_engine.photo.encode import as_written
 from fawkes_engine.pipeline.work import Work
-from fawkes_engine.types import Budget
 
 # Where JPEG alone exceeds this share of the budget, its quality is raised along these steps: what JPEG uses, the cloak
 # loses.
@@ -55,27 +56,31 @@ class Preview:
                 break
         return Encoding(quality, clean)
 
-    def visibility_of(self, index: int, delta: Tensor) -> Visibility:
-        """Return the visibility of one face's delta (3, S, S) in the published file."""
-        return self._look(index, delta, self.encoding.quality)
+    def visibility_of(self, index: int, delta: Tensor, points: Tensor) -> Visibility:
+        """Return the visibility of one face's delta (3, S, S) in the published file, warped by points (2, K, K)."""
+        return self._look(index, (points, delta), self.encoding.quality)
 
-    def fitted(self, index: int, delta: Tensor) -> Tensor:
-        """Return one face's delta (3, S, S), scaled down to fit the budget, on the CPU."""
-        delta = delta.cpu()
+    def fitted(self, index: int, cloak: Cloak) -> Cloak:
+        """Return one face's cloak, its delta scaled down to fit the budget, on the CPU."""
+        delta, points = cloak.delta.cpu(), cloak.points.cpu()
         for _ in range(_FIT_ROUNDS):
-            share = self.visibility_of(index, delta).share_of(self.budget)
+            share = self.visibility_of(index, delta, points).share_of(self.budget)
             if share <= 1:
                 break
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
-        return delta
+        return replace(cloak, delta=delta, points=points)
 
-    def _look(self, index: int, delta: Tensor | None, quality: int) -> Visibility:
+    def _look(self, index: int, cloak: tuple[Tensor, Tensor] | None, quality: int) -> Visibility:
         photo, canvas = self.work.photo, self.work.canvases[index]
         rows, columns = blocks_around(canvas.region, photo.pixels)
         here = canvas.seen_from(columns.start, rows.start)
-        before = photo.pixels[rows, columns]
-        after = before.copy()
-        if delta is not None:
+        before = photo.pixels[rows, columns].copy()
+        if cloak is None:
+            after = before
+        else:
+            points, delta = cloak
+            here.warp(points, before)
+            after = before.copy()
             here.add(delta, after)
         face = self.work.faces[index]
         return here.compare(before, as_written(photo, after, quality), face.height_px, self.device)

@@ -29,6 +29,7 @@ from fawkes_engine.types import FaceReport
 # is hard to see gets below their limits in every photo.
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
+_ROUNDED = 1.001  # in float32
 
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
@@ -65,11 +66,12 @@ class Verifier:
         scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
         there = [face.moved(scale) for face in again]
         check(work, [as_published, self._ensemble.embed(shared, there, [KNOWN_BY], work.photo.colour)])
-        for face, figures in zip(work.faces, written.seen, strict=True):
-            if not figures.share_of(draft.preview.budget) <= 1:
+        budget = draft.preview.budget
+        for i, (face, figures) in enumerate(zip(work.faces, written.seen, strict=True)):
+            if not (figures.share_of(budget) <= 1 and draft.moved(i) <= _ROUNDED * budget.warp):
                 raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
         for face, canvas in zip(work.faces, work.canvases, strict=True):
-            if not canvas.keeps_tone(work.photo.pixels, pixels):
+            if not canvas.keeps_tone(written.warped, pixels):
                 raise NotProtected(f"the cloak would colour the black-and-white face {_where(face)}")
         return tuple(_report(draft, written, as_published, i) for i in range(len(work.faces)))
 
@@ -115,6 +117,7 @@ def _report(draft: Draft, written: Written, embedded: Mapping[str, Tensor], inde
         dssim_224=seen.dssim_224,
         colour_mean=seen.colour_mean,
         colour_p99=seen.colour_p99,
+        moved=draft.moved(index),
         cosine_own={n: float(e[index] @ work.clean_embeddings[n][index]) for n, e in embedded.items()},
         cosine_target={
             n: float(e[index] @ goal.vectors[n]) for n, e in embedded.items() if n in goal.vectors

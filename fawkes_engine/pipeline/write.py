@@ -20,9 +20,14 @@ _WEAKER = 0.85  # factor per round for a cloak that is too visible
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An encoded photo. pixels: (H, W, 3), decoded again. seen: visibility of each face's change to the original."""
+    """An encoded photo.
+
+    warped: (H, W, 3), the original with its faces warped. pixels: (H, W, 3), decoded again. seen: visibility of what
+    was added to each warped face.
+    """
 
     data: bytes
+    warped: Pixels
     pixels: Pixels
     seen: Sequence[Visibility]
 
@@ -38,22 +43,25 @@ def write(draft: Draft) -> Written:
     """
     work, preview = draft.work, draft.preview
     deltas = [draft.cloaks[i].delta for i in range(len(work.faces))]
+    warped = work.photo.pixels.copy()
+    for i, canvas in enumerate(work.canvases):
+        canvas.warp(draft.cloaks[i].points, warped)
     for _ in range(_ROUNDS):
-        data = encode(work.photo, _cloaked(work, deltas), preview.encoding.quality)
+        data = encode(work.photo, _lit(work, warped, deltas), preview.encoding.quality)
         published = decode_pixels(data)
         seen = [
-            canvas.compare(work.photo.pixels, published, face.height_px, preview.device)
+            canvas.compare(warped, published, face.height_px, preview.device)
             for canvas, face in zip(work.canvases, work.faces, strict=True)
         ]
         shares = [figures.share_of(preview.budget) for figures in seen]
         if max(shares, default=0.0) <= 1:
             break
         deltas = [d * (1 if share <= 1 else _WEAKER) for d, share in zip(deltas, shares, strict=True)]
-    return Written(data, published, seen)
+    return Written(data, warped, published, seen)
 
 
-def _cloaked(work: Work, deltas: Sequence[Tensor]) -> Pixels:
-    pixels = work.photo.pixels.copy()
+def _lit(work: Work, warped: Pixels, deltas: Sequence[Tensor]) -> Pixels:
+    pixels = warped.copy()
     for canvas, delta in zip(work.canvases, deltas, strict=True):
         canvas.add(delta, pixels)
     return pixels

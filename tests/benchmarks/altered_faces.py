@@ -76,9 +76,8 @@ def small(shown: Shown, face_px: float) -> Shown:
     size = tuple(round(side * times) for side in shown.pixels.shape[1::-1])
     ground = np.full_like(shown.pixels, 110)
     left, top = ((whole - part) // 2 for whole, part in zip(ground.shape[1::-1], size, strict=True))
-    ground[top : top + size[1], left : left + size[0]] = Image.fromarray(shown.pixels).resize(
-        size, Image.Resampling.LANCZOS
-    )
+    shrunk = Image.fromarray(shown.pixels).resize(size, Image.Resampling.LANCZOS)
+    ground[top : top + size[1], left : left + size[0]] = np.asarray(shrunk)
     return shown.moved(ground, left, top, times)
 
 
@@ -142,7 +141,7 @@ def beside_large(shown: Shown, other: Pixels) -> Shown:
     """Put somebody else on the left, much larger, in a photo of `LARGE_PX`."""
     side, height, width = LARGE_PX * 3 // 4, *shown.pixels.shape[:2]
     photo = np.full((side, LARGE_PX, 3), 110, np.uint8)
-    photo[:, :side] = Image.fromarray(other).resize((side, side), Image.Resampling.BICUBIC)
+    photo[:, :side] = np.asarray(Image.fromarray(other).resize((side, side), Image.Resampling.BICUBIC))
     photo[300 : 300 + height, side : side + width] = shown.pixels
     return shown.moved(photo, right=side, down=300)
 

@@ -1,6 +1,7 @@
 """What protection costs: recognition against DSSIM, steps, the surrogates, and the number of known clean faces.
 
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --dssim 0.003 0.007 0.015
+    python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --warp 0 0.01 0.02 0.03
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --steps 12 60
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --extractors dlib dlib,sface
     python -m tests.benchmarks.curve --data DIR/faces --tracker dlib --tracker onnx:FILE --known 0 1 3 16
@@ -52,6 +53,8 @@ def _points(args: argparse.Namespace) -> Iterator[tuple[str, EngineSettings, int
     for limit in args.dssim:
         budget = Budget(limit, COLOURS.colour_mean, COLOURS.colour_p99)
         yield f"DSSIM at most {limit}", replace(base, budget=budget), usual
+    for warp in args.warp:
+        yield f"moved by at most {warp:.1%}", replace(base, budget=replace(base.budget, warp=warp)), usual
     for steps in args.steps:
         yield f"{steps} steps", replace(base, steps=steps), usual
     for names in args.extractors:
@@ -75,6 +78,7 @@ def parser(told: str | None) -> argparse.ArgumentParser:
 def _arguments() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--dssim", type=float, nargs="*", default=[])
+    options.add_argument("--warp", type=float, nargs="*", default=[], help="shares of the face's height")
     options.add_argument("--steps", type=int, nargs="*", default=[])
     options.add_argument("--extractors", nargs="*", default=[], help="names with commas between them")
     options.add_argument("--known", type=int, nargs="*", default=[], help="clean faces of each person")

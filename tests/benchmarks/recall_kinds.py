@@ -27,9 +27,10 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.photo.decode import decode
-from tests.benchmarks import altered_faces as altered
-from tests.benchmarks.altered_faces import LARGE_PX, Shown, beside, beside_cut, beside_large
-from tests.benchmarks.recall import CPU, Judge
+
+from . import altered_faces as altered
+from .altered_faces import LARGE_PX, Shown, beside, beside_cut, beside_large
+from .recall import CPU, Judge
 
 Kind = Callable[[Shown, Pixels, int], Shown]  # the face, somebody else, and its number
 KNOWN_BY = ("dlib", "sface")
@@ -152,7 +153,8 @@ def _profile(photos: Sequence[Path], detector: FaceDetector) -> tuple[Shown, Sho
             left, right, nose = faces[0].landmarks[:3, 0]
             if not left < nose < right:
                 reference = _main_face(next(other for other in photos if other != photo), detector)
-                return reference and (Shown(np.ascontiguousarray(pixels), faces[0].landmarks), reference)
+                here = Shown(np.ascontiguousarray(pixels), faces[0].landmarks)
+                return (here, reference) if reference else None
     return None
 
 

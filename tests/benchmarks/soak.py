@@ -86,14 +86,15 @@ class Soak:
         )
 
     @contextlib.contextmanager
-    def disks(self) -> Iterator[None]:
-        """Mount everything."""
+    def disks(self, minutes: float) -> Iterator[None]:
+        """Mount everything; what arrives within an hour needs more than 64 MiB."""
+        size = f"{64 + round(4 * minutes)}m"
         for place in (self.outbox, self.usb / "sync"):
             place.mkdir(parents=True)  # below the drives: what shows when they are away
         with (
             small_disk(self.outbox_drive, "256m"),
-            small_disk(self.sync_drive, "64m"),
-            small_disk(self.root / "state disk", "64m"),
+            small_disk(self.sync_drive, size),
+            small_disk(self.root / "state disk", size),
         ):
             (self.sync_drive / "sync").mkdir()
             mount("--bind", self.outbox_drive, self.outbox)
@@ -273,7 +274,7 @@ def soak(minutes: float, seed: int) -> int:
     """Run it, print the figures; returns how many of them should have been zero."""
     with tempfile.TemporaryDirectory() as folder:
         one = Soak(Path(folder), seed)
-        with one.disks():
+        with one.disks(minutes):
             reader = Reader(one.sync_drive / "sync")
             reader.start()
             one.start()

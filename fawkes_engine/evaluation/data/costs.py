@@ -9,7 +9,7 @@ import numpy as np
 
 from fawkes_engine.evaluation.data.publication import CloakedFace, Publication
 
-_REPORTED = ("dssim", "dssim_224", "colour_mean", "colour_p99")
+_REPORTED = ("dssim", "dssim_224", "colour_mean", "colour_p99", "moved")
 
 
 @dataclass(frozen=True, slots=True)

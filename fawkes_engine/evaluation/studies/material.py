@@ -22,7 +22,7 @@ from fawkes_engine.evaluation.trackers.heads import HEADS, Labelled, Vectors
 from fawkes_engine.evaluation.trackers.sightings import Detector, Sighting, find_faces
 from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.mtcnn import MtcnnDetector
-from fawkes_engine.types import MODES
+from fawkes_engine.modes import MODES
 
 ORIGINALS = "as they were"
 
