@@ -239,7 +239,7 @@ def test_a_running_daemon_is_not_disturbed(
 
 def test_the_text_shows_every_figure_of_a_face() -> None:
     face = {"box": [10.2, 20, 110, 140], "height_px": 120, "person": "ada", "target": "mix-7", "steps": 42}
-    figures = {"dssim": 0.0061, "dssim_224": 0.0065, "colour_mean": 0.41, "colour_p99": 1.2}
+    figures = {"dssim": 0.0061, "dssim_224": 0.0065, "colour_mean": 0.41, "colour_p99": 1.2, "moved": 0.0183}
     cosines = {"cosine_own": {"dlib": -0.12}, "cosine_target": {"dlib": 0.66}}
     stranger = {**face, "person": "~c4f1"}
     faces = [one | figures | cosines for one in (face, stranger)]
@@ -267,13 +267,17 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
         "  published as /sync/a.jpg",
         "  2 face(s), 2.1 s, mode strong, engine dlib-1",
         "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
-        "colour 0.41 mean 1.20 p99, 42 steps",
+        "colour 0.41 mean 1.20 p99, moved by up to 1.8% of its height, 42 steps",
         "    dlib: cosine -0.12 to the person, +0.66 to the target",
     ]
     assert lines[6].startswith("  face of another person, ~c4f1 at ")
 
     older = replace(record, report={key: value for key, value in report.items() if key != "mode"})
-    assert "  2 face(s), 2.1 s, engine dlib-1" in why_lines(replace(found, records=(older,)))
+    for one in faces:
+        del one["moved"]
+    told = list(why_lines(replace(found, records=(older,))))
+    assert "  2 face(s), 2.1 s, engine dlib-1" in told
+    assert told[4].endswith("colour 0.41 mean 1.20 p99, 42 steps")
 
 
 def test_the_copy_of_a_photo_that_was_deleted_or_is_ignored_now_is_told_to_stay(

@@ -100,13 +100,14 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     mode = f"mode {printable(report['mode'])}, " if report.get("mode") else ""  # older reports do not have it
     yield f"  {len(faces)} face(s), {report['seconds']:.1f} s, {mode}engine {printable(report['fingerprint'])}"
     for face in faces:
+        moved = f"moved by up to {face['moved']:.1%} of its height, " if "moved" in face else ""  # nor this
         x0, y0, x1, y1 = face["box"]
         yield (
             f"  face of {_person(face['person'])} at ({x0:.0f}, {y0:.0f})-({x1:.0f}, {y1:.0f}), "
             f"{face['height_px']} px high, toward {printable(face['target'])}: "
             f"DSSIM {face['dssim']:.4f} (at 224 px {face['dssim_224']:.4f}), "
             f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, "
-            f"moved by up to {face.get('moved', 0):.1%} of its height, {face['steps']} steps"  # older ones by nothing
+            f"{moved}{face['steps']} steps"
         )
         for name, own in face["cosine_own"].items():
             target = face["cosine_target"][name]
