@@ -13,6 +13,8 @@ from engine_pictures import Shelf, encoded, opened, portrait
 
 from fawkes_engine import Budget, EngineSettings, NotProtected, Protected, Request
 from fawkes_engine.cloak.optimise import CLOAK, Cloak
+from fawkes_engine.cloak.state import CloakState
+from fawkes_engine.cloak.subjects import Subject
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.canvas import Canvas, region_of
@@ -102,6 +104,36 @@ def test_a_face_that_is_moved_too_far_is_refused(engine: Engine, draft: Draft) -
     with pytest.raises(NotProtected, match="too visible"):
         engine.pipeline.verifier.measure(far, write(far), _anything)
     engine.pipeline.verifier.measure(draft, write(draft), _anything)
+
+
+def test_a_face_that_the_edge_cuts_is_moved_less(draft: Draft) -> None:
+    (whole,) = _states(draft, Canvas.around(draft.work.faces[0], portrait()))
+    x0, y0, x1, y1 = draft.work.faces[0].box
+    left = round((x0 + x1) / 2)
+    cut_box = Face((0, y0, x1 - left, y1), np.zeros((5, 2)), 1.0)
+    (cut,) = _states(draft, Canvas.around(cut_box, portrait()[:, left:]))
+
+    assert whole == pytest.approx(Budget().warp * draft.work.faces[0].height_px, rel=0.02)
+    assert cut < 0.7 * whole
+
+
+def _states(draft: Draft, canvas: Canvas) -> list[float]:
+    """How far control points may be moved on a canvas, px."""
+    side = canvas.side
+    subject = Subject(
+        canvas=torch.rand(3, side, side),
+        mask=canvas.mask(),
+        region=canvas.canvas_region(),
+        height_px=draft.work.faces[0].height_px * canvas.scale,
+        onto_canvas={},
+        target={},
+        clean_embedding={},
+        directions=None,
+        seed=0,
+        encoding=draft.preview.encoding.alone[0],
+        visibility_of=lambda *_: draft.preview.encoding.alone[0],
+    )
+    return [float(limit) for limit in CloakState.start([subject], Budget()).points_limit.flatten()]
 
 
 def test_a_large_face_is_warped_at_its_own_size_as_at_half(draft: Draft) -> None:

@@ -21,6 +21,7 @@ from fawkes_engine.cloak.subjects import Subject, Subjects, total
 from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.face.align import sample_chips
+from fawkes_engine.face.canvas import REGION_GROWTH
 from fawkes_engine.image.filters import gaussian_blur, product
 from fawkes_engine.image.visibility import SSIM_SIGMA
 from fawkes_engine.image.warp import POINTS, without_similarity
@@ -29,6 +30,7 @@ from fawkes_engine.modes import Budget
 LARGEST_CHANGE = 20 / 255  # per channel and pixel: more draws shadows on the eyelids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step size relative to the cloak's norm, on a cosine schedule
 _FIRST_MOVE, _LAST_MOVE = 0.3, 0.05  # the same for control points, relative to their limit
+_NARROWEST = 0.9  # width of a whole face's region in heights of the face, of narrow ones
 _MOMENTUM = 0.8
 _TYPICAL_CHANGE = 5 / 255  # per channel: the first steps are relative to a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
@@ -69,7 +71,7 @@ class CloakState:
         faces = Subjects.of(subjects)
         count, device = len(subjects), faces.canvas.device
         points = torch.zeros(count, 2, POINTS, POINTS, device=device)
-        farthest_px = [budget.warp * s.height_px for s in subjects]
+        farthest_px = [budget.warp * _whole_height_px(s) for s in subjects]
         return cls(
             faces=faces,
             delta=torch.zeros_like(faces.clean).requires_grad_(),
@@ -179,6 +181,15 @@ class CloakState:
         self.best_score[better] = score[better]
         self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
         self.done |= done
+
+
+def _whole_height_px(subject: Subject) -> float:
+    """Height of a face; of one that the photo's edge cuts, that of a whole face with its region, px of the canvas.
+
+    The control points of a small region lie close together: moved as far as those of a whole face, they distort it.
+    """
+    x0, y0, x1, y1 = subject.region
+    return min(subject.height_px, (x1 - x0) / _NARROWEST, (y1 - y0) / REGION_GROWTH)
 
 
 def _left(budget: Budget, encoding_dssim: float) -> float:
