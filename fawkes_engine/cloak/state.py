@@ -30,7 +30,7 @@ from fawkes_engine.modes import Budget
 LARGEST_CHANGE = 20 / 255  # per channel and pixel: more draws shadows on the eyelids of large faces
 _FIRST_STEP, _LAST_STEP = 0.15, 0.03  # step size relative to the cloak's norm, on a cosine schedule
 _FIRST_MOVE, _LAST_MOVE = 0.3, 0.05  # the same for control points, relative to their limit
-_NARROWEST = 0.9  # width of a whole face's region in heights of the face, of narrow ones
+_NARROWEST = 0.65  # width, in heights of the face, from which on a region counts as that of a whole face
 _MOMENTUM = 0.8
 _TYPICAL_CHANGE = 5 / 255  # per channel: the first steps are relative to a cloak of this size
 _COLOUR_AIM = 0.95  # share of the colour limits the loop uses, the rest is for what the encoding adds
