@@ -119,7 +119,7 @@ class CloakState:
         cloak prefers textured areas, spares smooth skin, and is no finer than necessary.
         """
         mask, preconditioner = self.faces.mask, self.faces.preconditioner
-        share = _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / of)) / 2
+        share = _annealed(_FIRST_STEP, _LAST_STEP, step, of)
         gradient = gradient * mask
         grey = gradient.mean(dim=1, keepdim=True)
         gradient = grey + _CHROMA * (gradient - grey)
@@ -134,7 +134,7 @@ class CloakState:
     @torch.no_grad()
     def move(self, gradient: Tensor, *, step: int, of: int) -> None:
         """One gradient step of the control points with momentum, then the projection onto their limit."""
-        share = _LAST_MOVE + (_FIRST_MOVE - _LAST_MOVE) * (1 + math.cos(math.pi * step / of)) / 2
+        share = _annealed(_FIRST_MOVE, _LAST_MOVE, step, of)
         self.points_momentum.mul_(_MOMENTUM).add_(gradient / _length(gradient**2))
         per_point = self.points_momentum * (POINTS * math.sqrt(2) / _length(self.points_momentum**2))
         moved = without_similarity(self.points - share * self.points_limit * per_point)
@@ -181,6 +181,11 @@ class CloakState:
         self.best_score[better] = score[better]
         self.best_step = [steps if b else s for b, s in zip(better.tolist(), self.best_step, strict=True)]
         self.done |= done
+
+
+def _annealed(first: float, last: float, step: int, of: int) -> float:
+    """Step size on a cosine schedule that falls from the first to the last."""
+    return last + (first - last) * (1 + math.cos(math.pi * step / of)) / 2
 
 
 def _whole_height_px(subject: Subject) -> float:

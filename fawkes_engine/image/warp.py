@@ -42,11 +42,7 @@ def displacements(points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 def displaced(pictures: Tensor, by: Tensor) -> Tensor:
     """Pictures (N, C, H, W) whose pixels show what lies `by` (N, 2, H, W), px, beside them; edges are replicated."""
-    height, width = pictures.shape[2:]
-    down, right = torch.meshgrid(
-        torch.arange(height, device=by.device), torch.arange(width, device=by.device), indexing="ij"
-    )
-    return _sampled(pictures, right + by[:, 0], down + by[:, 1])
+    return _sampled(pictures, by, 0, 0)
 
 
 def warped(picture: Tensor, points: Tensor, region: tuple[int, int, int, int]) -> Tensor:
@@ -60,8 +56,7 @@ def warped(picture: Tensor, points: Tensor, region: tuple[int, int, int, int]) -
     reach = _MARGIN + int(by.abs().max())
     left, top = max(0, x0 - reach), max(0, y0 - reach)
     piece = picture[:, top : y1 + reach, left : x1 + reach]
-    down, right = torch.meshgrid(torch.arange(y0, y1) - top, torch.arange(x0, x1) - left, indexing="ij")
-    return _sampled(piece[None], right + by[:, 0], down + by[:, 1])[0]
+    return _sampled(piece[None], by, x0 - left, y0 - top)[0]
 
 
 def farthest(points: Tensor) -> float:
@@ -90,8 +85,11 @@ def _similarities(device: torch.device) -> Tensor:
     return torch.stack([column / column.norm() for column in columns], dim=1).to(device)
 
 
-def _sampled(pictures: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Sample pictures (N, C, H, W) at positions (N, h, w), px from the centre of the first pixel; bicubic."""
+def _sampled(pictures: Tensor, by: Tensor, left: int, top: int) -> Tensor:
+    """Sample a part of pictures (N, C, H, W), its corner at left, top, at its pixels + by (N, 2, h, w), px; bicubic."""
     height, width = pictures.shape[2:]
-    grid = torch.stack([2 * right / (width - 1) - 1, 2 * down / (height - 1) - 1], dim=-1)
+    rows, columns = (torch.arange(size, device=by.device) for size in by.shape[2:])
+    down, right = torch.meshgrid(rows + top, columns + left, indexing="ij")
+    at = (2 * (right + by[:, 0]) / (width - 1) - 1, 2 * (down + by[:, 1]) / (height - 1) - 1)
+    grid = torch.stack(at, dim=-1)
     return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=True)

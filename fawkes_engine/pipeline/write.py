@@ -47,7 +47,7 @@ def write(draft: Draft) -> Written:
     for i, canvas in enumerate(work.canvases):
         canvas.warp(draft.cloaks[i].points, warped)
     for _ in range(_ROUNDS):
-        data = encode(work.photo, _lit(work, warped, deltas), preview.encoding.quality)
+        data = encode(work.photo, _cloaked(work, warped, deltas), preview.encoding.quality)
         published = decode_pixels(data)
         seen = [
             canvas.compare(warped, published, face.height_px, preview.device)
@@ -60,7 +60,7 @@ def write(draft: Draft) -> Written:
     return Written(data, warped, published, seen)
 
 
-def _lit(work: Work, warped: Pixels, deltas: Sequence[Tensor]) -> Pixels:
+def _cloaked(work: Work, warped: Pixels, deltas: Sequence[Tensor]) -> Pixels:
     pixels = warped.copy()
     for canvas, delta in zip(work.canvases, deltas, strict=True):
         canvas.add(delta, pixels)
