@@ -86,7 +86,12 @@ def _explicit_padding(model: onnx.ModelProto) -> None:
 
 
 def _same(
-    maps: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], *, upper: bool
+    maps: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    *,
+    upper: bool,
 ) -> list[int]:
     """Padding before and after each axis that gives maps of the size divided by the stride, rounded up."""
     totals = [

