@@ -65,6 +65,13 @@ def farthest(points: Tensor) -> float:
     return float(displacements(points[None], axis, axis).norm(dim=1).max())
 
 
+def random_points(moved: float, generator: torch.Generator) -> Tensor:
+    """Control points (2, K, K) of a random warp that moves the farthest point so far; as smooth as a cloak's."""
+    rough = torch.randn(1, 2, POINTS + 2, POINTS + 2, generator=generator)
+    points = without_similarity(F.normalize(F.avg_pool2d(rough, 3, stride=1), dim=1))[0]
+    return points * (moved / farthest(points))
+
+
 def without_similarity(points: Tensor) -> Tensor:
     """Control points (N, 2, K, K) without the shift, turn and scaling that all share, which alignment undoes."""
     basis = _similarities(points.device)
