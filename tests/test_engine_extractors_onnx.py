@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from batches import two_threads
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from small_onnx import SIDE, SIZE, Graph, Shape, mobile_net
 from torch import Tensor
@@ -32,11 +33,13 @@ def chips(count: int = 3) -> Tensor:
     return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
-def assert_computes(path: Path, *, offset: float, scale: float) -> None:
-    """The file's own result, chip by chip, for levels normalised like this."""
+def assert_computes(
+    path: Path, *, offset: float = 127.5, scale: float = 127.5, axes: Sequence[int] = (0, 1, 2)
+) -> None:
+    """The file's own result, chip by chip, for levels normalised like this, their axes in the file's order."""
     x = chips()
     evaluator = ReferenceEvaluator(str(path))
-    levels = ((x * 255 - offset) / scale).numpy()
+    levels = ((x * 255 - offset) / scale).permute(0, *(1 + axis for axis in axes)).numpy()
     theirs = [np.asarray(evaluator.run(None, {"data": level[None]}))[0, 0] for level in levels]
     ours = load(path).network(x).numpy()
     # values up to 6, of 164 products in a row at most: float32 may lose 164 x 2^-24 = 10^-5 of them at the very worst,
@@ -70,6 +73,52 @@ def test_a_pooled_embedding_of_any_batch(tmp_path: Path) -> None:
     graph.add("Gemm", graph.random(SIZE, SIZE), graph.random(SIZE), transB=1)
     path = graph.write(tmp_path / "small.onnx", takes=("n", 3, SIDE, SIDE), gives=("n", SIZE))
     assert_computes(path, offset=127.5, scale=127.5)
+
+
+CHANNELS_LAST = (1, SIDE, SIDE, 3)
+
+
+def from_tensorflow(how: str = "SAME_UPPER") -> Graph:
+    """A small recogniser as conversions of TensorFlow networks are; an odd padding keeps the size of its maps."""
+    graph = Graph().add("Transpose", perm=[0, 3, 1, 2])
+    graph.add("Conv", graph.random(8, 3, 3, 3), graph.random(8), strides=[2, 2], auto_pad=how)
+    graph.add("PRelu", np.abs(graph.random(8, 1, 1)))
+    graph.add("Conv", graph.random(8, 1, 4, 4), group=8, auto_pad=how).batch_norm(8)
+    graph.add("Conv", graph.random(SIZE, 8, 8, 8), graph.random(SIZE), auto_pad="VALID")
+    return graph.add("Squeeze", np.array([2, 3]))
+
+
+@pytest.mark.parametrize("how", ["SAME_UPPER", "SAME_LOWER"])
+def test_a_converted_tensorflow_network_computes_what_it_did(how: str, tmp_path: Path) -> None:
+    path = from_tensorflow(how).write(tmp_path / "small.onnx", takes=CHANNELS_LAST)
+    assert_computes(path, axes=(1, 2, 0))
+
+
+def test_weights_may_be_nodes(tmp_path: Path) -> None:
+    graph = mobile_net(Graph())
+    constants = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array))
+        for name, array in graph.weights.items()
+    ]
+    graph.nodes[:0] = constants
+    graph.weights.clear()
+    assert_computes(graph.write(tmp_path / "small.onnx"))
+
+
+def test_padding_of_maps_of_unknown_size_is_told(tmp_path: Path) -> None:
+    path = from_tensorflow().write(tmp_path / "small.onnx", takes=(1, "rows", "columns", 3))
+    with pytest.raises(EngineError, match=r"size of the maps that Conv .*is not known"):
+        load(path)
+
+
+def test_gradients_of_a_converted_network_are_its_slopes(tmp_path: Path) -> None:
+    network = load(from_tensorflow().write(tmp_path / "small.onnx", takes=CHANNELS_LAST)).network.double()
+    x = chips(2).double().requires_grad_()
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(network(x)[:, 0].sum(), x)
+    step = 1e-6  # of levels 0..1: far below the distance to the nearest kink of a PReLU
+    there, back = (network(x.detach() + sign * step * direction)[:, 0].sum() for sign in (1, -1))
+    assert float((gradient * direction).sum()) == pytest.approx(float(there - back) / (2 * step), rel=1e-5)
 
 
 def test_the_template_is_arcfaces_at_the_chips_size(tmp_path: Path) -> None:
@@ -106,7 +155,7 @@ def test_a_damaged_file_is_a_weights_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "takes", [(1, 1, SIDE, SIDE), (1, 3, SIDE, 20), (1, 3, "h", "w"), (1, SIDE, SIDE, 3), (1, 3)]
+    "takes", [(1, 1, SIDE, SIDE), (1, 3, SIDE, 20), (1, 3, "h", "w"), (1, SIDE, SIDE, 4), (1, 3)]
 )
 def test_a_graph_that_takes_no_chips_is_refused(takes: Shape, tmp_path: Path) -> None:
     path = Graph().add("Flatten").write(tmp_path / "small.onnx", takes=takes)

@@ -16,6 +16,7 @@ from fawkes_engine.image.warp import (
     displaced,
     displacements,
     farthest,
+    random_points,
     splines,
     warped,
     without_similarity,
@@ -51,6 +52,15 @@ def test_no_point_moves_farther_than_the_farthest_control_point_and_none_at_the_
     assert farthest(one) == pytest.approx(float(field(one, 64, 64).norm(dim=0).max()))
     border = torch.cat([moved[:, 0], moved[:, -1], moved[..., 0], moved[..., -1]], dim=1)
     assert float(border.abs().max()) < 0.02 * float(one.abs().max())
+
+
+@given(seed=seeds, moved=st.floats(0.1, 20.0))
+@settings(max_examples=25, deadline=None)
+def test_random_points_move_the_farthest_point_as_far_as_asked_for(seed: int, moved: float) -> None:
+    one = random_points(moved, torch.Generator().manual_seed(seed))
+
+    assert farthest(one) == pytest.approx(moved, rel=1e-4)
+    torch.testing.assert_close(without_similarity(one[None])[0], one, rtol=0, atol=1e-4 * moved)
 
 
 @given(seed=seeds)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,8 +43,24 @@ def test_weights_are_checked_by_their_hash(one_model: Model, tmp_path: Path) -> 
     assert check("tiny", tmp_path) == catalog.path("tiny", tmp_path) == file
 
 
+def test_weights_with_terms_are_in_no_default_and_their_command_accepts_them(
+    one_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfree = replace(one_model, name="unfree", file="unfree.onnx", terms="only for research")
+    monkeypatch.setattr(catalog, "CATALOG", {one_model.name: one_model, unfree.name: unfree})
+    with pytest.raises(WeightsError, match="`fawkesd models fetch unfree --accept-licence`"):
+        check("unfree", tmp_path)
+    for model in (one_model, unfree):
+        (tmp_path / model.file).write_bytes(WEIGHTS)
+
+    assert catalog.on_disk(tmp_path) == ("tiny", "unfree")
+    assert catalog.best_on_disk(tmp_path) == ("dlib", "tiny")
+
+
 def test_a_name_that_is_not_in_the_catalogue_is_told_with_those_that_are() -> None:
-    with pytest.raises(EngineError, match="known: sface, facenet-casia, lightcnn, facenet-vggface2"):
+    with pytest.raises(
+        EngineError, match="known: sface, facenet-casia, lightcnn, facenet-vggface2, w600k-mbf"
+    ):
         catalog.path("arcface", Path())
 
 
@@ -68,7 +85,8 @@ def test_the_default_folder_follows_the_environment(
 
 
 def test_the_catalogue_pins_every_file_by_hash_and_names_no_mirror() -> None:
-    assert list(CATALOG) == ["sface", "facenet-casia", "lightcnn", "facenet-vggface2"]
+    assert list(CATALOG) == ["sface", "facenet-casia", "lightcnn", "facenet-vggface2", "w600k-mbf"]
+    assert [name for name, model in CATALOG.items() if model.terms] == ["w600k-mbf"]
     assert len({model.file for model in CATALOG.values()}) == len(CATALOG)
     for name, model in CATALOG.items():
         assert model.name == name

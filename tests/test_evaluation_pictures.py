@@ -1,4 +1,4 @@
-"""What is done to pictures in an evaluation: the noise control, disturbances, and MS-SSIM."""
+"""What is done to pictures in an evaluation: the control of random warps and noise, disturbances, and MS-SSIM."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def region_dssim(before: Pixels, after: Pixels, box: Box) -> float:
     return mean_dssim(one, other)
 
 
-def published(original: bytes, *dssims: float, suffix: str = ".jpg") -> Published:
-    """A published photo whose report says so much DSSIM of as many faces; the first is the portrait's."""
+def published(original: bytes, *dssims: float, moved: float = 0.0, suffix: str = ".jpg") -> Published:
+    """A published photo whose report says so much of as many faces; the first is the portrait's."""
     boxes = (BOX, (4.0, 200.0, 60.0, 270.0))
     faces = tuple(
-        CloakedFace(FaceReport(box, 116, "ada", "nobody", dssim, dssim, 0.3, 1.5, 0.01, {}, {}, 60), 0.99)
+        CloakedFace(FaceReport(box, 116, "ada", "nobody", dssim, dssim, 0.3, 1.5, moved, {}, {}, 60), 0.99)
         for box, dssim in zip(boxes, dssims, strict=False)
     )
     return Published("ada/1.jpg", hashlib.sha256(original).hexdigest(), suffix, original, True, faces)
@@ -62,6 +62,40 @@ def test_noise_reaches_the_dssim_asked_for(file_format: str, options: dict[str, 
     reached = region_dssim(decode(original).pixels, result.pixels, BOX)
     assert reached == pytest.approx(dssim, rel=0.02)
     assert reached <= dssim
+
+
+def test_the_control_is_warped_as_far_as_the_cloak_and_nowhere_else() -> None:
+    down, right = np.indices((256, 256))
+    places = np.stack([right, down, np.zeros_like(right)], axis=2).astype(np.uint8)
+    original = encoded(places, "PNG")
+    warped = decode(noisy(original, published(original, 0.0, moved=0.03), seed=0)).pixels
+    change = warped.astype(float) - places
+    x0, y0, x1, y1 = region_of(BOX, places)
+    farthest_px = np.linalg.norm(change[y0:y1, x0:x1], axis=2).max()
+    assert farthest_px == pytest.approx(0.03 * 116, abs=0.75), "both coordinates are rounded"
+    change[y0:y1, x0:x1] = 0
+    assert not change.any()
+
+
+def test_noise_on_the_warp_reaches_the_dssim_asked_for() -> None:
+    original = encoded(portrait(), "PNG")
+    warped, both = (
+        decode(noisy(original, published(original, dssim, moved=0.02), seed=0)).pixels
+        for dssim in (0.0, 0.007)
+    )
+    assert region_dssim(portrait(), warped, BOX) > 0.007
+    assert region_dssim(warped, both, BOX) == pytest.approx(0.007, rel=0.02)
+
+
+def test_warps_are_drawn_by_the_seed_and_the_face() -> None:
+    original = encoded(portrait(), "PNG")
+    one, again, other = (
+        decode(noisy(original, published(original, 0.0, 0.0, moved=0.02), seed)).pixels for seed in (0, 0, 1)
+    )
+    assert np.array_equal(one, again)
+    for box in (BOX, (4.0, 200.0, 60.0, 270.0)):
+        x0, y0, x1, y1 = region_of(box, one)
+        assert not np.array_equal(one[y0:y1, x0:x1], other[y0:y1, x0:x1])
 
 
 def test_each_face_gets_its_own_noise() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,8 @@ _DEFAULT_SET = ("sface", "facenet-casia", "lightcnn")
 def list_models(config: Config = None, as_json: Json = False) -> None:
     """Show which models can be fetched, and which are on disk.
 
-    SIZE is the size of the download.
+    SIZE is the size of the download. A model for research only is fetched with --accept-licence, and used only if
+    engine.extractors names it.
     """
     folder = _folder(config)
     there = catalog.on_disk(folder)
@@ -51,6 +52,7 @@ def list_models(config: Config = None, as_json: Json = False) -> None:
         "fawkesd models fetch",
         "fawkesd models fetch facenet-vggface2",
         "fawkesd models fetch facenet-vggface2 --from 20180402-114759-vggface2.pt",
+        "fawkesd models fetch w600k-mbf --accept-licence",
     ),
 )
 def fetch_models(
@@ -61,6 +63,9 @@ def fetch_models(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Install from this file instead of downloading."),
     ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You keep to the terms of a model that is not free.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Download face recognisers.
@@ -74,6 +79,8 @@ def fetch_models(
     wanted = [_known(name) for name in names or _DEFAULT_SET]
     if source is not None and (not names or len(wanted) != 1):
         raise typer.BadParameter("with --from, name one model: the one that the file holds")
+    if not accept_licence:
+        _refuse_terms(wanted)
     folder = _folder(config)
     for model in wanted:
         if source is not None:
@@ -109,6 +116,15 @@ def _verified(folder: Path) -> Iterator[Finding]:
             yield fine(name, "matches its pinned hash")
 
 
+def _refuse_terms(models: Sequence[catalog.Model]) -> None:
+    """Raise typer.BadParameter if one of them may be fetched only by who accepts its terms."""
+    for model in models:
+        if model.terms:
+            raise typer.BadParameter(
+                f"{model.name} is not free: {model.terms}. If that covers what you do: `{model.fetched_by}`"
+            )
+
+
 def _announce(model: catalog.Model) -> None:
     typer.echo(f"Fetching {model.name} ({_size(model)}) from {model.source} ...", err=True)
 
@@ -131,4 +147,4 @@ def _folder(config: Path | None) -> Path:
 
 
 def _row(name: str, on_disk: str, size: str, licence: str, what: str) -> str:
-    return f"{name:18}{on_disk:9}{size:>7}  {licence:12}{what}"
+    return f"{name:18}{on_disk:9}{size:>7}  {licence:15}{what}"

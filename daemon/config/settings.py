@@ -179,7 +179,7 @@ class EngineConfig(_Keys):
     extractors: tuple[Text, ...] = ()
     """Face recognisers a cloak is computed against. dlib must be among them, since it also tells people apart.
     []: the best set on disk (see `fawkesd models list`); several different ones protect better against
-    unknown recognisers. `onnx:FILE` is one of your own."""
+    unknown recognisers. `onnx:FILE` is one of your own. Those fetched with --accept-licence are used only if named."""
 
     models_dir: Place | None = None
     """Folder of the face recognisers downloaded by `fawkesd models fetch`. null: ~/.local/share/fawkesd/models, or

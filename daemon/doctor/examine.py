@@ -88,11 +88,10 @@ def _rights(config: Path, models: Path) -> Iterator[Finding]:
 
 
 def _models(folder: Path) -> Finding:
-    names = catalog.on_disk(folder)
-    if names:
+    names = ", ".join(catalog.on_disk(folder))
+    if len(catalog.best_on_disk(folder)) > 1:
         return fine(
-            folder,
-            f"holds the face recognisers {', '.join(names)}; `fawkesd models verify` checks their hashes",
+            folder, f"holds the face recognisers {names}; `fawkesd models verify` checks their hashes"
         )
     message = "holds no fetched face recogniser: cloaks are computed only against dlib, which comes with the package"
     return warning(folder, message, "run `fawkesd models fetch`: cloaks then protect against more trackers")

@@ -2,7 +2,7 @@
 
 Protection is 1 - recognition: the share of a user's clean, unseen photos that a tracker attributes to somebody else,
 after it learned the user from published photos (Shan et al. 2020, section 5). There are two controls: a tracker that
-learned the originals, and one that learned originals with noise as visible as the cloaks.
+learned the originals, and one that learned them warped at random as far as the cloaks do, with noise of the same DSSIM.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fawkes_engine.evaluation.trackers.tracker import Tracker
 from fawkes_engine.face.detect import FaceDetector
 from fawkes_engine.face.mtcnn import MtcnnDetector
 
-CONTROL, NOISE, CLOAKED = "as they were", "noise of the same DSSIM", "cloaked"
+CONTROL, NOISE, CLOAKED = "as they were", "random warp and noise, as strong", "cloaked"
 OTHERS, TESTED = "other people", "clean test photos"
 
 Files = Sequence[tuple[str, bytes]]

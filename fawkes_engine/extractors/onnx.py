@@ -20,6 +20,7 @@ from fawkes_engine.errors import EngineError, WeightsError
 from fawkes_engine.extractors.base import ARCFACE_CHIP_PX, ARCFACE_TEMPLATE, Extractor
 from fawkes_engine.extractors.graph_rewrite import RANGE, SHAPE, Trace, called, replace, simplify
 from fawkes_engine.extractors.layers import PReLU
+from fawkes_engine.extractors.onnx_rewrite import pictures, rewrite, sizes
 
 # Raised by the converter, and by the graphs it makes, for models they do not support
 _NOT_CONVERTIBLE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -39,8 +40,9 @@ def load(name: str, weights: Path, mean: Tensor, device: torch.device) -> Extrac
             one that cannot be used here; the message says why.
     """
     model = _read(weights)
-    chip_px = _chip_px(model.graph, weights)
     try:
+        rewrite(model)
+        chip_px = _chip_px(model.graph, weights)
         network = OnnxNet(onnx2torch.convert(model), chip_px)
         fault = _fault(network, chip_px)
     except _NOT_CONVERTIBLE as error:
@@ -86,15 +88,13 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _chip_px(graph: onnx.GraphProto, path: Path) -> int:
     """Return the side of a graph's input chips."""
-    weights = {tensor.name for tensor in graph.initializer}  # old files list them among the inputs
-    inputs = [value for value in graph.input if value.name not in weights]
-    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
+    shapes = [sizes(value) for value in pictures(graph)]
     match shapes, len(graph.output):
         case [[_, 3, rows, columns]], 1 if rows == columns > 0:
-            return int(rows)
+            return rows
     raise EngineError(
-        f"{path} is not a face recogniser of the usual kind, which takes one input n x 3 x S x S and has one "
-        f"output, an embedding: it takes {shapes} and has {len(graph.output)}"
+        f"{path} is not a face recogniser of the usual kind, which takes one input n x 3 x S x S or "
+        f"n x S x S x 3 and has one output, an embedding: it takes {shapes} and has {len(graph.output)}"
     )
 
 

