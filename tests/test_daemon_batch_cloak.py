@@ -14,7 +14,7 @@ from daemon.batch.cloak import CloakJob
 from daemon.batch.output_folder import NotWritten, Written
 from daemon.cli.main import run_command
 from daemon.errors import ConfigError, InputError, OutputError
-from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request
+from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request, unseen
 
 FACE = FaceReport(
     box=(1.0, 2.0, 3.0, 4.0),
@@ -176,8 +176,10 @@ def test_the_report_has_the_promised_keys(tmp_path: Path, engine: ReversingEngin
         "input": str(source),
         "output": str(tmp_path / "out" / "a.jpg"),
         "sha256": hashlib.sha256(b"otohp").hexdigest(),
+        "against_others": unseen.in_words({"dlib": 0.1}),
         "seconds": 1.5,
         "mode": "quick",
+        "strength": 100,
         "engine": "f00d",
     }
     assert face["box"] == [1.0, 2.0, 3.0, 4.0]

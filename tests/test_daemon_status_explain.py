@@ -41,7 +41,8 @@ def test_a_published_photo_tells_its_report_from_both_of_its_places(
 
     assert (found["state"], found["user"], found["generation"]) == ("published", "ada", 1)
     assert found["output"] == str(home.sync / "trip" / "a.jpg")
-    assert found["report"] == {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1", "mode": None}
+    told = {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1", "mode": None, "strength": 100}
+    assert found["report"] == told
     assert found["notes"] == []
     assert {**why(home, home.sync / "trip" / "a.jpg", capsys), "path": found["path"]} == found
 

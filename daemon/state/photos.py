@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.model import (
     REDO_REASON,
     WAS_PUBLISHED,
+    Choice,
     EarlierOutput,
     Outbox,
     Output,
@@ -128,6 +129,16 @@ class Photos:
         return [
             EarlierOutput(photo.source, _output(row), row["report"], may_be_outdated=True) for row in rows
         ]
+
+    def choice(self, photo: Photo) -> Choice | None:
+        """How the photo is to be cloaked by command: as asked for it last, or for the same bytes under another name."""
+        row = self._db.execute(
+            "SELECT chosen_mode, chosen_strength FROM photos WHERE chosen_mode IS NOT NULL AND user = ?"
+            " AND ((root = ? AND path = ?) OR input_sha256 = ?)"
+            " ORDER BY (root = ? AND path = ?) DESC, id DESC LIMIT 1",
+            (*key_of(photo.source), photo.input_sha256, *key_of(photo.source)[1:]),
+        ).fetchone()
+        return Choice(row["chosen_mode"], row["chosen_strength"]) if row else None
 
     def published_from(self, user: str, input_sha256: str) -> list[Photo]:
         """Every PUBLISHED row of a user that was made from these bytes (hex), oldest first."""
