@@ -70,7 +70,8 @@ def test_the_picture_has_a_row_per_face_and_the_original_first(
 
     assert preview(photo, "--out", str(out), "--strength", "40", "--strength", "70") == 0
 
-    sheet = np.asarray(Image.open(out))
+    with Image.open(out) as picture:
+        sheet = np.asarray(picture)
     middles = [[int(sheet[row, column, 0]) for column in (26, 86, 146)] for row in (60, 153)]
     assert middles == [[200, 40, 70]] * 2
     held, published = capsys.readouterr().out.splitlines()
@@ -109,7 +110,8 @@ def test_an_existing_file_is_replaced_only_by_force_and_the_photo_never(
     assert "the photo itself" in capsys.readouterr().err
     assert photo.read_bytes() == png(200)
     assert preview(photo, "--out", str(out), "--force") == 0
-    assert Image.open(out).format == "PNG"
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
 
 
 @pytest.mark.parametrize(("photo", "out", "code"), [("none.png", "p.png", 66), ("a.png", "no/p.png", 73)])

@@ -132,13 +132,15 @@ class Photos:
 
     def choice(self, photo: Photo) -> Choice | None:
         """How the photo is to be cloaked by command: as asked for it last, or for the same bytes under another name."""
-        row = self._db.execute(
-            "SELECT chosen_mode, chosen_strength FROM photos WHERE chosen_mode IS NOT NULL AND user = ?"
-            " AND ((root = ? AND path = ?) OR input_sha256 = ?)"
-            " ORDER BY (root = ? AND path = ?) DESC, id DESC LIMIT 1",
-            (*key_of(photo.source), photo.input_sha256, *key_of(photo.source)[1:]),
-        ).fetchone()
-        return Choice(row["chosen_mode"], row["chosen_strength"]) if row else None
+        user, root, path = key_of(photo.source)
+        rows = self._db.execute(
+            "SELECT coalesce(chosen_mode, json_extract(options, '$.mode')) AS mode,"  # noqa: S608 - constant
+            " coalesce(chosen_strength, json_extract(options, '$.strength')) AS strength FROM photos"
+            f" WHERE ({THIS_SOURCE}) OR (user = ? AND input_sha256 = ?)"
+            " ORDER BY (root = ? AND path = ?) DESC, id DESC",
+            (user, root, path, user, photo.input_sha256, root, path),
+        )
+        return next((Choice(row["mode"], row["strength"]) for row in rows if row["mode"]), None)
 
     def published_from(self, user: str, input_sha256: str) -> list[Photo]:
         """Every PUBLISHED row of a user that was made from these bytes (hex), oldest first."""
