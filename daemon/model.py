@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from fawkes_engine import FULL_STRENGTH, ModeName
+
 
 class State(Enum):
     """The state of a photo. READY is the first: a path that never settles gets no row in the ledger."""
@@ -113,6 +115,14 @@ class EarlierOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """How a person wants one photo cloaked, whatever the configuration says; fields as in `fawkes_engine.Request`."""
+
+    mode: ModeName
+    strength: int = FULL_STRENGTH
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One row of the ledger: one content (generation, counted from 1) of one source path.
 
@@ -144,7 +154,8 @@ class Photo:
 class Change:
     """The columns that a state change writes besides the state; None keeps a column, but clears the reason.
 
-    not_before: seconds since 1970 before which the photo is not retried. report: JSON. Others as in `Photo`.
+    not_before: seconds since 1970 before which the photo is not retried. report: JSON. choice: for later rows of the
+    photo. Others as in `Photo`.
     """
 
     reason: str | None = None
@@ -156,6 +167,7 @@ class Change:
     not_before: float | None = None
     report: str | None = None
     options: str | None = None
+    choice: Choice | None = None
 
 
 class Unfinished(Enum):

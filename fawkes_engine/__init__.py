@@ -26,13 +26,22 @@ from fawkes_engine.errors import (
     Unsupported,
     WeightsError,
 )
-from fawkes_engine.modes import DEFAULT_MODE, MODES, Budget, Mode, ModeName
+from fawkes_engine.modes import (
+    DEFAULT_MODE,
+    FULL_STRENGTH,
+    MODES,
+    STRONGEST_MODE,
+    Budget,
+    Mode,
+    ModeName,
+)
 from fawkes_engine.types import (
     STRANGER,
     Decoy,
     EngineSettings,
     FaceReport,
     HeicAs,
+    Look,
     MeanFace,
     MetadataPolicy,
     Protected,
@@ -44,8 +53,10 @@ from fawkes_engine.types import (
 
 __all__ = [
     "DEFAULT_MODE",
+    "FULL_STRENGTH",
     "MODES",
     "STRANGER",
+    "STRONGEST_MODE",
     "Budget",
     "Decoy",
     "EngineError",
@@ -54,6 +65,7 @@ __all__ = [
     "FaceReport",
     "FetchError",
     "HeicAs",
+    "Look",
     "MeanFace",
     "MetadataPolicy",
     "Mode",

@@ -89,7 +89,9 @@ class DecoyEngine:
         A photo is refused if it does not show exactly one face, shows the user, or came no nearer to the user.
         """
         pipeline = self._pipeline
-        course = Course(pipeline.ensemble.turns, DECOY, pipeline.settings.steps)
+        settings = pipeline.settings
+        turns = pipeline.ensemble.turns(settings.second_turns)
+        course = Course(turns, DECOY, settings.steps, settings.budget)
         cloak = partial(pipeline.cloak, course=course, on_step=no_sign)
         draft = partial(self._draft, goal=like.mean())
         requests = [Request(photo, like.user, metadata=_NO_METADATA) for photo in photos]
@@ -108,7 +110,8 @@ class DecoyEngine:
             raise NoDecoy(f"it shows {len(work.faces)} faces; a decoy shows one person")
         if float(work.clean_embeddings[KNOWN_BY][0] @ goal.vectors[KNOWN_BY]) >= SAME_PERSON_COSINE:
             raise NoDecoy(f"it shows {goal.identity}; a decoy shows somebody else")
-        return self._pipeline.draft(replace(work, people=[goal.identity], goals=[goal]))
+        known = replace(work, people=[goal.identity], goals=[goal])
+        return self._pipeline.draft(known, self._pipeline.settings.budget)
 
     def _finish(self, draft: Draft, *, seconds: float) -> Decoy:
         """Encode and verify. Raises NotProtected or NoDecoy."""

@@ -9,12 +9,13 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 
 from fawkes_engine import device
 from fawkes_engine.cloak.optimise import CLOAK
 from fawkes_engine.errors import NotProtected, Refusal
 from fawkes_engine.identity.targets import Pool
-from fawkes_engine.modes import MODES, Mode, ModeName
+from fawkes_engine.modes import FULL_STRENGTH, MODES, Mode, ModeName
 from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.photos import Course, Pipeline
@@ -22,7 +23,7 @@ from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import unlike_owners
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
-from fawkes_engine.types import EngineSettings, Protected, Report, Request, TargetStore
+from fawkes_engine.types import EngineSettings, FaceReport, Look, Protected, Report, Request, TargetStore
 
 VERSION = "8"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification
@@ -65,9 +66,23 @@ class Engine:
         on_step: called often, as a heartbeat.
         """
         results: list[Protected | Refusal] = []
-        for group in groups(requests):
-            results += self._protect_together(group, on_step or no_sign)
+        for mode, alike in groupby(requests, partial(_mode_for, self.settings)):
+            for group in groups(list(alike)):
+                results += self._protect_together(group, mode, on_step or no_sign)
         return results
+
+    def looks(self, request: Request, strengths: Sequence[int]) -> list[Look]:
+        """Cloak a photo once and return how it would look at each of several strengths.
+
+        Raises:
+            Refusal: it cannot be cloaked at any strength.
+        """
+        pipeline, mode = self.pipeline, _mode_for(self.settings, request)
+        (work,) = self._identified([pipeline.open(request)])
+        if isinstance(work, Refusal):
+            raise work
+        (draft,) = pipeline.cloak([pipeline.draft(work, mode.budget)], _course(pipeline, mode), no_sign)
+        return [self._look(draft.at(strength)) for strength in strengths]
 
     def enroll(self, user: str, photos: Sequence[bytes]) -> int:
         """Learn a user's face: the one that most of these photos show.
@@ -81,22 +96,22 @@ class Engine:
             return identifier.enroll(user, works)
 
     def _protect_together(
-        self, requests: Sequence[Request], alive: Callable[[], None]
+        self, requests: Sequence[Request], mode: Mode, alive: Callable[[], None]
     ) -> list[Protected | Refusal]:
         started, pipeline = time.perf_counter(), self.pipeline
         works = self._identified([self._opened(request, alive) for request in requests])
-        course = Course(pipeline.ensemble.turns, CLOAK, self.settings.steps)
-        cloak = partial(pipeline.cloak, course=course, on_step=alive)
-        drafts = together(cloak, each(pipeline.draft, works))
+        cloak = partial(pipeline.cloak, course=_course(pipeline, mode), on_step=alive)
+        drafts = together(cloak, each(partial(pipeline.draft, budget=mode.budget), works))
         opened = sum(isinstance(draft, Draft) for draft in drafts)
         seconds = (time.perf_counter() - started) / max(1, opened)
         results = each(partial(self._finish, seconds=seconds, on_step=alive), drafts)
         failed = {
             i: (draft, result)
             for i, (draft, result) in enumerate(zip(drafts, results, strict=True))
-            if isinstance(draft, Draft) and isinstance(result, NotProtected)
+            if isinstance(draft, Draft) and isinstance(result, NotProtected) and _may_pass(draft, result)
         }
-        for i, result in zip(failed, self._tried_again(list(failed.values()), seconds, alive), strict=True):
+        again = self._tried_again(list(failed.values()), mode, seconds, alive)
+        for i, result in zip(failed, again, strict=True):
             results[i] = result
         return results
 
@@ -113,14 +128,18 @@ class Engine:
             return each(identifier.identified, works)
 
     def _tried_again(
-        self, failed: Sequence[tuple[Draft, NotProtected]], seconds: float, alive: Callable[[], None]
+        self,
+        failed: Sequence[tuple[Draft, NotProtected]],
+        mode: Mode,
+        seconds: float,
+        alive: Callable[[], None],
     ) -> list[Protected | Refusal]:
         """Retry failed photos together, with more steps and a schedule that favours the verifying extractor.
 
         seconds: spent on each of them so far.
         """
         started, pipeline = time.perf_counter(), self.pipeline
-        course = Course(pipeline.ensemble.second_try, CLOAK, _SECOND_TRY * self.settings.steps)
+        course = Course(pipeline.ensemble.second_try, CLOAK, _SECOND_TRY * mode.steps, mode.budget)
         cloak = partial(pipeline.cloak, course=course, on_step=alive)
         drafts = together(cloak, each(self._to_redo, failed))
         seconds += (time.perf_counter() - started) / max(1, len(failed))
@@ -132,7 +151,7 @@ class Engine:
         if failure.faces:
             return draft.without(failure.faces)
         pipeline, work = self.pipeline, draft.work
-        written = self._written(draft)
+        written = self._written(draft.as_requested)
         with self.stopwatch.stage(Stage.VERIFY):
             missed = pipeline.verifier.missed(work, written)
         if not missed:
@@ -140,15 +159,15 @@ class Engine:
         every = [*work.faces, *work.left, *missed]  # faces found only in the written file are cloaked too
         with self.stopwatch.stage(Stage.RECOGNISE):
             work = pipeline.identifier.identified(pipeline.embed(work.request, work.photo, every))
-        return pipeline.draft(work)
+        return pipeline.draft(work, draft.preview.budget)
 
     def _finish(self, draft: Draft, *, seconds: float, on_step: Callable[[], None]) -> Protected:
         """Encode and verify. Raises NotProtected."""
         started = time.perf_counter()
         on_step()
-        written = self._written(draft)
-        with self.stopwatch.stage(Stage.VERIFY):
-            faces = self.pipeline.verifier.measure(draft, written, unlike_owners)
+        scaled, request = draft.as_requested, draft.work.request
+        written = self._written(scaled)
+        faces = self._measured(scaled, written)
         return Protected(
             data=written.data,
             sha256=hashlib.sha256(written.data).hexdigest(),
@@ -157,13 +176,43 @@ class Engine:
                 faces=faces,
                 seconds=seconds + time.perf_counter() - started,
                 fingerprint=self.fingerprint,
-                mode=mode_of(self.settings),
+                mode=request.mode or mode_of(self.settings),
+                strength=request.strength,
             ),
         )
+
+    def _look(self, draft: Draft) -> Look:
+        scaled = draft.as_requested
+        written = self._written(scaled)
+        boxes = tuple(face.box for face in draft.work.faces)
+        try:
+            faces, held = self._measured(scaled, written), None
+        except NotProtected as refusal:
+            faces, held = (), str(refusal)
+        return Look(draft.work.request.strength, written.data, boxes, faces, held)
+
+    def _measured(self, draft: Draft, written: Written) -> tuple[FaceReport, ...]:
+        with self.stopwatch.stage(Stage.VERIFY):
+            return self.pipeline.verifier.measure(draft, written, unlike_owners)
 
     def _written(self, draft: Draft) -> Written:
         with self.stopwatch.stage(Stage.ENCODE):
             return write(draft)
+
+
+def _mode_for(settings: EngineSettings, request: Request) -> Mode:
+    """Return the mode that a photo is to be cloaked in: the request's, or the engine's own."""
+    own = Mode(settings.budget, settings.steps, settings.second_turns)
+    return MODES[request.mode] if request.mode else own
+
+
+def _course(pipeline: Pipeline, mode: Mode) -> Course:
+    return Course(pipeline.ensemble.turns(mode.second_turns), CLOAK, mode.steps, mode.budget)
+
+
+def _may_pass(draft: Draft, failure: NotProtected) -> bool:
+    """Whether a second try may help: not where a face was to get only a part of its cloak, which is then too little."""
+    return draft.work.request.strength == FULL_STRENGTH or not failure.faces
 
 
 def mode_of(settings: EngineSettings) -> ModeName | None:

@@ -51,3 +51,5 @@ MODES: Mapping[ModeName, Mode] = {
     ),
 }
 DEFAULT_MODE: ModeName = "standard"
+STRONGEST_MODE: ModeName = "strong"
+FULL_STRENGTH = 100  # the cloak as it was computed; below, both of its parts are scaled down

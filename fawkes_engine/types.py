@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from fawkes_engine.modes import DEFAULT_MODE, MODES, Budget, ModeName
+from fawkes_engine.modes import DEFAULT_MODE, FULL_STRENGTH, MODES, Budget, ModeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Request:
     only_mine: leave the faces of other people as they are.
     publish_faceless: re-encode a photo in which no face is found instead of refusing it.
     metadata, heic: how it is written, as above.
+    mode: whose budget and steps the cloak gets, None = the engine's own. strength: 0 to 100, percent of that cloak.
     """
 
     data: bytes
@@ -85,6 +86,8 @@ class Request:
     publish_faceless: bool = False
     metadata: MetadataPolicy = MetadataPolicy()
     heic: HeicAs = HeicAs.JPEG
+    mode: ModeName | None = None
+    strength: int = FULL_STRENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +181,15 @@ class FaceReport:
 class Report:
     """What was done to one photo.
 
-    faces: those that were cloaked. seconds: the photo's share of its batch's wall time. mode: the engine's, None if its
-    settings are those of no mode.
+    faces: those that were cloaked. seconds: the photo's share of its batch's wall time. mode: the request's or the
+    engine's, None if the settings are those of no mode. strength: as in `Request`.
     """
 
     faces: tuple[FaceReport, ...]
     seconds: float
     fingerprint: str
     mode: ModeName | None = None
+    strength: int = FULL_STRENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,21 @@ class Protected:
     sha256: str
     suffix: str
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a photo would look at one strength; never a `Protected`.
+
+    data: the complete file. boxes: of the cloaked faces, as in `FaceReport`. faces: their reports, empty if the photo
+    would be held. held: why it would be, None if it would be published.
+    """
+
+    strength: int
+    data: bytes
+    boxes: tuple[tuple[float, float, float, float], ...]
+    faces: tuple[FaceReport, ...]
+    held: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ ROOMS = {
         {"face"},
         {"identity", "image", "photo", "weights", "device"},
         {"types"},
-        {"modes"},
+        {"modes", "unseen"},
         {"errors"},
     ),
     "fawkes_engine.evaluation": (

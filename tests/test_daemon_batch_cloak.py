@@ -14,7 +14,7 @@ from daemon.batch.cloak import CloakJob
 from daemon.batch.output_folder import NotWritten, Written
 from daemon.cli.main import run_command
 from daemon.errors import ConfigError, InputError, OutputError
-from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request
+from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request, unseen
 
 FACE = FaceReport(
     box=(1.0, 2.0, 3.0, 4.0),
@@ -41,6 +41,7 @@ class ReversingEngine:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.users: set[str] = set()
+        self.strengths: list[int] = []
 
     def warm_up(self) -> None:
         return
@@ -50,6 +51,7 @@ class ReversingEngine:
     ) -> list[Protected | Refusal]:
         self.batches.append(len(requests))
         self.users |= {request.user for request in requests}
+        self.strengths += [request.strength for request in requests]
         return [self._one(request.data) for request in requests]
 
     def _one(self, data: bytes) -> Protected | Refusal:
@@ -176,8 +178,10 @@ def test_the_report_has_the_promised_keys(tmp_path: Path, engine: ReversingEngin
         "input": str(source),
         "output": str(tmp_path / "out" / "a.jpg"),
         "sha256": hashlib.sha256(b"otohp").hexdigest(),
+        "against_others": unseen.in_words({"dlib": 0.1}),
         "seconds": 1.5,
         "mode": "quick",
+        "strength": 100,
         "engine": "f00d",
     }
     assert face["box"] == [1.0, 2.0, 3.0, 4.0]
@@ -252,6 +256,22 @@ def test_the_command_exits_0_when_all_is_done(
     said = capsys.readouterr()
     assert "1 face(s), DSSIM at most 0.0060, 1.5 s" in said.out
     assert said.err == ""
+
+
+def test_a_strength_is_a_part_of_what_the_strongest_mode_computes(
+    homeless: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], engine: ReversingEngine
+) -> None:
+    made: list[EngineSettings] = []
+    monkeypatch.setattr(
+        cloak, "load_engine", lambda settings, _targets_dir: (made.append(settings), engine)[1]
+    )
+
+    for arguments in (["--strength", "60"], ["--mode", "quick"], ["--mode", "quick", "--strength", "0"], []):
+        assert run_command([*command, "--force", str(photo(homeless / "a.jpg")), *arguments]) == 0
+
+    modes = ("strong", "quick", "quick", "standard")
+    assert made == [EngineSettings.of_mode(mode) for mode in modes]
+    assert engine.strengths == [60, 100, 0, 100]
 
 
 def test_the_command_exits_66_for_a_missing_photo_and_73_for_an_existing_result(

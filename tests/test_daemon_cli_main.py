@@ -19,7 +19,7 @@ from fawkes_engine import EngineError, WeightsError
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
-    *("init", "check-config", "run", "once", "status", "cloak"),
+    *("init", "check-config", "run", "once", "status", "cloak", "preview"),
     *("why", "history", "held", "retry", "redo", "pause", "resume", "reload", "doctor", "evaluate", "bench"),
     *("sybil", "audit"),
 ]

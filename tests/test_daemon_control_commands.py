@@ -25,6 +25,7 @@ from daemon.control.server import SOCKET_NAME, ControlServer
 from daemon.fs.locks import LOCK_NAME, DirectoryLock
 from daemon.model import Change, Outbox, QueueOrder, Settled, Snapshot, Source, State
 from daemon.service.run import once
+from daemon.state.history import reading
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
 Start = Callable[..., DaemonProcess]
@@ -230,6 +231,68 @@ def test_a_redo_without_the_original_changes_nothing(home: Home, capsys: pytest.
         assert fawkesd(home, "redo", str(home.outbox / name)) == 66
         assert reason in capsys.readouterr().err
     assert sorted(states(home)) == ["held", "published"]
+
+
+def reports(home: Home) -> list[tuple[str | None, int]]:
+    """Mode and strength of every result that was published, oldest first."""
+    with reading(home.state_dir) as history:
+        told = [record.report for record in history.newest() if record.report]
+    return [(report["mode"], report["strength"]) for report in reversed(told)]
+
+
+def test_a_strength_stays_with_its_photo_when_it_is_written_again_or_copied(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "other.jpg").write_bytes(make_photo(seed=1))
+    once(home.settings, Counter(), FACTORY)
+
+    assert fawkesd(home, "redo", str(home.outbox / "a.jpg"), "--strength", "80") == 0
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "a.jpg").write_bytes(make_photo(seed=2))
+    once(home.settings, Counter(), FACTORY)
+    assert fawkesd(home, "redo", str(home.outbox / "a.jpg")) == 0
+    once(home.settings, Counter(), FACTORY)
+    (home.outbox / "copy.jpg").write_bytes(make_photo(seed=2))
+    (home.outbox / "new.jpg").write_bytes(make_photo(seed=3))
+    once(home.settings, Counter(), FACTORY)
+
+    assert sorted(reports(home), key=str) == [*[("strong", 80)] * 4, *[(None, 100)] * 3]
+    assert sorted(states(home)) == ["published"] * 4 + ["superseded"] * 3
+
+
+def test_a_strength_that_is_too_little_holds_the_photo_until_another_is_chosen(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = home.outbox / "a.jpg"
+    photo.write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    before = (home.sync / "a.jpg").read_bytes()
+
+    assert fawkesd(home, "redo", str(photo), "--strength", "10") == 0
+    assert once(home.settings, Counter(), FACTORY).published == 0
+    assert (home.sync / "a.jpg").read_bytes() == before
+    capsys.readouterr()
+    assert fawkesd(home, "held") == 1
+    assert "strength 10 is too little" in capsys.readouterr().out
+
+    assert fawkesd(home, "redo", str(photo), "--mode", "quick") == 0
+    assert once(home.settings, Counter(), FACTORY).published == 1
+    assert reports(home) == [(None, 100), ("quick", 100)]
+
+
+def test_a_running_service_takes_a_strength(home: Home, running: DaemonProcess, eventually: Wait) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    eventually(lambda: home.published() == ["a.jpg"])
+
+    assert fawkesd(home, "redo", str(home.outbox / "a.jpg"), "--mode", "standard", "--strength", "70") == 0
+
+    eventually(lambda: states(home) == ["superseded", "published"])
+    assert reports(home) == [(None, 100), ("standard", 70)]
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("arguments", [["--strength", "101"], ["--strength", "-1"], ["--mode", "invisible"]])
+def test_a_redo_wants_a_strength_and_a_mode_that_exist(home: Home, arguments: list[str]) -> None:
+    assert fawkesd(home, "redo", str(home.outbox / "a.jpg"), *arguments) == 64
 
 
 def test_a_redo_of_a_photo_that_is_ignored_now_changes_nothing_and_the_others_are_redone(

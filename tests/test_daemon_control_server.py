@@ -87,6 +87,7 @@ COMMANDS: list[Command] = [
     Retry("ada", Path("/out"), Path(os.fsdecode(b"caf\xe9\n.jpg"))),
     RetryAll(),
     Redo("ada", Path("/out"), Path("trip/a.jpg")),
+    Redo("ada", Path("/out"), Path("trip/a.jpg"), mode="strong", strength=40),
 ]
 
 
@@ -114,6 +115,8 @@ def test_an_error_on_purpose_is_the_reply_with_its_code(desk: Desk) -> None:
         b'{"order": "reload", "extra": 1}\n',
         b'{"order": "redo", "user": "ada", "root": "/out", "path": "../../etc/passwd"}\n',
         b'{"order": "redo", "user": "ada", "root": "/out", "path": "/etc/passwd"}\n',
+        b'{"order": "redo", "user": "ada", "root": "/out", "path": "a.jpg", "mode": "invisible"}\n',
+        b'{"order": "redo", "user": "ada", "root": "/out", "path": "a.jpg", "mode": "quick", "strength": 101}\n',
         b'{"order": "pause", "user": "ada", "root": "out", "for_s": null}\n',
         b'{"order": "pause", "user": "ada", "root": "/out", "for_s": -1}\n',
         b'{"order": "pause", "user": "ada", "root": "/out", "for_s": Infinity}\n',

@@ -19,6 +19,7 @@ from daemon.service.run import once
 from daemon.state.history import Record
 from daemon.status.explain import Explanation
 from daemon.status.explain_text import why_lines
+from fawkes_engine import unseen
 
 
 def why(home: Home, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -41,7 +42,8 @@ def test_a_published_photo_tells_its_report_from_both_of_its_places(
 
     assert (found["state"], found["user"], found["generation"]) == ("published", "ada", 1)
     assert found["output"] == str(home.sync / "trip" / "a.jpg")
-    assert found["report"] == {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1", "mode": None}
+    told = {"faces": [], "seconds": 0.01, "fingerprint": "tiny-1", "mode": None, "strength": 100}
+    assert found["report"] == told
     assert found["notes"] == []
     assert {**why(home, home.sync / "trip" / "a.jpg", capsys), "path": found["path"]} == found
 
@@ -243,7 +245,7 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
     cosines = {"cosine_own": {"dlib": -0.12}, "cosine_target": {"dlib": 0.66}}
     stranger = {**face, "person": "~c4f1"}
     faces = [one | figures | cosines for one in (face, stranger)]
-    report = {"faces": faces, "seconds": 2.14, "fingerprint": "dlib-1", "mode": "strong"}
+    report = {"faces": faces, "seconds": 2.14, "fingerprint": "dlib-1", "mode": "strong", "strength": 80}
     photo = Photo(
         id=1,
         source=Source(Outbox("ada", Path("/out")), Path("a.jpg")),
@@ -263,16 +265,18 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
     )
 
     lines = list(why_lines(found))
-    assert lines[2:6] == [
+    assert lines[2:7] == [
         "  published as /sync/a.jpg",
-        "  2 face(s), 2.1 s, mode strong, engine dlib-1",
+        "  2 face(s), 2.1 s, mode strong, strength 80, engine dlib-1",
         "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
         "colour 0.41 mean 1.20 p99, moved by up to 1.8% of its height, 42 steps",
+        f"    against recognisers that took no part: {unseen.in_words({'dlib': -0.12})}",
         "    dlib: cosine -0.12 to the person, +0.66 to the target",
     ]
-    assert lines[6].startswith("  face of another person, ~c4f1 at ")
+    assert lines[7].startswith("  face of another person, ~c4f1 at ")
 
-    older = replace(record, report={key: value for key, value in report.items() if key != "mode"})
+    newer_keys = {"mode", "strength"}
+    older = replace(record, report={key: value for key, value in report.items() if key not in newer_keys})
     for one in faces:
         del one["moved"]
     told = list(why_lines(replace(found, records=(older,))))

@@ -56,8 +56,8 @@ def draft(engine: Engine) -> Draft:
     with pipeline.identifier.people.up_to_date():
         pipeline.identifier.meet_users([work])
         work = pipeline.identifier.identified(work)
-    course = Course(pipeline.ensemble.turns, CLOAK, 8)
-    (made,) = pipeline.cloak([pipeline.draft(work)], course, lambda: None)
+    course = Course(pipeline.ensemble.turns(), CLOAK, 8, SETTINGS.budget)
+    (made,) = pipeline.cloak([pipeline.draft(work, SETTINGS.budget)], course, lambda: None)
     return made
 
 

@@ -125,9 +125,10 @@ def test_what_is_optimised_is_what_can_be_written(engine: Engine) -> None:
     work = pipeline.open(Request(encoded(black_and_white(), "PNG"), "ada"))
     with identifier.people.up_to_date():
         identifier.meet_users([work])
-        draft = pipeline.draft(identifier.identified(work))
+        draft = pipeline.draft(identifier.identified(work), engine.settings.budget)
+    course = Course(pipeline.ensemble.turns(), CLOAK, 12, engine.settings.budget)
 
-    (draft,) = pipeline.cloak([draft], Course(pipeline.ensemble.turns, CLOAK, 12), lambda: None)
+    (draft,) = pipeline.cloak([draft], course, lambda: None)
 
     delta = draft.cloaks[0].delta
     assert float(delta.abs().max()) > 2 / 255

@@ -23,8 +23,10 @@ from PIL import Image, ImageOps
 
 from daemon.state.targets import FileTargetStore
 from fawkes_engine import (
+    FULL_STRENGTH,
     EngineSettings,
     FaceReport,
+    ModeName,
     NoFace,
     NotProtected,
     Protected,
@@ -51,6 +53,9 @@ class Deed(Enum):
     CLOAK_TOO_WEAKLY = (120, 60, 230)
     NEED_ALL_MEMORY = (60, 120, 230)
     NEED_TOO_MUCH = (120, 230, 60)
+
+
+LEAST_STRENGTH = 50  # that protects
 
 
 class TinyEngine:
@@ -163,9 +168,11 @@ def is_cloaked(data: bytes) -> bool:
     return any(_is_near(_top_left(image), tuple(255 - c for c in deed.value)) for deed in Deed)
 
 
-def protected(data: bytes, suffix: str = ".jpg") -> Protected:
+def protected(
+    data: bytes, suffix: str = ".jpg", mode: ModeName | None = None, strength: int = FULL_STRENGTH
+) -> Protected:
     """A result with these bytes, as the tiny engine makes them."""
-    report = Report(faces=(), seconds=0.01, fingerprint=TinyEngine.fingerprint)
+    report = Report(faces=(), seconds=0.01, fingerprint=TinyEngine.fingerprint, mode=mode, strength=strength)
     return Protected(data, hashlib.sha256(data).hexdigest(), suffix, report)
 
 
@@ -181,12 +188,15 @@ def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected 
     deed = _deed_of(image) or Deed.REFUSE
     if deed is Deed.REFUSE:
         return NoFace("no face was found")
+    if request.strength < LEAST_STRENGTH:
+        return NotProtected(f"strength {request.strength} is too little: the face still looks like its owner")
     if deed is Deed.CLOAK_TOO_WEAKLY:
         return NotProtected("the face still looks like its owner to a recogniser")
     _misbehave(deed)
     stream = io.BytesIO()
     ImageOps.invert(image).save(stream, file_format, quality=95, subsampling=0)
-    return protected(stream.getvalue(), ".jpg" if file_format == "JPEG" else f".{file_format.lower()}")
+    suffix = ".jpg" if file_format == "JPEG" else f".{file_format.lower()}"
+    return protected(stream.getvalue(), suffix, request.mode, request.strength)
 
 
 def _deed(data: bytes) -> Deed | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from daemon.state.history import reading
 from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from daemon.workers.protocol import EngineLike
-from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request
+from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request, unseen
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
@@ -111,15 +111,20 @@ def _cloaked_already(origin: Source) -> Refusal:
     )
 
 
+def at_strength(request: Callable[[bytes], Request], strength: int) -> Callable[[bytes], Request]:
+    """Return what makes the same requests, for a part of the cloak (0 to 100, percent)."""
+    return lambda data: replace(request(data), strength=strength)
+
+
 def as_line(outcome: Written[Protected] | NotWritten) -> str:
     """Return the outcome as one readable line; names are escaped."""
     if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
     report = outcome.result.report
-    dssim = max(face.dssim for face in report.faces)
+    dssim = max((face.dssim for face in report.faces), default=0.0)
     return (
         f"{printable(outcome.source)} -> {printable(outcome.output)}: {len(report.faces)} face(s), "
-        f"DSSIM at most {dssim:.4f}, {report.seconds:.1f} s"
+        f"DSSIM at most {dssim:.4f}, {report.seconds:.1f} s; {unseen.weakest(f.cosine_own for f in report.faces)}"
     )
 
 
@@ -134,8 +139,10 @@ def as_json(outcome: Written[Protected] | NotWritten) -> str:
             "output": str(outcome.output),
             "sha256": outcome.result.sha256,
             "faces": [face_values(face) for face in report.faces],
+            "against_others": unseen.weakest(face.cosine_own for face in report.faces),
             "seconds": report.seconds,
             "mode": report.mode,
+            "strength": report.strength,
             "engine": report.fingerprint,
         }
     )

@@ -37,13 +37,18 @@ class NotWritten:
 def check(photos: Sequence[Path], out: Path, *, force: bool) -> None:
     """Raise InputError or OutputError for what is sure to fail, before the engine is loaded."""
     for photo in photos:
-        if not photo.is_file() or not os.access(photo, os.R_OK):
-            raise InputError(f"{printable(photo)} is not a readable file; check the path")
+        check_readable(photo)
     folder = OutputFolder(photos, out, force=force)
     for photo in photos:
         objection = folder.objection(folder.place(photo, photo.suffix))
         if objection:
             raise OutputError(objection)
+
+
+def check_readable(photo: Path) -> None:
+    """Raise InputError if a photo is no readable file."""
+    if not photo.is_file() or not os.access(photo, os.R_OK):
+        raise InputError(f"{printable(photo)} is not a readable file; check the path")
 
 
 def process(

@@ -1,4 +1,4 @@
-"""The command `cloak`: cloaks photos given on the command line."""
+"""The commands `cloak` and `preview`: cloak photos given on the command line, or show how one would look."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from daemon.batch import cloak, output_folder
 from daemon.cli import progress
-from daemon.cli.common import Config, Json, examples
+from daemon.cli.common import Config, Json, Strength, choice_of, examples
 from daemon.config.settings import UserName
 from daemon.exits import Exit
+from daemon.fs import atomic
 from daemon.state import history
-from fawkes_engine import ModeName
+from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
 
 app = typer.Typer()
 
@@ -45,6 +46,7 @@ def cloak_photos(
         ModeName | None,
         typer.Option(help="Mode to use [default: the configuration's, else standard].", show_default=False),
     ] = None,
+    strength: Strength = None,
     config: Config = None,
     as_json: Json = False,
     force: Annotated[
@@ -58,10 +60,12 @@ def cloak_photos(
     the service published are held: they are cloaked already. Those that this command made are not known again.
     """
     setup = cloak.setup(config, user)
-    settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
+    choice = choice_of(mode, strength)
+    settings = setup.engine.model_copy(update={"mode": choice.mode} if choice else {})
+    request = cloak.at_strength(setup.request, choice.strength) if choice else setup.request
     held = False
     with history.reading(setup.state_dir) as known, progress.bar("cloaking") as bar:
-        job = cloak.CloakJob(tuple(photos), setup.request, known.origin, out, force)
+        job = cloak.CloakJob(tuple(photos), request, known.origin, out, force)
         output_folder.check(job.photos, job.out, force=job.force)
         cloak.check_target(setup, user)
         engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
@@ -71,3 +75,46 @@ def cloak_photos(
             typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
             bar.advance()
     raise typer.Exit(Exit.HELD if held else Exit.OK)
+
+
+@app.command(
+    "preview",
+    epilog=examples(
+        "fawkesd preview IMG_1.jpg --user alice --out preview.png",
+        "fawkesd preview IMG_1.jpg --user alice --out preview.png --strength 55 --strength 70 --force",
+    ),
+)
+def preview_photo(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    *,
+    user: Annotated[
+        str, typer.Option(callback=_user_name, help="User whose target identity the photo gets.")
+    ],
+    out: Annotated[Path, typer.Option(help="PNG file for the picture.")],
+    strength: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=FULL_STRENGTH, help="Strengths to show [default: 40, 60, 80, 100]."),
+    ] = None,
+    mode: Annotated[ModeName, typer.Option(help="Mode of which strengths are percents.")] = STRONGEST_MODE,
+    config: Config = None,
+    as_json: Json = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Show how a photo's faces would look at several strengths.
+
+    The cloak is computed once; the picture has a row per face, the original first, pixel for pixel. Says of each
+    strength whether the photo would be held, and how strong the cloak is. Nothing is published; `fawkesd redo
+    --strength` does that.
+    """
+    from daemon.batch import preview  # imports Pillow
+
+    setup = cloak.setup(config, user)
+    preview.check(photo, out, force=force)
+    cloak.check_target(setup, user)
+    settings = setup.engine.model_copy(update={"mode": mode})
+    engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
+    original = output_folder.read(photo)
+    looks = engine.looks(setup.request(original), strength or preview.STRENGTHS)
+    atomic.write(out, preview.as_png(original, looks), replace=force)
+    for look in looks:
+        typer.echo(preview.as_json(look) if as_json else preview.as_line(look))

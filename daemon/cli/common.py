@@ -19,7 +19,9 @@ from daemon.config.settings import Settings, default_config_path
 from daemon.config.yaml_source import dotted
 from daemon.exits import Exit
 from daemon.fs.absence import absence, advice
+from daemon.model import Choice
 from daemon.text import printable
+from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
 
 if TYPE_CHECKING:
     from daemon.control.commands import LedgerCommand, Reply
@@ -29,6 +31,24 @@ Config = Annotated[
     typer.Option("--config", "-c", help="Configuration file [default: ~/.config/fawkesd/fawkesd.yaml]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+Strength = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=FULL_STRENGTH,
+        help="Strength of the cloak: percent of what mode strong computes, or the mode that --mode names. "
+        "`standard` is about 67 percent of `strong`. What does not protect is held [default: 100].",
+        show_default=False,
+    ),
+]
+
+
+def choice_of(mode: ModeName | None, strength: int | None) -> Choice | None:
+    """Return what `--mode` and `--strength` ask for; None if neither is given."""
+    if mode is None and strength is None:
+        return None
+    return Choice(mode or STRONGEST_MODE, FULL_STRENGTH if strength is None else strength)
 
 
 def examples(*lines: str) -> str:

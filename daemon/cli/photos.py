@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, run_commands
+from daemon.cli.common import (
+    Config,
+    Json,
+    Strength,
+    choice_of,
+    echo_replies,
+    examples,
+    load_settings,
+    run_commands,
+)
 from daemon.exits import Exit
 from daemon.fs.ignore import ignored_by
 from daemon.status import explain_text
 from daemon.text import printable
+from fawkes_engine import ModeName
 
 if TYPE_CHECKING:
     from daemon.config.settings import Settings
     from daemon.control.commands import Reply
-    from daemon.model import Source
+    from daemon.model import Choice, Source
 
 app = typer.Typer()
 
@@ -101,9 +112,21 @@ def retry_photos(
     run_commands(settings, retries or [commands.RetryAll()], as_json=as_json)
 
 
-@app.command("redo", epilog=examples("fawkesd redo ~/Pictures/outbox/IMG_1.jpg"))
+@app.command(
+    "redo",
+    epilog=examples(
+        "fawkesd redo ~/Pictures/outbox/IMG_1.jpg",
+        "fawkesd redo ~/Pictures/outbox/IMG_1.jpg --mode strong",
+        "fawkesd redo ~/Pictures/outbox/IMG_1.jpg --strength 80",
+    ),
+)
 def redo_photos(
     photos: Annotated[list[Path], typer.Argument(metavar="PATH...", show_default=False)],
+    mode: Annotated[
+        ModeName | None,
+        typer.Option(help="Mode for these photos, from now on [default: as before].", show_default=False),
+    ] = None,
+    strength: Strength = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -111,15 +134,19 @@ def redo_photos(
 
     Also restores a copy that was deleted from the sync folder, which otherwise stays deleted. PATH is in an outbox or
     in a sync folder. Also works while the service is stopped: it happens at the next start.
+
+    --mode and --strength stay with the photo, also when it is written again. With them, held photos are cloaked again,
+    too.
     """
     settings = load_settings(config)
     from daemon.status import lookup
 
-    replies = [_redo(settings, source) for source in lookup.sources_at(settings, photos)]
+    choice = choice_of(mode, strength)
+    replies = [_redo(settings, source, choice) for source in lookup.sources_at(settings, photos)]
     echo_replies(replies, as_json=as_json)
 
 
-def _redo(settings: Settings, source: Source) -> Reply:
+def _redo(settings: Settings, source: Source, choice: Choice | None) -> Reply:
     from daemon.control import client, commands
 
     user = settings.user(source.outbox.user)
@@ -127,9 +154,10 @@ def _redo(settings: Settings, source: Source) -> Reply:
     if ignored is not None:  # it would never be made again, and its copy no longer be known as such
         why = f"{source.path} is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
         return commands.Reply(Exit.NO_INPUT, printable(why))
-    return client.run(
-        settings.state_dir, commands.Redo(source.outbox.user, source.outbox.root, source.relative)
-    )
+    redo = commands.Redo(source.outbox.user, source.outbox.root, source.relative)
+    if choice is not None:
+        redo = replace(redo, mode=choice.mode, strength=choice.strength)
+    return client.run(settings.state_dir, redo)
 
 
 def _echo_lines(lines: Iterable[str]) -> None:

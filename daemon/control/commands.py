@@ -19,9 +19,10 @@ from daemon.errors import InputError
 from daemon.exits import Exit
 from daemon.fs.absence import absence
 from daemon.fs.files import snapshot_of
-from daemon.model import REDO_REASON, Change, Outbox, Photo, Source, State
+from daemon.model import REDO_REASON, Change, Choice, Outbox, Photo, Source, State
 from daemon.state.ledger import Ledger
 from daemon.text import printable
+from fawkes_engine import FULL_STRENGTH, ModeName
 
 LINE_MAX_BYTES = 1 << 16  # several of the longest paths, each byte escaped
 PAUSE_MAX_S = 10 * 365 * 86400.0
@@ -87,12 +88,17 @@ class RetryAll:
 
 @dataclass(frozen=True, slots=True)
 class Redo:
-    """Cloak and publish a photo again, also if its published copy was deleted."""
+    """Cloak and publish a photo again, also if its published copy was deleted.
+
+    mode, strength: how, from now on, as in `Choice`; no mode: as before. With one, a held photo is cloaked again too.
+    """
 
     __pydantic_config__ = _STRICT
     user: UserName
     root: Root
     path: Relative
+    mode: ModeName | None = None
+    strength: Annotated[int, Field(ge=0, le=FULL_STRENGTH)] = FULL_STRENGTH
     order: Literal["redo"] = "redo"
 
 
@@ -166,7 +172,8 @@ def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source],
         case Retry():
             return _retry(_source(command), ledger)
         case Redo():
-            return _redo(_source(command), ledger, look_again)
+            choice = Choice(command.mode, command.strength) if command.mode else None
+            return _redo(_source(command), choice, ledger, look_again)
         case NewTarget():
             ledger.targets.release(command.user)
             return f"{command.user}: the next photo is published with a new target"
@@ -189,9 +196,10 @@ def _status(source: Source, latest: Photo | None) -> str:
     return f"is {latest.state.value}"
 
 
-def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
+def _redo(source: Source, choice: Choice | None, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
     latest = ledger.latest(source)
-    if latest is None or latest.state is not State.PUBLISHED:
+    wanted = {State.PUBLISHED, State.HELD} if choice else {State.PUBLISHED}
+    if latest is None or latest.state not in wanted:
         raise InputError(
             f"{printable(source.path)} {_status(source, latest)}; `redo` is for published photos"
         )
@@ -201,6 +209,7 @@ def _redo(source: Source, ledger: Ledger, look_again: Callable[[Source], None]) 
     if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
     # A superseded row without a successor makes the next scan process the file again.
-    ledger.move(latest, State.SUPERSEDED, Change(reason=REDO_REASON))
+    ledger.move(latest, State.SUPERSEDED, Change(reason=REDO_REASON, choice=choice))
     look_again(source)
-    return f"{printable(source.path)}: will be cloaked and published again"
+    how = f", in mode {choice.mode} at strength {choice.strength}" if choice else ""
+    return f"{printable(source.path)}: will be cloaked and published again{how}"

@@ -15,7 +15,7 @@ from daemon.service.outcomes import Outcomes
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
-from fawkes_engine import Request
+from fawkes_engine import FULL_STRENGTH, Request
 
 _PHOTO_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 
@@ -52,8 +52,12 @@ class Admission:
         data = self._read(photo, now)
         if data is None:
             return None
+        read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
         request = self._request(photo.source.outbox.user, data)
-        read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest(), options=_options(request))
+        choice = self._ledger.choice(read)
+        if choice is not None:
+            request = replace(request, mode=choice.mode, strength=choice.strength)
+        read = replace(read, options=_options(request))
         return None if self._is_done(read, fingerprint, now) else Begin(read, request)
 
     def _read(self, photo: Photo, now: float) -> bytes | None:
@@ -94,4 +98,6 @@ def _options(request: Request) -> str:
     """Everything in a request that determines the result, besides the photo and the user; as JSON."""
     options = asdict(replace(request, data=b""))
     del options["data"], options["user"]
+    if request.mode is None and request.strength == FULL_STRENGTH:
+        del options["mode"], options["strength"]  # as in rows that are older than these options
     return json.dumps(options, default=lambda option: option.value)

@@ -211,5 +211,7 @@ def _columns(change: Change) -> dict[str, object]:
         "not_before": change.not_before,
         "report": change.report,
         "options": change.options,
+        "chosen_mode": change.choice.mode if change.choice else None,
+        "chosen_strength": change.choice.strength if change.choice else None,
     }
     return {name: value for name, value in columns.items() if value is not None}

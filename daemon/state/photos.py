@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.model import (
     REDO_REASON,
     WAS_PUBLISHED,
+    Choice,
     EarlierOutput,
     Outbox,
     Output,
@@ -128,6 +129,18 @@ class Photos:
         return [
             EarlierOutput(photo.source, _output(row), row["report"], may_be_outdated=True) for row in rows
         ]
+
+    def choice(self, photo: Photo) -> Choice | None:
+        """How the photo is to be cloaked by command: as asked for it last, or for the same bytes under another name."""
+        user, root, path = key_of(photo.source)
+        rows = self._db.execute(
+            "SELECT coalesce(chosen_mode, json_extract(options, '$.mode')) AS mode,"  # noqa: S608 - constant
+            " coalesce(chosen_strength, json_extract(options, '$.strength')) AS strength FROM photos"
+            f" WHERE ({THIS_SOURCE}) OR (user = ? AND input_sha256 = ?)"
+            " ORDER BY (root = ? AND path = ?) DESC, id DESC",
+            (user, root, path, user, photo.input_sha256, root, path),
+        )
+        return next((Choice(row["mode"], row["strength"]) for row in rows if row["mode"]), None)
 
     def published_from(self, user: str, input_sha256: str) -> list[Photo]:
         """Every PUBLISHED row of a user that was made from these bytes (hex), oldest first."""

@@ -89,6 +89,11 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         )
         """,
     ),
+    (
+        # What `redo` asked for: in the row that it superseded, for all that follow.
+        "ALTER TABLE photos ADD COLUMN chosen_mode TEXT",
+        "ALTER TABLE photos ADD COLUMN chosen_strength INTEGER",
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.text import moment, printable
-from fawkes_engine import STRANGER
+from fawkes_engine import FULL_STRENGTH, STRANGER, unseen
 
 if TYPE_CHECKING:
     from daemon.fs.ignore import Ignored
@@ -35,6 +35,7 @@ def why_lines(found: Explanation) -> Iterator[str]:
 def why_json(found: Explanation) -> str:
     """Return an explanation as one JSON object; the top-level keys are those of the newest generation."""
     newest = record_values(found.records[0]) if found.records else {}
+    report = newest.get("report")
     values = {
         "path": str(found.path),
         "user": found.user,
@@ -44,7 +45,8 @@ def why_json(found: Explanation) -> str:
         "when": newest.get("when"),
         "generation": newest.get("generation"),
         "output": str(found.output) if found.output else None,
-        "report": newest.get("report"),
+        "report": report,
+        "against_others": unseen.weakest(face["cosine_own"] for face in report["faces"]) if report else None,
         "ignored_by": found.ignored.pattern if found.ignored else None,
         "ignored_from": found.ignored_from,
         "notes": found.notes,
@@ -98,6 +100,8 @@ def _generation(record: Record) -> str:
 def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     faces = report["faces"]
     mode = f"mode {printable(report['mode'])}, " if report.get("mode") else ""  # older reports do not have it
+    strength = report.get("strength", FULL_STRENGTH)  # nor this
+    mode += f"strength {strength}, " if strength < FULL_STRENGTH else ""
     yield f"  {len(faces)} face(s), {report['seconds']:.1f} s, {mode}engine {printable(report['fingerprint'])}"
     for face in faces:
         moved = f"moved by up to {face['moved']:.1%} of its height, " if "moved" in face else ""  # nor this
@@ -109,6 +113,7 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
             f"colour {face['colour_mean']:.2f} mean {face['colour_p99']:.2f} p99, "
             f"{moved}{face['steps']} steps"
         )
+        yield f"    against recognisers that took no part: {unseen.in_words(face['cosine_own'])}"
         for name, own in face["cosine_own"].items():
             target = face["cosine_target"][name]
             yield f"    {printable(name)}: cosine {own:+.2f} to the person, {target:+.2f} to the target"

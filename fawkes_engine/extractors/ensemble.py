@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ from fawkes_engine.weights import catalog
 class Ensemble:
     """Loaded recognisers.
 
-    names: of them. turns: the optimiser's schedule, one extractor per step, repeated. second_try: the schedule for
-    faces that KNOWN_BY, which verifies, still recognises: it gets every second step.
+    names: of them. second_try: the schedule for faces that KNOWN_BY, which verifies, still recognises: it gets every
+    second step.
 
     Raises on construction:
         EngineError: an unknown extractor, or KNOWN_BY is not among them. WeightsError: weights missing or wrong.
@@ -39,18 +39,19 @@ class Ensemble:
         self._measuring = {n: extractors.load(n, pool.mean(n), device, models_dir) for n in self.names}
         half = is_faster(device)
         optimising = [in_bfloat16(e) if half else e for e in self._measuring.values()]
-        self.turns: list[Extractor] = [
-            *optimising,
-            *(e for e in optimising if e.name in settings.second_turns),
-        ]
+        self._optimising: list[Extractor] = optimising
         verifier, *others = sorted(optimising, key=lambda e: e.name != KNOWN_BY)
         self.second_try = [e for other in others for e in (verifier, other)] or [verifier]
+
+    def turns(self, second: Collection[str] = ()) -> list[Extractor]:
+        """Return the optimiser's schedule, one extractor per step, repeated. second: those that get two turns."""
+        return [*self._optimising, *(e for e in self._optimising if e.name in second)]
 
     def warm_up(self) -> None:
         """Run every network once."""
         every = {
-            id(e): e for e in (*self._measuring.values(), *self.turns)
-        }  # some are in both, or have two turns
+            id(e): e for e in (*self._measuring.values(), *self._optimising)
+        }  # in float32 they are the same
         for extractor in every.values():
             extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fawkes_engine.cloak.optimise import Cloak
 from fawkes_engine.image.warp import farthest
+from fawkes_engine.modes import FULL_STRENGTH
 from fawkes_engine.pipeline.preview import Preview
 from fawkes_engine.pipeline.work import Work
 
@@ -31,6 +32,21 @@ class Draft:
         """How far a face's cloak moves any point, at most, as a share of the face's height."""
         work = self.work
         return farthest(self.cloaks[face].points) / work.canvases[face].scale / work.faces[face].height_px
+
+    @property
+    def as_requested(self) -> Draft:
+        """The draft at the strength that its request asks for: both parts of every cloak scaled."""
+        share = self.work.request.strength / FULL_STRENGTH
+        scaled = {
+            i: replace(cloak, points=share * cloak.points, delta=share * cloak.delta)
+            for i, cloak in self.cloaks.items()
+        }
+        return replace(self, cloaks=scaled)
+
+    def at(self, strength: int) -> Draft:
+        """Return the draft as if this strength had been requested."""
+        request = replace(self.work.request, strength=strength)
+        return replace(self, work=replace(self.work, request=request))
 
     def adding(self, cloaks: Mapping[int, Cloak]) -> Draft:
         """Return the draft with more cloaks."""

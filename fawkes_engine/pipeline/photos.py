@@ -19,6 +19,7 @@ from fawkes_engine.face.detect import Face
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import People
 from fawkes_engine.identity.targets import Pool
+from fawkes_engine.modes import Budget
 from fawkes_engine.photo.decode import Photo, decode
 from fawkes_engine.pipeline.batching import evenly
 from fawkes_engine.pipeline.draft import Draft
@@ -32,11 +33,15 @@ from fawkes_engine.types import EngineSettings, Request, TargetStore
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How faces are optimised. turns: the schedule, one extractor per step, repeated. steps: maximum number."""
+    """How faces are optimised.
+
+    turns: the schedule, one extractor per step, repeated. steps: maximum number. budget: as the drafts' previews have.
+    """
 
     turns: Sequence[Extractor]
     aim: Aim
     steps: int
+    budget: Budget
 
 
 class Pipeline:
@@ -102,9 +107,9 @@ class Pipeline:
         clean = self.ensemble.embed(photo.pixels, faces, self.ensemble.names, photo.colour)
         return Work(request, photo, faces, clean)
 
-    def draft(self, work: Work) -> Draft:
+    def draft(self, work: Work, budget: Budget) -> Draft:
         """Return the draft of a photo whose faces all have goals; none has a cloak yet."""
-        return Draft(work, Preview(work, self.settings.budget, self.settings.jpeg_quality, self.device))
+        return Draft(work, Preview(work, budget, self.settings.jpeg_quality, self.device))
 
     def cloak(self, drafts: Sequence[Draft], course: Course, on_step: Callable[[], None]) -> list[Draft]:
         """Give every uncloaked face a cloak that is inside the budget by itself.
@@ -128,7 +133,7 @@ class Pipeline:
             cloaks = optimise(
                 [self._subject(draft, i) for draft, i in faces],
                 course.turns,
-                self.settings.budget,
+                course.budget,
                 aim=course.aim,
                 steps=course.steps,
                 on_step=on_step,
@@ -150,7 +155,7 @@ class Pipeline:
             mask=canvas.mask().to(self.device),
             region=canvas.canvas_region(),
             height_px=face.height_px * canvas.scale,
-            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self.ensemble.turns},
+            onto_canvas={e.name: canvas.onto_canvas(e.onto_photo(face)) for e in self.ensemble.turns()},
             target=work.goals[index].vectors,
             clean_embedding=self.identifier.clean_embedding(work, index),
             directions=None if directions is None else directions.to(self.device),

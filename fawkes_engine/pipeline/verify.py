@@ -19,6 +19,7 @@ from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
+from fawkes_engine.modes import FULL_STRENGTH
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written
@@ -87,8 +88,10 @@ def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> Non
         )
     ]
     if known:
+        strength = work.request.strength
+        weak = f"strength {strength} is too little: " if strength < FULL_STRENGTH else ""
         where = _where(work.faces[known[0]])
-        raise NotProtected(f"the face {where} still looks like its owner to a recogniser", tuple(known))
+        raise NotProtected(f"{weak}the face {where} still looks like its owner to a recogniser", tuple(known))
 
 
 def _not_known(work: Work, found: Sequence[Face]) -> list[Face]:

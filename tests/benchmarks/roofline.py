@@ -175,7 +175,7 @@ def main() -> None:
     engine.warm_up()
     requests = _requests(args)
     engine.protect(requests)
-    clock = Clock(engine.pipeline.ensemble.turns)
+    clock = Clock(engine.pipeline.ensemble.turns())
     with mock.patch("fawkes_engine.pipeline.photos.optimise", clock.optimise):
         results = engine.protect(requests)
     inside = sum(sum(spent.values()) for spent in (clock.scoring, clock.forward, clock.back))
