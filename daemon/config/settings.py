@@ -116,6 +116,10 @@ class UserSettings(_Keys):
     """hold or publish: what happens to a photo in which no face is found. hold is safer, since a face may have
     been missed; publish re-encodes it without the metadata that is never kept."""
 
+    review: Annotated[bool, Field(strict=True)] = False
+    """true or false: whether a finished photo waits in the state folder until somebody has looked at it. Nothing of it
+    reaches the sync folder before `fawkesd approve`; `fawkesd reject` keeps it away."""
+
     renamed: Literal["move", "keep"] = "move"
     """move or keep: what happens to the published copy when a photo or a folder in an outbox is renamed or moved.
     move: it moves with the photo, unless you changed it. keep: it stays, beside a copy under the new name."""
@@ -283,6 +287,9 @@ class HookSettings(_Keys):
 
     on_held: Command = ()
     """The same for each held photo: FAWKESD_REASON says why it is held, and FAWKESD_OUTPUT is not set."""
+
+    on_review: Command = ()
+    """The same for each photo that is finished and waits for review."""
 
     limit_s: Annotated[Number, Field(le=3600)] = 30.0
     """Timeout in seconds (above 0, at most 3600) after which such a program is killed. They run one at a time."""

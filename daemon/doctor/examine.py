@@ -50,6 +50,7 @@ def examine(
         yield _clock(history, time.time())
         for user in settings.users:
             yield from state.target(settings, user.name, history)
+            yield from state.waiting(settings, user.name, history)
             lost = state.why_lost(settings, user.name, history)
             yield from folders.sync(user, history, pid, known=lost)
         if deep:

@@ -44,6 +44,7 @@ class Parts:
     """What the supervisor's loop drives."""
 
     ledger: Ledger
+    results: ResultCache
     hooks: Hooks
     placement: Placement
     outboxes: Outboxes
@@ -106,8 +107,8 @@ def assembled(
         )
         intake = Intake(outboxes, ledger, readiness, watcher, arrivals, settings.watch, timing)
         pool = EnginePool.of(settings, factory, timing)
-        results = ResultCache(settings.state_dir / "results", ledger.facts.secret(facts.RESULTS_KEY))
-        results.sweep(ledger.in_state(State.READY))
+        results = ResultCache.of(settings.state_dir, ledger.facts)
+        _settle_reviews(ledger, results)
         outcomes = Outcomes(
             outboxes,
             destinations,
@@ -116,6 +117,7 @@ def assembled(
             settings.retry,
             debounce=intake.debounce,
             on_end=ended,
+            reviewed={user.name for user in settings.users if user.review},
         )
         admission = Admission(ledger, results, outcomes, settings.request)
         dispatcher = Dispatcher(outboxes, destinations, ledger, pool, admission, outcomes, settings, timing)
@@ -126,7 +128,9 @@ def assembled(
         if isinstance(watcher, Watcher):
             watcher.start()
             stack.callback(watcher.stop)
-        yield Parts(ledger, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control)
+        yield Parts(
+            ledger, results, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control
+        )
 
 
 def _locked(state_dir: Path) -> DirectoryLock:
@@ -135,6 +139,18 @@ def _locked(state_dir: Path) -> DirectoryLock:
         return DirectoryLock(state_dir, _COMMAND_S)
     except OSError as exc:
         raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
+
+
+def _settle_reviews(ledger: Ledger, results: ResultCache) -> None:
+    """Make photos in review READY whose results are lost, and remove every result that no photo waits for."""
+    lost = [photo for photo in ledger.in_state(State.REVIEW) if not results.size(photo)]
+    ledger.move_all(lost, State.READY)
+    waiting = ledger.in_state(State.READY, State.REVIEW, State.REJECTED)
+    results.sweep(
+        photo
+        for photo in waiting
+        if photo.state is not State.REJECTED or snapshot_of(photo.source.path) is not None
+    )
 
 
 def _destinations(settings: Settings, ledger: Ledger, placement: Placement) -> list[Destination]:

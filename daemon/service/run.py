@@ -21,7 +21,7 @@ from daemon.errors import (
     LedgerUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.model import HeldPhoto, Photo, Progress
+from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.parts import Parts, assembled
@@ -41,11 +41,13 @@ class OnceResult:
     """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs.
 
     unavailable: the outboxes that are away and the sync folders that cannot be used, each with the reason.
+    review: how many photos wait for review now.
     """
 
     published: int
     held: tuple[HeldPhoto, ...]
     unavailable: tuple[str, ...]
+    review: int = 0
 
 
 def run(
@@ -140,7 +142,8 @@ def once(
                 supervisor.sleep_until(due_s)
         supervisor.finish()
         parts.hooks.drain()
-        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)))
+        review = parts.ledger.count(State.REVIEW)
+        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)), review)
 
 
 def _unavailable(parts: Parts) -> Iterator[str]:

@@ -11,6 +11,7 @@ from daemon.model import (
     REDO_REASON,
     WAS_PUBLISHED,
     EarlierOutput,
+    NoFacePolicy,
     Outbox,
     Output,
     Photo,
@@ -167,6 +168,9 @@ def photo_of(row: sqlite3.Row) -> Photo:
         output=_output(row) if row["output_path"] is not None else None,
         reason=row["reason"],
         options=row["options"],
+        result_sha256=row["result_sha256"],
+        approved=bool(row["approved"]),
+        no_face=NoFacePolicy(row["no_face"]) if row["no_face"] else None,
     )
 
 

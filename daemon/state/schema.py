@@ -89,6 +89,16 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         )
         """,
     ),
+    (
+        # A finished photo may wait for somebody to approve it.
+        "ALTER TABLE photos ADD COLUMN result_sha256 TEXT",
+        "ALTER TABLE photos ADD COLUMN approved INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE photos ADD COLUMN no_face TEXT",
+        """
+        UPDATE photos SET no_face = 'hold' WHERE state = 'held'
+            AND (reason LIKE 'no face was found%' OR reason LIKE 'none of the faces was recognised as %')
+        """,
+    ),
 )
 
 

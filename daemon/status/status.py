@@ -52,7 +52,8 @@ class UserStatus:
 
     waiting: includes paused folders. unfinished: what waits for its writer; none if fawkesd is not running.
     seconds_per_photo: median engine time of recent photos, None before the first. eta_s: excludes paused folders.
-    ignored: in no other number.
+    ignored: in no other number. review: finished, and wait for somebody to approve them. rejected: stay away by that.
+    recalling: copies that are still to be removed.
     """
 
     name: str
@@ -66,6 +67,9 @@ class UserStatus:
     eta_s: float | None
     target: str | None
     ignored: tuple[Unpublished, ...] = ()
+    review: int = 0
+    rejected: int = 0
+    recalling: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,9 @@ def _user(
             if outbox.user == name
             for one in history.facts.ignored(outbox.root)
         ),
+        review=history.count(name, [State.REVIEW]),
+        rejected=history.count(name, [State.REJECTED]),
+        recalling=history.count(name, [State.RECALLING]),
     )
 
 
