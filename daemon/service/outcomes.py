@@ -230,7 +230,12 @@ class Outcomes:
     def end(self, photo: Photo, state: State, reason: str, *, no_face: bool = False) -> None:
         """End the work on a photo. reason: shown to its owner. no_face: it is held because no face was found."""
         stage = self._ledger.get(photo.id).state  # publishing may have advanced it before it failed
-        change = Change(reason=reason, no_face=NoFacePolicy.HOLD if no_face else None)
+        change = Change(
+            reason=reason,
+            no_face=NoFacePolicy.HOLD if no_face else None,
+            # these bytes stay away under every name
+            input_sha256=photo.input_sha256 if state in {State.REJECTED, State.RECALLED} else None,
+        )
         ended = self._ledger.move(photo, state, change)
         log.info(
             "%s: %s: %s",
