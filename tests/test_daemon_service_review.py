@@ -419,3 +419,30 @@ def test_a_ledger_of_the_version_before_opens_and_knows_what_was_held_for_no_fac
     with reading(tmp_path) as history:
         found = {record.photo.reason: record.photo.no_face for record in history.newest()}
     assert [value and value.value for value in found.values()] == [None, "hold"]
+
+
+def test_a_photo_without_a_face_is_published_by_hand(home: Home, capsys: Output) -> None:
+    path, weak = photo(home, deed=Deed.REFUSE), photo(home, "b.jpg", Deed.CLOAK_TOO_WEAKLY)
+    work(home)
+    assert sorted(states(home)) == ["held", "held"]
+    fawkesd(home, "why", path)
+    assert "if there is no face in it, `fawkesd publish`" in capsys.readouterr().out
+
+    assert fawkesd(home, "publish", path) == 0
+    assert capsys.readouterr().out == f"{path}: will be published, although no face was found\n"
+    assert fawkesd(home, "publish", weak) == 66
+    assert f"{weak} is held for another reason" in capsys.readouterr().err
+
+    assert (work(home), home.published()) == (1, ["a.jpg"])
+    photo(home, deed=Deed.REFUSE, seed=1)  # nobody has looked at this one
+    assert work(home) == 0
+    assert sorted(states(home)) == ["held", "held", "superseded"]
+
+
+def test_a_photo_without_a_face_is_looked_at_like_any_other(reviewed: Home) -> None:
+    path = photo(reviewed, deed=Deed.REFUSE)
+    work(reviewed)
+
+    fawkesd(reviewed, "publish", path)
+
+    assert (work(reviewed), states(reviewed), reviewed.published()) == (0, ["review"], [])

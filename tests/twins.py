@@ -179,7 +179,7 @@ def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected 
         return Unreadable("the file is damaged")
     file_format = source.format or "JPEG"
     deed = _deed_of(image) or Deed.REFUSE
-    if deed is Deed.REFUSE:
+    if deed is Deed.REFUSE and not request.publish_faceless:
         return NoFace("no face was found")
     if deed is Deed.CLOAK_TOO_WEAKLY:
         return NotProtected("the face still looks like its owner to a recogniser")
