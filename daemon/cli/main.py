@@ -28,6 +28,7 @@ from daemon.cli import (
     photos,
     run,
     service,
+    web,
 )
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
@@ -44,7 +45,7 @@ app = typer.Typer(
 for group in (config, run, cloak, photos, decide, control, people):
     app.add_typer(group.app)
 app.add_typer(models.app, name="models")
-for group in (evaluate, bench, audit, decoys):
+for group in (evaluate, bench, audit, decoys, web):
     app.add_typer(group.app)
 app.add_typer(service.app, name="service")
 
