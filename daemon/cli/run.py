@@ -5,10 +5,13 @@ The service is imported only when it runs: no other command needs watchdog.
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples, load_settings
+from daemon.config.settings import default_config_path
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
@@ -26,7 +29,9 @@ def run_service(config: Config = None) -> None:
     settings = load_settings(config)
     from daemon.service import run
 
-    raise typer.Exit(run.run(settings, lambda: load_settings(config)))
+    path = (config or default_config_path()).absolute()
+    page = [sys.executable, "-P", "-m", "daemon", "web", "--with-parent", "--config", str(path)]
+    raise typer.Exit(run.run(settings, lambda: load_settings(config), page=page))
 
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))

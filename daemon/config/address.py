@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,27 @@ class Address:
         return self.host is None or ipaddress.ip_address(self.host).is_loopback
 
     @property
+    def reachable(self) -> str | tuple[str, int]:
+        """What a socket of this machine connects to."""
+        if self.host is None:
+            return str(self.path)
+        loopback = "::1" if ":" in self.host else "127.0.0.1"
+        return (loopback if ipaddress.ip_address(self.host).is_unspecified else self.host), self.port
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The family of its sockets."""
+        if self.host is None:
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
     def url(self) -> str:
         """Where a browser on this machine finds the page; of a unix socket, what a proxy would be asked for."""
-        if self.host is None:
+        if isinstance(self.reachable, str):
             return "http://localhost"
-        every = ipaddress.ip_address(self.host).is_unspecified
-        host = "127.0.0.1" if every else f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        host, port = self.reachable
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from daemon.service.admission import Admission
 from daemon.service.dispatcher import Dispatcher
 from daemon.service.hooks import Hooks
 from daemon.service.outcomes import Outcomes
+from daemon.service.page import Page
 from daemon.service.placement import Placement
 from daemon.state import facts
 from daemon.state.folder import prepare
@@ -64,12 +65,13 @@ def assembled(
     give_up_s: float,
     on_arrival: Callable[[], None] | None = None,
     on_end: Callable[[Photo], None] = lambda _photo: None,
+    page: Sequence[str] = (),
 ) -> Iterator[Parts]:
     """Context manager: the parts of a run.
 
     factory: makes the engine, as in `EngineSpec`. give_up_s: until an unchanging, incomplete file is passed on.
     on_arrival: called from the watcher's threads; None if the outboxes are not watched. on_end: called once per
-    finished photo.
+    finished photo. page: the command that shows the web page; empty for none.
 
     Raises AlreadyRunning and LedgerError.
     """
@@ -128,6 +130,10 @@ def assembled(
         if isinstance(watcher, Watcher):
             watcher.start()
             stack.callback(watcher.stop)
+        if page and settings.web.listen is not None:
+            web_page = Page(page, settings.web.listen)
+            web_page.start()
+            stack.callback(web_page.stop)
         yield Parts(
             ledger, results, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -55,16 +55,18 @@ def run(
     reread: Callable[[], Settings],
     factory: str = DEFAULT_FACTORY,
     timing: Timing = DEFAULT_TIMING,
+    page: Sequence[str] = (),
 ) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
 
-    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
+    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError. page: the command that
+    shows the web page, for `web.listen`.
     """
     journal.set_up()
     faulthandler.enable()  # systemd kills a hanging service by SIGABRT: the log then shows where it hung
     try:
         with wakeup() as signals:
-            _run(settings, reread, factory, signals, timing)
+            _run(settings, reread, factory, signals, timing, page)
     except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
@@ -72,7 +74,12 @@ def run(
 
 
 def _run(
-    settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup, timing: Timing
+    settings: Settings,
+    reread: Callable[[], Settings],
+    factory: str,
+    signals: Wakeup,
+    timing: Timing,
+    page: Sequence[str],
 ) -> None:
     """Serve until a signal to stop; each reload starts anew, and falls back to the last configuration if that fails.
 
@@ -86,7 +93,7 @@ def _run(
         settings = following
         try:
             with assembled(
-                settings, factory, timing, give_up_s=timing.give_up_s, on_arrival=signals.set
+                settings, factory, timing, give_up_s=timing.give_up_s, on_arrival=signals.set, page=page
             ) as parts:
                 has_served, is_waiting = True, False
                 supervisor = Supervisor(settings, parts, signals, timing, reread)

@@ -100,8 +100,7 @@ def listening(address: Address, descriptor: int | None = None) -> Iterator[socke
 
 
 def _inet(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in (address.host or "") else socket.AF_INET
-    return socket.create_server((address.host or "", address.port), family=family, backlog=_BACKLOG)
+    return socket.create_server((address.host or "", address.port), family=address.family, backlog=_BACKLOG)
 
 
 def _unix(path: Path) -> socket.socket:
