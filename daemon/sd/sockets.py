@@ -1,7 +1,8 @@
-"""The connections to systemd: its notify socket, its journal, and a socket that it listens at for the web page. Nothing here fails without systemd.
+"""The connections to systemd: its notify socket, its journal, and the socket it opens for the web page.
 
-The only module that reads systemd's environment, and the only one that knows whether systemd-python (the extra
-`systemd`) is installed. Without it the same datagrams are sent, but journal entries have no fields.
+Nothing here fails without systemd. The only module that reads systemd's environment, and the only one that knows
+whether systemd-python (the extra `systemd`) is installed. Without it the same datagrams are sent, but journal entries
+have no fields.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class Acts:
         number = request.path_params["id"]
         to = "/review" if back == "review" else f"/photos/{number}"
         following = form.get("following", "")
-        if back == "review" and following.isdecimal():
-            to = f"/review?id={int(following)}"
+        if back == "review" and following.isascii() and following.isdecimal():
+            to = f"/review?id={following[:18]}"
         return await self._do(request, to, lambda: [self._of_photo(request, form)])
 
     async def approve_all(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import PurePath
 from urllib.parse import urlencode
 
@@ -23,6 +24,7 @@ from fawkes_engine import STRANGER
 PAGE = 60
 _FOLDERS_OF = 2000
 _HELD_SHOWN = 20
+_LARGEST_ID = (1 << 63) - 1  # of sqlite
 TABS = {
     "published": (State.PUBLISHED,),
     "waiting": WAITING,
@@ -180,7 +182,8 @@ class Looks:
 
 def record_of(history: History, request: Request) -> Record:
     """The row that a request names by its id. Raises InputError."""
-    record = history.of_id(request.path_params["id"])
+    number = request.path_params["id"]
+    record = history.of_id(number) if number <= _LARGEST_ID else None
     if record is None:
         raise InputError("there is no such photo")
     return record
@@ -199,12 +202,18 @@ def _counts(history: History) -> dict[State, int]:
 
 
 def _place(text: str) -> Place | None:
+    if not text:
+        return None
     updated, _, photo_id = text.partition(":")
+    number = _int(photo_id)
     try:
-        return Place(float(updated), int(photo_id)) if text else None
-    except ValueError as exc:
-        raise InputError("there is no such page") from exc
+        seconds = float(updated)
+    except ValueError:
+        seconds = math.nan
+    if number is None or not math.isfinite(seconds):
+        raise InputError("there is no such page")
+    return Place(seconds, number)
 
 
 def _int(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 19 else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

@@ -15,7 +15,7 @@ from daemon.web.limits import Bucket
 from daemon.web.password import is_right
 from daemon.web.sessions import SESSION_S
 
-_TRIES = (5, 0.1)  # at once, and more per second: of links and passwords together, from everybody
+_TRIES = (5, 0.1)  # of passwords at once, and more per second, from everybody together
 _PASSWORD_MAX = 1024
 
 
@@ -39,7 +39,7 @@ class SigningIn:
     async def sign_in(self, request: Request) -> Response:
         """Open a session."""
         form = await form_of(request)
-        if not self._tries.take():
+        if not form.get("link") and not self._tries.take():  # nobody guesses a link
             return self._page(request, "Too many tries. Wait some seconds.", HTTPStatus.TOO_MANY_REQUESTS)
         session = await run_in_threadpool(self._session, form.get("link", ""), form.get("password", ""))
         if session is None:
