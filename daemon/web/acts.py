@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from daemon.control import client, commands
+from daemon.control import client, commands, decisions
 from daemon.control.commands import LedgerCommand
 from daemon.errors import DaemonError, InputError, NotAnswering
 from daemon.exits import Exit
@@ -23,7 +25,7 @@ from daemon.text import printable
 from daemon.web.context import Context
 from daemon.web.forms import form_of
 from daemon.web.looks import record_of
-from fawkes_engine import MODES, STRANGER, ModeName
+from fawkes_engine import MODES, STRANGER
 
 Form = dict[str, str]
 
@@ -48,7 +50,7 @@ class Acts:
 
     async def approve_all(self, request: Request) -> Response:
         """Approve everything that waits for review."""
-        return await self._do(request, "/review", lambda: [commands.ApproveAll(None)])
+        return await self._do(request, "/review", lambda: [decisions.ApproveAll()])
 
     async def everything(self, request: Request) -> Response:
         """Pause or resume all outboxes, or retry all that failed."""
@@ -103,13 +105,13 @@ class Acts:
             case "redo":
                 return self._redo(photo, form.get("mode", ""))
             case "approve":
-                return commands.Approve(ids=ids)
+                return decisions.Approve(ids=ids)
             case "reject":
-                return commands.Reject(ids=ids)
+                return decisions.Reject(ids=ids)
             case "recall":
-                return commands.Recall(ids=ids)
+                return decisions.Recall(ids=ids)
             case "publish":
-                return commands.Publish(ids=ids)
+                return decisions.Publish(ids=ids)
         raise InputError("there is no such action")
 
     def _redo(self, photo: Photo, mode: str) -> LedgerCommand:
@@ -120,11 +122,16 @@ class Acts:
             raise InputError(
                 f"it is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
             )
-        if mode and mode not in MODES:
-            raise InputError("there is no such mode")
         source = photo.source
-        chosen = cast("ModeName", mode) if mode else None
-        return commands.Redo(source.outbox.user, source.outbox.root, source.relative, mode=chosen)
+        redo = commands.Redo(source.outbox.user, source.outbox.root, source.relative)
+        if not mode:
+            return redo
+        if mode not in MODES:
+            raise InputError("there is no such mode")
+        return cast(
+            "LedgerCommand",
+            commands.decode_command(json.dumps({**asdict(redo), "mode": mode}, default=str).encode()),
+        )
 
     def _forget(self, person: str) -> tuple[str, bool]:
         store = FileTargetStore(self._settings.targets_dir)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.model import STAYS_DELETED, State
+from daemon.control.commands import Redo
+from daemon.model import STAYS_DELETED, NoFacePolicy, State
 from daemon.state.history import Record
-from fawkes_engine import STRANGER
+from fawkes_engine import MODES, STRANGER
 
-_FACELESS = "no face was found"  # how the engine begins its reason
+MODE_NAMES = tuple(MODES) if hasattr(Redo, "mode") else ()
 _CHOICES = {
     State.READY: frozenset({"retry"}),
     State.PUBLISHED: frozenset({"redo", "recall"}),
@@ -52,7 +53,7 @@ def choices(record: Record) -> frozenset[str]:
     """The actions that fit the state of a photo; the service decides whether one is still possible."""
     photo = record.photo
     found = _CHOICES.get(photo.state, frozenset())
-    if photo.state is State.HELD and _FACELESS not in (photo.reason or ""):
+    if photo.state is State.HELD and photo.no_face is not NoFacePolicy.HOLD:
         return found - {"publish"}
     if photo.reason == STAYS_DELETED:
         return found - {"recall"}

@@ -15,6 +15,7 @@ from daemon.config.settings import Settings
 from daemon.errors import InputError, SourceError
 from daemon.fs.files import DIRECTORY, descend, opened, read_exactly, read_source, snapshot_of
 from daemon.model import Photo, Settled, State
+from daemon.state import facts
 from daemon.state.history import History, Record
 from daemon.state.result_cache import ResultCache
 from daemon.web.thumbnails import Thumbnails
@@ -78,7 +79,9 @@ class Pictures:
         """The published copy, or the result that waits for review, as they are on the disk."""
         if record.photo.state not in {State.REVIEW, State.REJECTED}:
             return self.copy_bytes(record.photo)
-        found = ResultCache.reading(self._settings.state_dir, history).waiting(record.photo)
+        key = history.facts.all().get(facts.RESULTS_KEY, "")
+        results = ResultCache(self._settings.state_dir / "results", bytes.fromhex(key))
+        found = results.waiting(record.photo)
         if found is None:
             raise InputError("the result is gone; make it again")
         return found.data

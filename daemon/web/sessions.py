@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from daemon.fs.private import make_private, write_private
+from daemon.fs.private import make_private
 
 FOLDER = "web"  # below the state folder
 SESSION_S = 30 * 86400.0
@@ -31,8 +31,7 @@ class Sessions:
         make_private(folder)
         self._path = folder / _FILE
         self._clock = clock
-        if not self._path.exists():
-            write_private(self._path, b"")
+        self._path.touch(mode=0o600)
         with self._database() as database:
             database.execute(_SCHEMA)
 

@@ -8,7 +8,7 @@ import secrets
 import threading
 from pathlib import Path
 
-from daemon.fs.private import make_private, write_private
+from daemon.fs.private import make_private
 
 LIMIT_BYTES = 256 << 20  # about 10,000 thumbnails
 _SUFFIX = ".jpg"
@@ -40,7 +40,8 @@ class Thumbnails:
         """Keep a thumbnail; a disk that is full keeps none."""
         with self._lock, contextlib.suppress(OSError):
             temporary = self._folder / f".{secrets.token_hex(8)}"
-            write_private(temporary, data)
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(data)
             temporary.replace(self._path(sha256))
             self._bytes += len(data)
             if self._bytes > self._limit_bytes:
