@@ -71,7 +71,8 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     yield open_one
     for context in contexts:
         context.close()
-    assert not [one for one in complaints if "net::ERR" not in one]  # the service may end before the browser
+    # a service that ends before the browser, or a copy that has just gone, is no fault of the page
+    assert not [one for one in complaints if not one.startswith("Failed to load resource")]
 
 
 @pytest.fixture
