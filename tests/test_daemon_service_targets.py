@@ -237,6 +237,9 @@ def test_targets_of_ledgers_from_before_are_fixed_too(home: Home) -> None:
         ledger.targets.release("ada")
         database = ledger._db
         database.execute("DROP TABLE fixed_targets")
+        database.execute("DROP INDEX photos_by_change")
+        for later in ("result_sha256", "approved", "no_face"):
+            database.execute(f"ALTER TABLE photos DROP COLUMN {later}")
         database.execute("PRAGMA user_version = 5")
 
     with closing(Ledger(home.state_dir / LEDGER_NAME)) as ledger:
