@@ -18,7 +18,7 @@ _CHOICES = {
     State.REVIEW: frozenset({"approve", "reject", "redo"}),
     State.REJECTED: frozenset({"approve", "redo"}),
     State.RECALLED: frozenset({"redo"}),
-    State.HELD: frozenset({"retry", "publish", "redo"}),
+    State.HELD: frozenset({"retry", "publish", *(["redo"] if MODE_NAMES else [])}),  # in another mode only
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -106,7 +107,7 @@ class Guard:
     async def _no_session(self, request: Request) -> Response | None:
         """What is answered without a session, or to an action without its token; None if all is well."""
         session = request.cookies.get(self._cookie, "")
-        is_known = bool(session) and self._sessions.knows(session)
+        is_known = bool(session) and await run_in_threadpool(self._sessions.knows, session)
         request.state.session = session if is_known else None
         request.state.csrf = csrf_token(session) if is_known else ""
         if request.url.path.startswith(_PUBLIC):

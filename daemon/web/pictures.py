@@ -82,7 +82,7 @@ class Pictures:
         key = history.facts.all().get(facts.RESULTS_KEY, "")
         results = ResultCache(self._settings.state_dir / "results", bytes.fromhex(key))
         found = results.waiting(record.photo)
-        if found is None:
+        if found is None or found.sha256 != record.photo.result_sha256:
             raise InputError("the result is gone; make it again")
         return found.data
 
