@@ -16,7 +16,8 @@ holds that.
     __main__
     cli/        what a person types, and the only room that prints
     measure/    bench, evaluate, study, audit: what cloaks cost and are worth
-    service/    the run: its parts, its loop, how work on a photo begins (admission) and ends (outcomes), hooks
+    service/    the run: its parts, its loop, how work on a photo begins (admission) and ends (outcomes, review), hooks
+    web/        the page `fawkesd web`, in a process of its own: reads the ledger, acts through the control socket
     doctor/     checks of the machine, the folders, the published files
     batch/      named files through the engine, without the service
     watch/      what arrives: events, rescans, settled and complete files; ends at a READY row of the ledger

@@ -20,26 +20,48 @@ class State(Enum):
     PUBLISHING = "publishing"
     PUBLISHED = "published"
     HELD = "held"
+    REVIEW = "review"
+    REJECTED = "rejected"
+    RECALLING = "recalling"
+    RECALLED = "recalled"
     GONE = "gone"
     SUPERSEDED = "superseded"
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.READY: frozenset({State.WORKING, State.HELD, State.GONE, State.SUPERSEDED}),
-    State.WORKING: frozenset({State.STAGED, State.READY, State.HELD, State.GONE, State.SUPERSEDED}),
+    State.READY: frozenset({State.WORKING, State.HELD, State.REJECTED, State.GONE, State.SUPERSEDED}),
+    State.WORKING: frozenset(
+        {
+            *(State.STAGED, State.READY, State.HELD, State.GONE, State.SUPERSEDED),
+            *(State.REVIEW, State.REJECTED, State.RECALLED),
+        }
+    ),
     State.STAGED: frozenset({State.PUBLISHING, State.READY, State.HELD, State.SUPERSEDED}),
     State.PUBLISHING: frozenset({State.PUBLISHED, State.READY, State.HELD, State.SUPERSEDED}),
-    State.PUBLISHED: frozenset({State.GONE, State.SUPERSEDED}),
+    State.PUBLISHED: frozenset({State.RECALLING, State.GONE, State.SUPERSEDED}),
     State.HELD: frozenset({State.READY, State.GONE, State.SUPERSEDED}),
+    State.REVIEW: frozenset({State.READY, State.REJECTED, State.GONE, State.SUPERSEDED}),
+    State.REJECTED: frozenset({State.READY, State.GONE, State.SUPERSEDED}),
+    State.RECALLING: frozenset({State.RECALLED, State.PUBLISHED, State.SUPERSEDED}),
+    State.RECALLED: frozenset({State.SUPERSEDED}),
     State.GONE: frozenset({State.SUPERSEDED}),
-    State.SUPERSEDED: frozenset(),
+    State.SUPERSEDED: frozenset({State.RECALLING}),  # its copy is there until a newer one takes its place
 }
 
 WAITING = (State.READY, State.WORKING, State.STAGED, State.PUBLISHING)
 
 WAS_PUBLISHED = "it was published; the original was written again"  # of a superseded row
+WAS_REJECTED = "it was rejected; the original was written again"  # of a superseded row
+WAS_RECALLED = "it was recalled; the original was written again"  # of a superseded row
 STAYS_DELETED = "its published copy was deleted and stays deleted"  # of a published row
 REDO_REASON = "to be made again by hand"  # of a superseded row: no earlier result takes the place of the work
+
+
+class NoFacePolicy(Enum):
+    """What happens to one photo in which no face is found."""
+
+    HOLD = "hold"
+    PUBLISH = "publish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +151,8 @@ class Photo:
     attempts: transient failures so far. alone: process it in a batch of its own, since an engine died with it.
     engine_deaths: how often one died on it alone. input_sha256: hex, once its bytes were read. output: from
     PUBLISHING on. options: what determines its result besides its bytes, its user and the engine, as JSON.
+    result_sha256: hex, of the result that waits for review, or did. approved: that result may be published. no_face:
+    what happens if no face is found, if not what the settings say; HOLD once it was held for that.
     """
 
     id: int
@@ -143,6 +167,9 @@ class Photo:
     output: Output | None
     reason: str | None
     options: str | None = None
+    result_sha256: str | None = None
+    approved: bool = False
+    no_face: NoFacePolicy | None = None
 
     @property
     def has_new_copy(self) -> bool:
@@ -168,6 +195,9 @@ class Change:
     report: str | None = None
     options: str | None = None
     choice: Choice | None = None
+    result_sha256: str | None = None
+    approved: bool | None = None
+    no_face: NoFacePolicy | None = None
 
 
 class Unfinished(Enum):
@@ -200,23 +230,6 @@ class HeldPhoto:
     user: str
     path: Path
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class IgnoredPhotos:
-    """Photos of an outbox that one pattern ignores.
-
-    pattern: as it is written. position: its index in the user's `ignore`; None if it is built in. photos: how many; at
-    least so many unless is_all. places: the first of these files, and of ignored folders with a / at the end, below the
-    outbox. are_videos: they are clips, which no pattern need match: it is empty.
-    """
-
-    pattern: str
-    position: int | None
-    photos: int = 0
-    is_all: bool = True
-    places: tuple[str, ...] = ()
-    are_videos: bool = False
 
 
 class Progress(Protocol):

@@ -174,7 +174,8 @@ timing = Timing(
     check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2]),
     tell_unfinished_s=0.5,
 )
-sys.exit(run(settings, lambda: load(config), sys.argv[4], timing))
+page = [sys.executable, "-m", "daemon", "web", "--with-parent", "--config", str(config)]  # if `web.listen` is set
+sys.exit(run(settings, lambda: load(config), sys.argv[4], timing, page))
 """
 
 

@@ -25,7 +25,7 @@ ROOMS = {
         {"__main__"},
         {"cli"},
         {"measure"},
-        {"service", "doctor", "batch"},
+        {"service", "doctor", "batch", "web"},
         {"watch", "workers", "publish", "status", "control", "install"},
         {"state", "config"},
         {"sd", "fs"},

@@ -33,6 +33,7 @@ from daemon.control.commands import (
     decode_reply,
     encode,
 )
+from daemon.control.decisions import Effects
 from daemon.control.server import SOCKET_NAME, ControlServer, socket_address
 from daemon.errors import InputError
 from daemon.exits import Exit
@@ -149,7 +150,7 @@ def test_no_command_can_do_more_to_the_service_than_be_refused(values: dict[str,
         try:
             command = decode_command(json.dumps(values).encode())
             assert not isinstance(command, Reload)
-            apply(command, ledger, lambda _source: None)
+            apply(command, ledger, Effects(look_again=print, drop_result=print, recall=None))
         except InputError as exc:
             str(exc).encode()
         finally:

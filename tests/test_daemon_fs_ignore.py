@@ -14,9 +14,8 @@ from test_daemon_fs_gitignore import PATTERNS
 
 from daemon.fs import tally
 from daemon.fs.ignore import ignored_by
-from daemon.fs.tally import Tally
+from daemon.fs.tally import IgnoredPhotos, Tally
 from daemon.fs.walk import walk
-from daemon.model import IgnoredPhotos
 
 NAMES = ("a", "ab", "b1", ".a", "@eaDir", "a~")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Home
 
-from daemon.config.settings import EngineConfig
+from daemon.config.settings import EngineConfig, WebSettings
 from daemon.errors import ServiceError
 from daemon.install.units import ALL_UNITS, Scope, Service, parent_of_both, text_of
 
@@ -30,8 +30,16 @@ def account() -> pwd.struct_passwd:
     return pwd.getpwnam("daemon")
 
 
-def service(home: Home, scope: Scope = Scope.SYSTEM, *, once: bool = False, device: str = "cpu") -> Service:
-    settings = home.settings.model_copy(update={"engine": EngineConfig(device=device)})
+def service(
+    home: Home,
+    scope: Scope = Scope.SYSTEM,
+    *,
+    once: bool = False,
+    device: str = "cpu",
+    listen: str | None = None,
+) -> Service:
+    changes = {"engine": EngineConfig(device=device), "web": WebSettings(listen=listen)}
+    settings = home.settings.model_copy(update=changes)
     return Service(settings, home.write_config(), account(), scope, once)
 
 
@@ -40,9 +48,12 @@ def values(text: str, key: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("scope", "once"), KINDS)
+@pytest.mark.parametrize("listen", [None, "127.0.0.1:8377", "unix:/run/me 2/page.sock"])
 @needs_systemd
-def test_systemd_finds_no_fault_in_any_unit(home: Home, tmp_path: Path, scope: Scope, once: bool) -> None:
-    one = service(home, scope, once=once)
+def test_systemd_finds_no_fault_in_any_unit(
+    home: Home, tmp_path: Path, scope: Scope, once: bool, listen: str | None
+) -> None:
+    one = service(home, scope, once=once, listen=listen)
     folder = tmp_path / "Units with a blank"
     folder.mkdir()
     for unit in one.units:
@@ -72,11 +83,12 @@ def test_the_service_starts_without_the_drives_of_the_photos(home: Home, scope: 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("listen", [None, "127.0.0.1:8377"])
 @needs_systemd
 def test_the_sandbox_of_a_system_service_scores_well(
-    home: Home, tmp_path: Path, device: str, once: bool
+    home: Home, tmp_path: Path, device: str, once: bool, listen: str | None
 ) -> None:
-    one = service(home, once=once, device=device)
+    one = service(home, once=once, device=device, listen=listen)
     file = tmp_path / one.units[0]
     file.write_text(text_of(one, one.units[0]))
 
@@ -94,6 +106,20 @@ def test_the_sandbox_of_a_system_service_scores_well(
     )
 
     assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_the_page_is_at_a_socket_of_systemd_and_the_service_has_no_network(home: Home, scope: Scope) -> None:
+    one = service(home, scope, listen="[::1]:8377")
+    text, socket = text_of(one, "fawkesd.service"), text_of(one, "fawkesd-web.socket")
+
+    assert values(text, "Sockets") == ["fawkesd-web.socket"]
+    assert values(text, "RestrictAddressFamilies") == ["AF_UNIX"]
+    assert values(text, "PrivateNetwork") == (["yes"] if scope is Scope.SYSTEM else [])
+    assert values(socket, "ListenStream") == ["[::1]:8377"]
+    assert values(socket, "IPAddressAllow") == (["localhost"] if scope is Scope.SYSTEM else [])
+    assert "fawkesd-web.socket" not in service(home, scope).units
+    assert not values(text_of(service(home, scope), "fawkesd.service"), "Sockets")
 
 
 def test_one_writable_mount_holds_staging_and_sync(home: Home) -> None:

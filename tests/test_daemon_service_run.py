@@ -16,6 +16,7 @@ from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.control import commands
+from daemon.control.decisions import Effects
 from daemon.errors import AlreadyRunning
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
@@ -89,7 +90,8 @@ def test_redo_publishes_again_what_was_deleted_and_written_again(home: Home) -> 
     assert home.published() == []
 
     ledger = Ledger(home.settings.state_dir / LEDGER_NAME)
-    commands.apply(commands.Redo("ada", home.outbox, Path("a.jpg")), ledger, lambda _source: None)
+    effects = Effects(look_again=print, drop_result=print, recall=None)
+    commands.apply(commands.Redo("ada", home.outbox, Path("a.jpg")), ledger, effects)
     ledger.close()
     assert once(home.settings, Counter(), FACTORY).published == 1
     assert home.published() == ["a.jpg"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from daemon.errors import IllegalTransition, LedgerError
-from daemon.model import TRANSITIONS, Change, Outbox, Output, Photo, Settled, Snapshot, Source, State
+from daemon.model import (
+    REDO_REASON,
+    TRANSITIONS,
+    Change,
+    Outbox,
+    Output,
+    Photo,
+    Settled,
+    Snapshot,
+    Source,
+    State,
+)
 from daemon.state.ledger import LEDGER_NAME, Ledger
 
 BOX = Outbox("ada", Path("/photos"))
@@ -57,7 +69,8 @@ class LedgerMachine(RuleBasedStateMachine):
         known = bool(states) and self.contents[name] == content and not dropped
         assert made == (not known)
         if not known:
-            states[:] = [State.SUPERSEDED] * len(states) + [State.READY]
+            kept = {State.SUPERSEDED, State.RECALLING}  # a copy that is to be removed is removed
+            states[:] = [one if one in kept else State.SUPERSEDED for one in states] + [State.READY]
             self.contents[name] = content
 
     @precondition(lambda self: self.states)
@@ -72,6 +85,14 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             with pytest.raises(IllegalTransition):
                 self.ledger.move(photo, to)
+
+    @rule(user=st.sampled_from([None, "ada", "bob"]))
+    def approve_all(self, user: str | None) -> None:
+        mine = sum(states[-1] is State.REVIEW for states in self.states.values()) if user != "bob" else 0
+        assert self.ledger.reviews.approve_all(user) == mine
+        for states in self.states.values():
+            if user != "bob" and states[-1] is State.REVIEW:
+                states[-1] = State.READY
 
     @rule()
     def crash(self) -> None:
@@ -192,3 +213,69 @@ def test_an_output_tells_its_origin(ledger: Ledger) -> None:
 
     assert ledger.origin("c0ffee") == photo.source
     assert ledger.origin("decade") is None
+
+
+class StaysAwayMachine(RuleBasedStateMachine):
+    """Files that are written, renamed, rejected, recalled and redone: what a person took back never comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.ledger = Ledger(Path(self.directory.name) / LEDGER_NAME)
+        self.taken: set[str] = set()  # recalled names, none of which was redone
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        self.directory.cleanup()
+
+    @rule(name=st.sampled_from(["a.jpg", "b.jpg"]), content=st.integers(1, 4))
+    def write(self, name: str, content: int) -> None:
+        """A photo arrives, and as much becomes of it as the ledger allows."""
+        self.ledger.admit([settled(name, content)])
+        photo = self.ledger.latest(settled(name).source)
+        assert photo is not None
+        if photo.state is not State.READY:
+            return
+        photo = replace(self.ledger.move(photo, State.WORKING), input_sha256=str(content))
+        away = self.ledger.reviews.stays_away(photo)
+        assert away or name not in self.taken
+        change = Change(input_sha256=str(content))
+        if away is not None:
+            self.ledger.move(photo, away.state, change)
+            return
+        self.ledger.move(photo, State.STAGED, change)
+        output = Output(Path(name), f"copy of {content}")
+        self.ledger.published(self.ledger.move(photo, State.PUBLISHING, Change(output=output)), None)
+
+    @precondition(lambda self: self.ledger.count(State.PUBLISHED))
+    @rule(data=st.data())
+    def recall(self, data: st.DataObject) -> None:
+        photo = data.draw(st.sampled_from(self.ledger.in_state(State.PUBLISHED)))
+        copy = self.ledger.reviews.copy_of(photo.source)
+        assert copy == photo
+        self.ledger.move(copy, State.RECALLING)
+        self.taken.add(str(photo.source.relative))
+
+    @precondition(lambda self: self.ledger.count(State.RECALLING))
+    @rule()
+    def remove_copies(self) -> None:
+        self.ledger.move_all(self.ledger.in_state(State.RECALLING), State.RECALLED)
+
+    @precondition(lambda self: self.ledger.count(State.RECALLED))
+    @rule(data=st.data())
+    def redo(self, data: st.DataObject) -> None:
+        source = data.draw(st.sampled_from(self.ledger.in_state(State.RECALLED))).source
+        latest = self.ledger.latest(source)
+        assert latest is not None
+        if latest.state is State.RECALLED:
+            self.ledger.move(latest, State.SUPERSEDED, Change(reason=REDO_REASON))
+            self.taken.discard(str(source.relative))
+
+    @invariant()
+    def nothing_that_was_taken_back_is_published(self) -> None:
+        out = {str(photo.source.relative) for photo in self.ledger.in_state(State.PUBLISHED)}
+        assert not out & self.taken
+
+
+StaysAwayMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=20)
+TestStaysAwayMachine = StaysAwayMachine.TestCase

@@ -83,3 +83,14 @@ def test_the_wheel_has_every_module(fawkesd: Path) -> None:
     }
 
     assert installed == expected
+
+
+@pytest.mark.slow
+def test_the_wheel_has_what_the_page_is_made_of(fawkesd: Path) -> None:
+    (site,) = fawkesd.parents[1].glob("lib/python*/site-packages")
+
+    for part in ("templates", "static"):
+        folder = Path("daemon") / "web" / part
+        assert {path.name for path in (site / folder).iterdir()} == {
+            path.name for path in (ROOT / folder).iterdir()
+        }

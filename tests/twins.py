@@ -186,7 +186,7 @@ def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected 
         return Unreadable("the file is damaged")
     file_format = source.format or "JPEG"
     deed = _deed_of(image) or Deed.REFUSE
-    if deed is Deed.REFUSE:
+    if deed is Deed.REFUSE and not request.publish_faceless:
         return NoFace("no face was found")
     if request.strength < LEAST_STRENGTH:
         return NotProtected(f"strength {request.strength} is too little: the face still looks like its owner")

@@ -20,6 +20,7 @@ from daemon.cli import (
     cloak,
     config,
     control,
+    decide,
     decoys,
     evaluate,
     models,
@@ -27,6 +28,7 @@ from daemon.cli import (
     photos,
     run,
     service,
+    web,
 )
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
@@ -40,10 +42,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (config, run, cloak, photos, control, people):
+for group in (config, run, cloak, photos, decide, control, people):
     app.add_typer(group.app)
 app.add_typer(models.app, name="models")
-for group in (evaluate, bench, audit, decoys):
+for group in (evaluate, bench, audit, decoys, web):
     app.add_typer(group.app)
 app.add_typer(service.app, name="service")
 

@@ -75,18 +75,19 @@ def show_history(
 
 @app.command("held", epilog=examples("fawkesd held", "fawkesd held --json"))
 def show_held(config: Config = None, as_json: Json = False) -> None:
-    """Show the photos that are held, and why.
+    """Show the photos that are held, and why, those that wait for review, and those that were rejected.
 
-    Exits with 1 if there are any. Also works while the service is stopped.
+    Exits with 1 if any is held or waits for review. Also works while the service is stopped.
     """
     settings = load_settings(config)
     from daemon.model import State
     from daemon.state.history import reading
 
     with reading(settings.state_dir) as history:
-        records = history.in_state(State.HELD)
+        open_ones = [*history.in_state(State.HELD), *history.in_state(State.REVIEW)]
+        records = [*open_ones, *history.in_state(State.REJECTED)]
     _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
-    raise typer.Exit(Exit.HELD if records else Exit.OK)
+    raise typer.Exit(Exit.HELD if open_ones else Exit.OK)
 
 
 @app.command("retry", epilog=examples("fawkesd retry ~/Pictures/outbox/IMG_1.jpg", "fawkesd retry --all"))
@@ -132,8 +133,9 @@ def redo_photos(
 ) -> None:
     """Cloak and publish photos again.
 
-    Also restores a copy that was deleted from the sync folder, which otherwise stays deleted. PATH is in an outbox or
-    in a sync folder. Also works while the service is stopped: it happens at the next start.
+    Also restores a copy that was deleted from the sync folder, which otherwise stays deleted, and brings a photo back
+    that was rejected or recalled. One that waits for review is made anew. PATH is in an outbox or in a sync folder.
+    Also works while the service is stopped: it happens at the next start.
 
     --mode and --strength stay with the photo, also when it is written again. With them, held photos are cloaked again,
     too.

@@ -5,10 +5,13 @@ The service is imported only when it runs: no other command needs watchdog.
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples, load_settings
+from daemon.config.settings import default_config_path
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
@@ -26,15 +29,17 @@ def run_service(config: Config = None) -> None:
     settings = load_settings(config)
     from daemon.service import run
 
-    raise typer.Exit(run.run(settings, lambda: load_settings(config)))
+    path = (config or default_config_path()).absolute()
+    page = [sys.executable, "-P", "-m", "daemon", "web", "--with-parent", "--config", str(path)]
+    raise typer.Exit(run.run(settings, lambda: load_settings(config), page=page))
 
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
 def run_once(config: Config = None) -> None:
     """Publish the photos waiting now, then exit.
 
-    Exits with 0 when everything was published, with 1 when a photo is held, and with 69 when a folder or a user's
-    target is missing or cannot be used, after publishing what can be; the reasons are printed.
+    Exits with 0 when everything was published or waits for review, with 1 when a photo is held, and with 69 when a
+    folder or a user's target is missing or cannot be used, after publishing what can be; the reasons are printed.
     """
     settings = load_settings(config)
     from daemon.service import run
@@ -45,6 +50,8 @@ def run_once(config: Config = None) -> None:
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         typer.echo(status_text.held_line(photo))
+    if result.review:
+        typer.echo(status_text.review_words(result.review))
     with reading(settings.state_dir) as history:
         for paused in [one for user in settings.users for one in history.paused(user.name) if one.waiting]:
             typer.echo(status_text.paused_line(paused))

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from daemon.config import validators
+from daemon.config.address import Address
 from daemon.config.quiet_hours import QuietHours, time_of_day
 from daemon.model import QueueOrder
 from fawkes_engine import DEFAULT_MODE, EngineSettings, HeicAs, MetadataPolicy, ModeName, Request
@@ -59,6 +60,8 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
+ListenText = Annotated[str, Field(strict=True), AfterValidator(validators.listen_address)]
+HostName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,253}$")]
 HoursText = Annotated[str, Field(strict=True), AfterValidator(validators.hours)]
 
 
@@ -115,6 +118,10 @@ class UserSettings(_Keys):
     no_face: Literal["hold", "publish"] = "hold"
     """hold or publish: what happens to a photo in which no face is found. hold is safer, since a face may have
     been missed; publish re-encodes it without the metadata that is never kept."""
+
+    review: Annotated[bool, Field(strict=True)] = False
+    """true or false: whether a finished photo waits in the state folder until somebody has looked at it. Nothing of it
+    reaches the sync folder before `fawkesd approve`; `fawkesd reject` keeps it away."""
 
     renamed: Literal["move", "keep"] = "move"
     """move or keep: what happens to the published copy when a photo or a folder in an outbox is renamed or moved.
@@ -284,12 +291,48 @@ class HookSettings(_Keys):
     on_held: Command = ()
     """The same for each held photo: FAWKESD_REASON says why it is held, and FAWKESD_OUTPUT is not set."""
 
+    on_review: Command = ()
+    """The same for each photo that is finished and waits for review."""
+
     limit_s: Annotated[Number, Field(le=3600)] = 30.0
     """Timeout in seconds (above 0, at most 3600) after which such a program is killed. They run one at a time."""
 
     desktop: Annotated[bool, Field(strict=True), AfterValidator(validators.showable)] = False
     """true or false: show desktop notifications (with notify-send, at most one a minute) when photos are held, a
     user is paused or publishing again, or a backlog is done. Only for a service in your own session."""
+
+
+class WebSettings(_Keys):
+    """The web page of the service, which needs `pip install "fawkesd[web]"`."""
+
+    listen: ListenText | None = None
+    """Address and port, such as 127.0.0.1:8377, at which `fawkesd run` shows the page, or unix:/PATH for a socket that
+    only your account can open. null: no page beside the service (`fawkesd web` shows one by itself). An address that
+    other machines can reach needs a password; what they send and see is not encrypted."""
+
+    password_hash: (
+        Annotated[Text, Field(pattern=r"^scrypt:[A-Za-z0-9+/=]{24}:[A-Za-z0-9+/=]{44}$")] | None
+    ) = None
+    """What `fawkesd web --set-password` prints. null: no password, only the links of `fawkesd web --link`, each of
+    which opens the page once."""
+
+    hosts: tuple[HostName, ...] = ()
+    """Names besides localhost and IP addresses by which browsers may ask for the page, such as nas.local. Any other
+    name is refused, since it may be that of a web site which points here."""
+
+    @property
+    def address(self) -> Address:
+        """Where the page is, or would be."""
+        return Address.parse(self.listen or "127.0.0.1:8377")
+
+    @model_validator(mode="after")
+    def _check_password(self) -> Self:
+        if not self.address.is_loopback and self.password_hash is None:
+            raise ValueError(
+                f"other machines can reach {self.listen}: set password_hash to what `fawkesd web --set-password` "
+                "prints, or listen at 127.0.0.1"
+            )
+        return self
 
 
 class Settings(_Keys):
@@ -320,6 +363,9 @@ class Settings(_Keys):
 
     hooks: HookSettings = HookSettings()
     """Programs run on events, and desktop notifications."""
+
+    web: WebSettings = WebSettings()
+    """The web page of the service, which needs `pip install "fawkesd[web]"`."""
 
     def user(self, name: str) -> UserSettings | None:
         """Return the user of that name, or None."""

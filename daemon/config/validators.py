@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from daemon.config.address import Address
 from daemon.config.quiet_hours import QuietHours
 from daemon.fs.gitignore import GitIgnore
 
@@ -90,3 +91,9 @@ def ignore_pattern(line: str) -> str:
     except ValueError as exc:
         raise ValueError(f"{line!r} {exc}") from exc
     return line
+
+
+def listen_address(text: str) -> str:
+    """Return the text if the web page can listen there. Raises ValueError that says why not."""
+    Address.parse(text)
+    return text

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from daemon.control.commands import Command, LedgerCommand, Reply, apply, decode_reply, encode
+from daemon.control.decisions import Effects
 from daemon.control.server import socket_address
 from daemon.errors import AlreadyRunning, InputError, NotAnswering
 from daemon.exits import Exit, code_of
@@ -17,6 +18,7 @@ from daemon.fs.files import explain
 from daemon.fs.locks import DirectoryLock, holder
 from daemon.state.folder import prepare
 from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.result_cache import ResultCache
 
 _ANSWER_S = 30.0  # the service may be busy writing a large photo to a slow disk
 _START_S = 10.0  # from its lock to its socket, also when it restarts with another configuration
@@ -89,6 +91,8 @@ def _apply_to_ledger(state_dir: Path, command: LedgerCommand) -> Reply:
         stack.callback(DirectoryLock(state_dir).release)
         ledger = stack.enter_context(contextlib.closing(Ledger(state_dir / LEDGER_NAME)))
         try:
-            return Reply(Exit.OK, apply(command, ledger, lambda _source: None))
+            results = ResultCache.of(state_dir, ledger.facts)
+            effects = Effects(lambda _source: None, results.drop, recall=None)
+            return Reply(Exit.OK, apply(command, ledger, effects))
         except InputError as exc:
             return Reply(code_of(exc), str(exc))

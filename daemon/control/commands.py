@@ -6,15 +6,14 @@ A running service applies a command in its own loop; if none runs, the client ap
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from daemon.config.settings import UserName
+from daemon.control.decisions import Approve, ApproveAll, Decision, Effects, Publish, Recall, Reject, decide
+from daemon.control.fields import STRICT, Relative, Root
 from daemon.errors import InputError
 from daemon.exits import Exit
 from daemon.fs.absence import absence
@@ -27,30 +26,14 @@ from fawkes_engine import FULL_STRENGTH, ModeName
 LINE_MAX_BYTES = 1 << 16  # several of the longest paths, each byte escaped
 PAUSE_MAX_S = 10 * 365 * 86400.0
 
-_STRICT = ConfigDict(extra="forbid")
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute() or b"\0" in os.fsencode(path):  # fsencode also rejects impossible names
-        raise ValueError("this is not an absolute path")
-    return path
-
-
-def _inside(path: Path) -> Path:
-    if path.is_absolute() or ".." in path.parts or b"\0" in os.fsencode(path):
-        raise ValueError("this is not a path below an outbox")
-    return path
-
-
-Root = Annotated[Path, AfterValidator(_absolute)]
-Relative = Annotated[Path, AfterValidator(_inside)]
+_REDOABLE = frozenset({State.PUBLISHED, State.REVIEW, State.REJECTED, State.RECALLED})
 
 
 @dataclass(frozen=True, slots=True)
 class PauseOutbox:
     """Start no new photos of an outbox. for_s: seconds, at most PAUSE_MAX_S; None until resumed."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     user: UserName
     root: Root
     for_s: Annotated[float, Field(gt=0, le=PAUSE_MAX_S, allow_inf_nan=False)] | None
@@ -61,7 +44,7 @@ class PauseOutbox:
 class Resume:
     """End the pause of an outbox."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     user: UserName
     root: Root
     order: Literal["resume"] = "resume"
@@ -71,7 +54,7 @@ class Resume:
 class Retry:
     """Retry a photo now that is held, or that waits after a failure."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     user: UserName
     root: Root
     path: Relative
@@ -82,7 +65,7 @@ class Retry:
 class RetryAll:
     """Retry all photos now that are held, or that wait after a failure."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     order: Literal["retry-all"] = "retry-all"
 
 
@@ -93,7 +76,7 @@ class Redo:
     mode, strength: how, from now on, as in `Choice`; no mode: as before. With one, a held photo is cloaked again too.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     user: UserName
     root: Root
     path: Relative
@@ -106,7 +89,7 @@ class Redo:
 class NewTarget:
     """Let a user's next photos have a new target, in place of one that is lost."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     user: UserName
     order: Literal["new-target"] = "new-target"
 
@@ -115,11 +98,11 @@ class NewTarget:
 class Reload:
     """Read the configuration again."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
     order: Literal["reload"] = "reload"
 
 
-LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo | NewTarget
+LedgerCommand = PauseOutbox | Resume | Retry | RetryAll | Redo | NewTarget | Decision
 Command = LedgerCommand | Reload
 # on the wire, `order` is the name of a command, as in earlier versions of the service
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="order")])
@@ -155,8 +138,8 @@ def decode_reply(line: bytes) -> Reply:
     return Reply(Exit(values["code"]), str(values["message"]))
 
 
-def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
-    """Apply a command to the ledger and return what was done. look_again: called with a photo to be read again.
+def apply(command: LedgerCommand, ledger: Ledger, effects: Effects) -> str:
+    """Apply a command to the ledger and return what was done.
 
     Raises InputError if the command does not apply to its photo.
     """
@@ -169,18 +152,18 @@ def apply(command: LedgerCommand, ledger: Ledger, look_again: Callable[[Source],
             return f"{printable(command.root)}: {'resumed' if was_paused else 'was not paused'}"
         case RetryAll():
             return f"{ledger.retry(None)} photo(s) will be retried"
-        case Retry():
-            return _retry(_source(command), ledger)
-        case Redo():
-            choice = Choice(command.mode, command.strength) if command.mode else None
-            return _redo(_source(command), choice, ledger, look_again)
+        case Retry() | Redo():
+            source = Source(Outbox(command.user, command.root), command.path)
+            return (
+                _retry(source, ledger)
+                if isinstance(command, Retry)
+                else _redo(source, command, ledger, effects)
+            )
         case NewTarget():
             ledger.targets.release(command.user)
             return f"{command.user}: the next photo is published with a new target"
-
-
-def _source(command: Retry | Redo) -> Source:
-    return Source(Outbox(command.user, command.root), command.path)
+        case Approve() | ApproveAll() | Reject() | Recall() | Publish():
+            return decide(command, ledger, effects)
 
 
 def _retry(source: Source, ledger: Ledger) -> str:
@@ -196,20 +179,23 @@ def _status(source: Source, latest: Photo | None) -> str:
     return f"is {latest.state.value}"
 
 
-def _redo(source: Source, choice: Choice | None, ledger: Ledger, look_again: Callable[[Source], None]) -> str:
+def _redo(source: Source, command: Redo, ledger: Ledger, effects: Effects) -> str:
+    choice = Choice(command.mode, command.strength) if command.mode else None
     latest = ledger.latest(source)
-    wanted = {State.PUBLISHED, State.HELD} if choice else {State.PUBLISHED}
+    wanted = _REDOABLE | {State.HELD} if choice else _REDOABLE
     if latest is None or latest.state not in wanted:
         raise InputError(
-            f"{printable(source.path)} {_status(source, latest)}; `redo` is for published photos"
+            f"{printable(source.path)} {_status(source, latest)}; `redo` is for published photos, and for those "
+            "that were rejected or recalled or wait for review"
         )
     away = absence(source.outbox.root)
     if away is not None:
         raise InputError(f"the outbox {printable(source.outbox.root)} {away}; is its drive mounted?")
     if snapshot_of(source.path) is None:
         raise InputError(f"{printable(source.path)} no longer exists; restore the original first")
+    effects.drop_result(latest)  # first: it is to be made again, not to be found
     # A superseded row without a successor makes the next scan process the file again.
     ledger.move(latest, State.SUPERSEDED, Change(reason=REDO_REASON, choice=choice))
-    look_again(source)
+    effects.look_again(source)
     how = f", in mode {choice.mode} at strength {choice.strength}" if choice else ""
     return f"{printable(source.path)}: will be cloaked and published again{how}"

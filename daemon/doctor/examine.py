@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from daemon.config.settings import Settings
 from daemon.config.yaml_source import parse, read
-from daemon.doctor import folders, published, skipped, state
+from daemon.doctor import folders, page, published, skipped, state
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
 from daemon.fs.absence import absence
@@ -44,12 +44,14 @@ def examine(
     yield from _rights(config, settings.engine.models_folder)
     yield from state.folder(settings.state_dir)
     yield _models(settings.engine.models_folder)
+    yield from page.findings(settings.web, pid)
     with reading(settings.state_dir) as history:
         yield from folders.outboxes(settings, history, pid)
         yield from skipped.photos(settings)
         yield _clock(history, time.time())
         for user in settings.users:
             yield from state.target(settings, user.name, history)
+            yield from state.waiting(settings, user.name, history)
             lost = state.why_lost(settings, user.name, history)
             yield from folders.sync(user, history, pid, known=lost)
         if deep:

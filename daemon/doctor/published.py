@@ -20,6 +20,7 @@ _EXAMPLES = 5
 def compare(user: UserSettings, history: History) -> Iterator[Finding]:
     """Compare one user's sync folder with the published files in the ledger."""
     known, published = defaultdict(set), set()
+    recalled = {}
     originals = set()
     for record in history.newest():
         photo = record.photo
@@ -29,6 +30,8 @@ def compare(user: UserSettings, history: History) -> Iterator[Finding]:
             known[photo.output.relative].add(photo.output.sha256)
             if photo.state is State.PUBLISHED:
                 published.add(photo.output.relative)
+            elif photo.state is State.RECALLED:
+                recalled[photo.output.relative] = photo.output.sha256
     files = dict(_files(user.sync))
     leaked = [path for path, sha256 in files.items() if sha256 in originals]
     foreign = [path for path in files if path not in known and path not in leaked]
@@ -37,6 +40,12 @@ def compare(user: UserSettings, history: History) -> Iterator[Finding]:
     yield from _report(
         user, leaked, foreign, [path for path in changed if path not in {*leaked, *unread}], unread
     )
+    back = [path for path, sha256 in recalled.items() if path not in published and files.get(path) == sha256]
+    if back:
+        message = f"{len(back)} file(s) were recalled, and are back: {_some(back)}"
+        yield warning(
+            user.sync, message, "remove them here and wherever the sync tool brought them back from"
+        )
     removed = published - set(files)
     yield fine(user.sync, f"{len(published) - len(removed)} published, {len(removed)} deleted by their owner")
 

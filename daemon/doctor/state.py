@@ -8,8 +8,10 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.doctor.folders import space
+from daemon.model import State
 from daemon.state.folder import open_to_others
 from daemon.state.history import History
+from daemon.state.result_cache import ResultCache
 from daemon.state.targets import FileTargetStore
 
 
@@ -26,6 +28,19 @@ def folder(state_dir: Path) -> Iterator[Finding]:
             f"run `chmod -R go= '{state_dir}'`; on a disk without modes, such as FAT, mount it with umask=077",
         )
     yield space(state_dir)
+
+
+def waiting(settings: Settings, user: str, history: History) -> Iterator[Finding]:
+    """Report the photos that wait for somebody's decision, and what their results take up."""
+    photos = [
+        record.photo for record in history.in_state(State.REVIEW) if record.photo.source.outbox.user == user
+    ]
+    if not photos:
+        return
+    results = ResultCache.of(settings.state_dir, history.facts)
+    mib = sum(map(results.size, photos)) >> 20
+    message = f"has {len(photos)} photo(s) in review, which take up {mib} MiB of {settings.state_dir}"
+    yield fine(user, f"{message}; `fawkesd approve` or `fawkesd reject` them")
 
 
 def target(settings: Settings, user: str, history: History) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,6 @@ def make_private(directory: Path) -> None:
     """Create a directory that only its owner can access, or restrict an existing one. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     restrict(directory)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that, if it is new, only its owner can open; neither atomic nor durable. Raises OSError."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-        file.write(data)
 
 
 def restrict(path: Path) -> bool:

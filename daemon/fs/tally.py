@@ -8,10 +8,26 @@ from pathlib import Path, PurePath
 
 from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.ignore import Ignored
-from daemon.model import IgnoredPhotos
 
 _PLACES = 4  # a reader of three sees whether there are more
 _LOOKED_AT = 2000  # files and folders within ignored folders: a scan of an outbox must stay cheap
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredPhotos:
+    """Photos of an outbox that one pattern ignores.
+
+    pattern: as it is written. position: its index in the user's `ignore`; None if it is built in. photos: how many; at
+    least so many unless is_all. places: the first of these files, and of ignored folders with a / at the end, below the
+    outbox. are_videos: they are clips, which no pattern need match: it is empty.
+    """
+
+    pattern: str
+    position: int | None
+    photos: int = 0
+    is_all: bool = True
+    places: tuple[str, ...] = ()
+    are_videos: bool = False
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from daemon.errors import OutputError, ServiceError
 from daemon.fs import atomic
 from daemon.fs.private import make_private
 from daemon.install import preflight
-from daemon.install.units import ALL_UNITS, CATALOG, Scope, Service, configured, template, text_of
+from daemon.install.units import ALL_UNITS, CATALOG, PAGE_UNIT, Scope, Service, configured, template, text_of
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 _CATALOGS = Path("/usr/local/lib/systemd/catalog")
@@ -40,7 +40,8 @@ def install(service: Service, *, enable: bool) -> list[Path]:
     faults = list(preflight.objections(service))
     texts = {unit: text_of(service, unit) for unit in service.units}
     others = [unit for unit in installed(service.scope) if unit not in texts]
-    if others:
+    has_old_page = PAGE_UNIT in others and not service.once
+    if others and not has_old_page:
         faults.append(
             f"{', '.join(others)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
         )
@@ -52,6 +53,9 @@ def install(service: Service, *, enable: bool) -> list[Path]:
         )
     _make_folders(service)
     folder = _folder(service.scope)
+    if has_old_page:  # `web.listen` was set before
+        systemctl(service.scope, "disable", "--now", PAGE_UNIT)
+        _remove(folder / PAGE_UNIT)
     with _readable_by_all():
         atomic.make_folder(folder)
         for unit, text in texts.items():

@@ -6,13 +6,14 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import resources
 from pathlib import Path
 
 import daemon
+from daemon.config.address import Address
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
 from daemon.text import printable
@@ -20,7 +21,8 @@ from daemon.text import printable
 CATALOG = "fawkesd.catalog"
 _RUN_UNITS = ("fawkesd.service",)
 _ONCE_UNITS = ("fawkesd-once.service", "fawkesd-once.path", "fawkesd-once.timer")
-ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS)
+PAGE_UNIT = "fawkesd-web.socket"
+ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS, PAGE_UNIT)
 
 _WATCHDOG_LEAST_S = 120
 _WATCHDOG_MARGIN_S = 60
@@ -52,12 +54,14 @@ class Service:
     @property
     def units(self) -> Sequence[str]:
         """The names of the unit files."""
-        return _ONCE_UNITS if self.once else _RUN_UNITS
+        if self.once:
+            return _ONCE_UNITS
+        return (*_RUN_UNITS, PAGE_UNIT) if self.settings.web.listen is not None else _RUN_UNITS
 
     @property
     def enabled_units(self) -> Sequence[str]:
         """The units that are started with the system or the session."""
-        return _ONCE_UNITS[1:] if self.once else _RUN_UNITS
+        return self.units[1:] if self.once else self.units
 
     @property
     def outboxes(self) -> list[Path]:
@@ -89,6 +93,9 @@ def text_of(service: Service, unit: str) -> str:
         ),
         "WRITABLE": _words(service.writable, before="-"),
         "DEVICES": template(f"devices-{'nvidia' if _uses_nvidia(settings.engine.device) else 'cpu'}.in"),
+        "LISTEN": _listen(settings.web.address),
+        "SOCKETS": f"Sockets={PAGE_UNIT}" if PAGE_UNIT in service.units else "",
+        "SOCKET_RIGHTS": "\n".join(_socket_rights(service)),
         "SANDBOX": template(f"sandbox-{service.scope.value}.in"),
     }
     text = template(f"{unit}.in")
@@ -116,6 +123,19 @@ def program_folders() -> list[Path]:
     """The folders of Python and this package that the sandbox would otherwise hide."""
     folders = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).resolve().parents[1]]
     return [folder for folder in _outermost(folders) if not folder.is_relative_to("/usr")]
+
+
+def _listen(address: Address) -> str:
+    return _path(address.path) if address.path else str(address)
+
+
+def _socket_rights(service: Service) -> Iterator[str]:
+    """Yield what only the machine's systemd can set: whose socket it is, and who may connect."""
+    if service.scope is Scope.SYSTEM:
+        yield f"SocketUser={service.account.pw_name}"
+        if service.settings.web.address.is_loopback:
+            yield "IPAddressDeny=any"
+            yield "IPAddressAllow=localhost"
 
 
 def _outermost(folders: Iterable[Path]) -> list[Path]:

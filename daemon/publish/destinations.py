@@ -5,13 +5,15 @@ A full disk, a missing drive or a lost target pauses one user; publishing contin
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from daemon.errors import AlreadyRunning, PublishError, TargetError
+from daemon.errors import AlreadyRunning, PublishError, SyncUnavailable, TargetError
 from daemon.model import Photo, State
 from daemon.publish.publisher import Publisher
+from daemon.publish.removal import recall
 from daemon.publish.sync_folder import SyncFolder
 from daemon.sd.journal import Outcome, about
 from daemon.state import facts
@@ -140,10 +142,36 @@ class Destinations:
                 return person
         return None
 
+    def recall(self, photo: Photo, now: float) -> Photo:
+        """Remove the copy of a RECALLING photo; returns it as it is then, RECALLING if it has to wait."""
+        destination = self._destinations.get(photo.source.outbox.user)
+        if destination is None or destination.paused:
+            return photo
+        try:
+            return self._recall(destination, photo)
+        except SyncUnavailable as exc:
+            self.pause(destination.user, str(exc), now)
+        except PublishError:
+            pass
+        return photo
+
     def close(self) -> None:
         """Release every folder."""
         for destination in self._destinations.values():
             destination.folder.release()
+
+    def _recall(self, destination: Destination, photo: Photo) -> Photo:
+        try:
+            recalled = recall(photo, destination.folder, self._ledger)
+        except PublishError as exc:
+            log.warning("%s is not recalled yet: %s", printable(photo.source.path), printable(str(exc)))
+            raise
+        if recalled.state is State.RECALLED:
+            outcome = about(Outcome.RECALLED, photo, stage=State.PUBLISHED)
+            log.info("recalled: %s: %s", printable(photo.source.path), recalled.reason, extra=outcome)
+        else:
+            log.warning("%s: its copy was changed, so it was not recalled", printable(photo.source.path))
+        return recalled
 
     def _check_target(self, user: str) -> None:
         objection = self._targets.objection(user, self._ledger.targets)
@@ -157,6 +185,11 @@ class Destinations:
                 settled = destination.publisher.settle(photo)
                 if settled.state is State.PUBLISHED:
                     self._on_end(settled)
+            for photo in self._ledger.in_state(State.RECALLING, user=destination.user):
+                with contextlib.suppress(
+                    PublishError
+                ):  # logged; it must not keep others from being published
+                    self._recall(destination, photo)
             self._check_target(destination.user)
         except (PublishError, TargetError) as exc:
             self.pause(destination.user, str(exc), now)

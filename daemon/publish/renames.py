@@ -6,21 +6,18 @@ name that exists no more. A copy of a file that still exists is none, nor is one
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.fs.files import descend, explain, sha256_at, sync_directory
-from daemon.model import Output, Photo, State
+from daemon.fs.files import descend, explain, sync_directory
+from daemon.model import Photo, State
+from daemon.publish.removal import remove
 from daemon.sd.journal import Outcome, about
 from daemon.text import printable
 
 log = logging.getLogger(__name__)
-
-_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def former(photo: Photo, published: Iterable[Photo]) -> Photo | None:
@@ -54,7 +51,7 @@ def vacate(before: Photo, photo: Photo, root: int) -> bool:
     if before.output.relative != photo.output.relative:
         try:
             _sync(root, photo.output.relative.parent)
-            is_removed = _remove(root, before.output)
+            is_removed = remove(root, before.output)
         except OSError as exc:
             log.warning(
                 "%s was renamed, but its copy %s cannot be removed: %s",
@@ -109,23 +106,3 @@ def _sync(root: int, folder: Path) -> None:
     """Make sure that the names in a folder outlast a power cut; after a crash they may not have been written yet."""
     with descend(root, folder) as directory:
         sync_directory(directory)
-
-
-def _remove(root: int, output: Output) -> bool:
-    """Remove a published file, and the folders it leaves empty; returns False if another file is there."""
-    try:
-        with descend(root, output.relative.parent) as directory:
-            found = sha256_at(output.relative.name, directory)
-            if found not in {None, output.sha256}:
-                return False
-            if found is not None:
-                os.unlink(output.relative.name, dir_fd=directory)
-                sync_directory(directory)
-    except OSError as exc:
-        if exc.errno not in _NOTHING_THERE:
-            raise
-    with contextlib.suppress(OSError):
-        for folder in output.relative.parents[:-1]:
-            with descend(root, folder.parent) as directory:
-                os.rmdir(folder.name, dir_fd=directory)
-    return True

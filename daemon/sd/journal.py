@@ -20,6 +20,9 @@ class Outcome(Enum):
 
     PUBLISHED = "a16ed9a0f0e04e3da36419ef1b404d5d"
     HELD = "2b8a9a55322245efa2b86f222b836e5a"
+    REVIEW = "bdff271ff3aa39e21490df552749de74"
+    REJECTED = "0c9781268a1f1f4b099f4eae5f47cfaa"
+    RECALLED = "1fa78e8e019508ec2313b869911c7777"
     GONE = "0b258cc4c879401e9df7816d122eb16e"
     RENAMED = "21c17d60a7a84d66b4b52be4dc2469b3"
     SUPERSEDED = "1d7ed0de4aa742b0860db7ca88cbea4c"

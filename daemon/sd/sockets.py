@@ -1,7 +1,8 @@
-"""The connections to systemd: its notify socket and its journal. Nothing here fails without systemd.
+"""The connections to systemd: its notify socket, its journal, and the socket it opens for the web page.
 
-The only module that reads systemd's environment, and the only one that knows whether systemd-python (the extra
-`systemd`) is installed. Without it the same datagrams are sent, but journal entries have no fields.
+Nothing here fails without systemd. The only module that reads systemd's environment, and the only one that knows
+whether systemd-python (the extra `systemd`) is installed. Without it the same datagrams are sent, but journal entries
+have no fields.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ except ImportError:
 
 _IDENTIFIER = "fawkesd"
 # Meant for this process; its child processes must not speak in its name.
-_ADDRESSED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM")
+_ADDRESSED = (
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM"),
+    *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"),
+)
+_FIRST_LISTENER = 3  # as sd_listen_fds(3) has it
 
 
 def notify(*assignments: str) -> None:
@@ -48,6 +53,13 @@ def watchdog_s() -> float | None:
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
+
+
+def listener() -> int | None:
+    """The descriptor of the socket that fawkesd-web.socket listens at; None without one."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS", "0") == "0":
+        return None
+    return _FIRST_LISTENER
 
 
 def stderr_is_journal() -> bool:

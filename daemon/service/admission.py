@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from daemon.errors import SourceChanged, SourceFault, SourceGone
 from daemon.fs.filenames import objection
 from daemon.fs.files import read_source
-from daemon.model import Photo, Settled
+from daemon.model import NoFacePolicy, Photo, Settled
 from daemon.service.outcomes import Outcomes
+from daemon.service.review import NO_ROOM
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
@@ -54,6 +55,8 @@ class Admission:
             return None
         read = replace(photo, input_sha256=hashlib.sha256(data).hexdigest())
         request = self._request(photo.source.outbox.user, data)
+        if photo.no_face is NoFacePolicy.PUBLISH:
+            request = replace(request, publish_faceless=True)
         choice = self._ledger.choice(read)
         if choice is not None:
             request = replace(request, mode=choice.mode, strength=choice.strength)
@@ -85,12 +88,19 @@ class Admission:
             reason = f"already cloaked: this is the published copy of {printable(origin.path)}"
             self._outcomes.hold(photo, reason)
             return True
+        away = self._outcomes.review.away(photo)
+        if away is not None:
+            self._outcomes.end(photo, away.state, away.reason)
+            return True
         earlier = [*self._ledger.published_before(photo), *self._ledger.made_before(photo, fingerprint)]
         if any(self._outcomes.reused(photo, one, now) for one in earlier):
             return True
         cached = self._results.find(photo, fingerprint)
         if cached is not None:
             self._outcomes.answered(photo, cached, now)
+        elif not self._outcomes.review.has_room(photo):  # before the engine works in vain
+            self._outcomes.later(photo, NO_ROOM, may_hold=False)
+            return True
         return cached is not None
 
 

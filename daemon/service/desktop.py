@@ -21,9 +21,13 @@ _BACKLOG_PHOTOS = 10  # fewer are finished before anyone wonders
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What notifications report. held, waiting: numbers of photos. paused: user -> why nothing can be published."""
+    """What notifications report.
+
+    held, review, waiting: numbers of photos. paused: user -> why nothing can be published.
+    """
 
     held: int = 0
+    review: int = 0
     waiting: int = 0
     paused: Mapping[str, str] = field(default_factory=dict)
 
@@ -35,7 +39,10 @@ class DesktopNotices:
         """run: calls notify-send, which shows a notification."""
         self._situation = situation
         self._run = run
-        self._reported = Situation(held=situation().held)  # pauses that exist at start are reported
+        found = situation()
+        self._reported = Situation(
+            held=found.held, review=found.review
+        )  # pauses that exist at start are reported
         self._most_waiting = 0
         self._due_s = -math.inf
 
@@ -62,6 +69,8 @@ class DesktopNotices:
 def _news(before: Situation, after: Situation) -> Iterator[str]:
     if after.held > before.held:
         yield f"{after.held - before.held} more held: `fawkesd status` shows why"
+    if after.review > before.review:
+        yield f"{after.review - before.review} more wait for review: `fawkesd held` lists them"
     for user, reason in after.paused.items():
         if before.paused.get(user) != reason:
             yield f"{user}: paused: {reason}"

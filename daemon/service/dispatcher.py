@@ -14,6 +14,7 @@ from daemon.service.admission import Admission, Begin
 from daemon.service.outcomes import Outcomes
 from daemon.state import facts
 from daemon.state.ledger import Ledger
+from daemon.text import printable
 from daemon.timing import Timing
 from daemon.watch.outboxes import Outboxes
 from daemon.workers.pool import EnginePool, Event, Unloaded
@@ -50,6 +51,7 @@ class Dispatcher:
         self._retry = settings.retry
         self._engine = settings.engine
         self._order = settings.watch.order
+        self._fingerprint: str | None = None  # of the engines, once one of them was ready
 
     @property
     def waiting(self) -> int:
@@ -69,7 +71,7 @@ class Dispatcher:
         self._destinations.reopen(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
-        due = [self._begin(now)] if feed and self._open_outboxes else []
+        due = [self._publish_approved(now), self._begin(now)] if feed and self._open_outboxes else []
         due += [
             self._destinations.due_s,
             self._pool.due_s,
@@ -95,6 +97,21 @@ class Dispatcher:
             self._pool.start(now)
             return None
         return ready_s
+
+    def _publish_approved(self, now: float) -> float | None:
+        """Publish some of what was approved; return when to go on, None if there is no more.
+
+        It needs no engine, so that it waits neither for one that is busy nor for the end of quiet hours.
+        """
+        if self._fingerprint is None:
+            return None
+        photos = self._next_batch(self._engine.batch_photos, now, approved=True)
+        for photo in self._ledger.move_all(photos, State.WORKING):
+            begun = self._admission.begin(photo, self._fingerprint, now)
+            if begun is not None:  # its result is lost or damaged, or of other settings
+                log.warning("%s is made again, and waits for review again", printable(photo.source.path))
+                self._ledger.move(begun.photo, State.READY, Change(approved=False))
+        return now if photos else None
 
     def _feed(self, engine: EngineProcess, at_most: int, now: float) -> None:
         photos = self._next_batch(at_most, now)
@@ -122,13 +139,17 @@ class Dispatcher:
                 work.append(one)
         return work
 
-    def _next_batch(self, at_most: int, now: float) -> list[Photo]:
-        """Return the next batch of an engine. at_most: leaves the other idle engines their share."""
+    def _next_batch(self, at_most: int, now: float, *, approved: bool = False) -> list[Photo]:
+        """Return the next batch of an engine. at_most: leaves the other idle engines their share.
+
+        approved: only photos that were approved.
+        """
         photos = self._ledger.queue.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
             limit=max(1, min(at_most, self._engine.batch_photos)),
             order=self._order,
+            approved=approved,
         )
         if photos and photos[0].alone:
             photos = photos[:1]
@@ -148,6 +169,7 @@ class Dispatcher:
         match event:
             case Ready():
                 self._note_devices()
+                self._note_fingerprint(event.fingerprint)
                 log.info("engine ready on %s", event.device_name, extra=about(Outcome.ENGINE_READY))
             case Answer():
                 self._outcomes.answered(event.photo, event.outcome, now)
@@ -157,6 +179,14 @@ class Dispatcher:
             case Unloaded():
                 self._ledger.facts.note(facts.ENGINE, facts.UNLOADED)
                 log.info("engine unloaded: no photos to work on", extra=about(Outcome.ENGINE_UNLOADED))
+
+    def _note_fingerprint(self, fingerprint: str) -> None:
+        """Note the engines' fingerprint. What another engine has made waits for review no longer: it is made again."""
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            count = self._ledger.reviews.make_again(fingerprint)
+            if count:
+                log.info("%d photo(s) in review were made by another engine, and are made again", count)
 
     def _note_devices(self) -> None:
         if devices := self._pool.devices:

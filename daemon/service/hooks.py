@@ -1,4 +1,4 @@
-"""Hooks: runs the user's programs after a photo is published or held, one at a time, without blocking the service.
+"""Hooks: runs the user's programs on a photo that is published, held or in review, one at a time, without blocking.
 
 A program gets the event in its environment, no shell, no input, and a time limit; a failure is logged and has no
 other effect. It runs with the permissions of the service, and in its sandbox.
@@ -64,10 +64,13 @@ class Hooks:
 
     def on_end(self, photo: Photo) -> None:
         """Queue the hook for a photo that has just finished."""
-        command = {State.PUBLISHED: self._hooks.on_published, State.HELD: self._hooks.on_held}.get(
-            photo.state
-        )
-        if command and (photo.has_new_copy or photo.state is State.HELD):
+        commands = {
+            State.PUBLISHED: self._hooks.on_published,
+            State.HELD: self._hooks.on_held,
+            State.REVIEW: self._hooks.on_review,
+        }
+        command = commands.get(photo.state)
+        if command and (photo.has_new_copy or photo.state is not State.PUBLISHED):
             self.run(Call(command, _variables(photo, self._sync[photo.source.outbox.user])))
 
     def run(self, call: Call) -> None:

@@ -11,30 +11,33 @@ The policy of both modules:
     target lost           -> the same, until it is restored or a new one is chosen on purpose
     another target        -> later: what the engine, or an earlier run, made toward it is not published
     copy not writable     -> later          name not writable     -> HELD
+    to be reviewed        -> REVIEW         rejected or recalled  -> REJECTED or RECALLED
 
 "Later" is READY after a backoff; after `retry.attempts` failures the photo is HELD. A result that could not be
-published is cached, so that the engine need not repeat it.
+published, or waits for review, is kept, so that the engine need not repeat it. Approved is a READY photo whose result
+of this hash may be published.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from daemon.config.settings import RetrySettings
 from daemon.errors import NameRefused, PublishError, SyncUnavailable
 from daemon.fs.files import snapshot_of
-from daemon.model import Change, EarlierOutput, Photo, Source, State
+from daemon.model import Change, EarlierOutput, NoFacePolicy, Photo, Source, State
 from daemon.publish.destinations import Destinations
 from daemon.sd.journal import Outcome, about
+from daemon.service.review import NO_ROOM, Review
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
 from daemon.watch.outboxes import Outboxes
 from daemon.workers.protocol import Refused
-from fawkes_engine import Protected
+from fawkes_engine import NoFace, Protected
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,12 @@ class Outcomes:
         *,
         debounce: Callable[[Source, float], None],
         on_end: Callable[[Photo], None],
+        reviewed: Collection[str] = (),
     ) -> None:
-        """debounce: called with a source that changed. on_end: called once per finished photo, in its final state."""
+        """debounce: called with a source that changed. on_end: called once per finished photo, in its final state.
+
+        reviewed: the users whose photos are published only once they are approved.
+        """
         self._outboxes = outboxes
         self._destinations = destinations
         self._ledger = ledger
@@ -63,6 +70,7 @@ class Outcomes:
         self._retry = retry
         self._debounce = debounce
         self._on_end = on_end
+        self.review = Review(ledger, results, reviewed)
 
     def answered(self, photo: Photo, outcome: Protected | Refused, now: float) -> None:
         """Apply the engine's outcome, new or cached."""
@@ -76,7 +84,7 @@ class Outcomes:
         elif found != photo.snapshot:
             self.source_changed(photo, now)
         elif isinstance(outcome, Refused):
-            self.hold(photo, outcome.reason)
+            self.end(photo, State.HELD, outcome.reason, no_face=outcome.kind == NoFace.__name__)
         else:
             self._publish(photo, outcome, now)
 
@@ -100,6 +108,17 @@ class Outcomes:
         if person is not None:
             self._results.drop(photo)
             self.later(photo, f"it was cloaked toward another target than {person} has")
+            return
+        away = self.review.away(photo)
+        if away is not None:
+            self.end(photo, away.state, away.reason)
+            return
+        if self.review.is_needed(photo, protected):
+            waiting = self.review.wait(photo, protected)
+            if waiting is None:
+                self.later(photo, NO_ROOM, may_hold=False)
+            else:
+                self._on_end(waiting)
             return
         publisher = self._destinations.publisher(user)
         if publisher is None:
@@ -158,18 +177,19 @@ class Outcomes:
 
         That of one whose original is gone is kept until the next start, since the photo may have been renamed.
         """
-        if photo.input_sha256 is not None and photo.state is not State.GONE:
+        is_over = photo.state is not State.GONE and not self._ledger.reviews.need_result(photo)
+        if photo.input_sha256 is not None and is_over:
             self._results.drop(photo)
         self._on_end(photo)
 
     def hold(self, photo: Photo, reason: str) -> None:
         """Do not publish a photo. reason: shown to its owner."""
-        self._end(photo, State.HELD, reason)
+        self.end(photo, State.HELD, reason)
 
     def source_gone(self, photo: Photo) -> None:
         """Handle a source that is missing, alone or with its whole outbox or a mount below that."""
         if self._outboxes.has(photo.source):
-            self._end(photo, State.GONE, "the original was removed")
+            self.end(photo, State.GONE, "the original was removed")
         else:
             self._ledger.move(
                 photo, State.READY, Change(reason="its outbox is missing; is its drive mounted?")
@@ -177,7 +197,7 @@ class Outcomes:
 
     def source_changed(self, photo: Photo, now: float) -> None:
         """Handle a source whose content has changed."""
-        self._end(photo, State.SUPERSEDED, "the original changed")
+        self.end(photo, State.SUPERSEDED, "the original changed")
         self._debounce(photo.source, now)
 
     def _is_working(self, photo: Photo) -> bool:
@@ -207,9 +227,16 @@ class Outcomes:
         )
         self._ledger.move(photo, State.READY, change)
 
-    def _end(self, photo: Photo, state: State, reason: str) -> None:
+    def end(self, photo: Photo, state: State, reason: str, *, no_face: bool = False) -> None:
+        """End the work on a photo. reason: shown to its owner. no_face: it is held because no face was found."""
         stage = self._ledger.get(photo.id).state  # publishing may have advanced it before it failed
-        ended = self._ledger.move(photo, state, Change(reason=reason))
+        change = Change(
+            reason=reason,
+            no_face=NoFacePolicy.HOLD if no_face else None,
+            # these bytes stay away under every name
+            input_sha256=photo.input_sha256 if state in {State.REJECTED, State.RECALLED} else None,
+        )
+        ended = self._ledger.move(photo, state, change)
         log.info(
             "%s: %s: %s",
             state.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from daemon.service.admission import Admission
 from daemon.service.dispatcher import Dispatcher
 from daemon.service.hooks import Hooks
 from daemon.service.outcomes import Outcomes
+from daemon.service.page import Page
 from daemon.service.placement import Placement
 from daemon.state import facts
 from daemon.state.folder import prepare
@@ -44,6 +45,7 @@ class Parts:
     """What the supervisor's loop drives."""
 
     ledger: Ledger
+    results: ResultCache
     hooks: Hooks
     placement: Placement
     outboxes: Outboxes
@@ -63,12 +65,13 @@ def assembled(
     give_up_s: float,
     on_arrival: Callable[[], None] | None = None,
     on_end: Callable[[Photo], None] = lambda _photo: None,
+    page: Sequence[str] = (),
 ) -> Iterator[Parts]:
     """Context manager: the parts of a run.
 
     factory: makes the engine, as in `EngineSpec`. give_up_s: until an unchanging, incomplete file is passed on.
     on_arrival: called from the watcher's threads; None if the outboxes are not watched. on_end: called once per
-    finished photo.
+    finished photo. page: the command that shows the web page; empty for none.
 
     Raises AlreadyRunning and LedgerError.
     """
@@ -106,8 +109,8 @@ def assembled(
         )
         intake = Intake(outboxes, ledger, readiness, watcher, arrivals, settings.watch, timing)
         pool = EnginePool.of(settings, factory, timing)
-        results = ResultCache(settings.state_dir / "results", ledger.facts.secret(facts.RESULTS_KEY))
-        results.sweep(ledger.in_state(State.READY))
+        results = ResultCache.of(settings.state_dir, ledger.facts)
+        _settle_reviews(ledger, results)
         outcomes = Outcomes(
             outboxes,
             destinations,
@@ -116,6 +119,7 @@ def assembled(
             settings.retry,
             debounce=intake.debounce,
             on_end=ended,
+            reviewed={user.name for user in settings.users if user.review},
         )
         admission = Admission(ledger, results, outcomes, settings.request)
         dispatcher = Dispatcher(outboxes, destinations, ledger, pool, admission, outcomes, settings, timing)
@@ -126,7 +130,13 @@ def assembled(
         if isinstance(watcher, Watcher):
             watcher.start()
             stack.callback(watcher.stop)
-        yield Parts(ledger, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control)
+        if page and settings.web.listen is not None:
+            web_page = Page(page, settings.web.listen)
+            web_page.start()
+            stack.callback(web_page.stop)
+        yield Parts(
+            ledger, results, hooks, placement, outboxes, destinations, intake, pool, dispatcher, control
+        )
 
 
 def _locked(state_dir: Path) -> DirectoryLock:
@@ -135,6 +145,18 @@ def _locked(state_dir: Path) -> DirectoryLock:
         return DirectoryLock(state_dir, _COMMAND_S)
     except OSError as exc:
         raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
+
+
+def _settle_reviews(ledger: Ledger, results: ResultCache) -> None:
+    """Make photos in review READY whose results are lost, and remove every result that no photo waits for."""
+    lost = [photo for photo in ledger.in_state(State.REVIEW) if not results.size(photo)]
+    ledger.move_all(lost, State.READY)
+    waiting = ledger.in_state(State.READY, State.REVIEW, State.REJECTED)
+    results.sweep(
+        photo
+        for photo in waiting
+        if photo.state is not State.REJECTED or snapshot_of(photo.source.path) is not None
+    )
 
 
 def _destinations(settings: Settings, ledger: Ledger, placement: Placement) -> list[Destination]:

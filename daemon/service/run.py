@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -21,7 +21,7 @@ from daemon.errors import (
     LedgerUnavailable,
 )
 from daemon.exits import Exit, code_of
-from daemon.model import HeldPhoto, Photo, Progress
+from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.parts import Parts, assembled
@@ -41,11 +41,13 @@ class OnceResult:
     """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs.
 
     unavailable: the outboxes that are away and the sync folders that cannot be used, each with the reason.
+    review: how many photos wait for review now.
     """
 
     published: int
     held: tuple[HeldPhoto, ...]
     unavailable: tuple[str, ...]
+    review: int = 0
 
 
 def run(
@@ -53,16 +55,18 @@ def run(
     reread: Callable[[], Settings],
     factory: str = DEFAULT_FACTORY,
     timing: Timing = DEFAULT_TIMING,
+    page: Sequence[str] = (),
 ) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
 
-    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError.
+    reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError. page: the command that
+    shows the web page, for `web.listen`.
     """
     journal.set_up()
     faulthandler.enable()  # systemd kills a hanging service by SIGABRT: the log then shows where it hung
     try:
         with wakeup() as signals:
-            _run(settings, reread, factory, signals, timing)
+            _run(settings, reread, factory, signals, timing, page)
     except (DaemonError, EngineError) as exc:
         log.critical("%s", printable(str(exc)))
         return code_of(exc)
@@ -70,7 +74,12 @@ def run(
 
 
 def _run(
-    settings: Settings, reread: Callable[[], Settings], factory: str, signals: Wakeup, timing: Timing
+    settings: Settings,
+    reread: Callable[[], Settings],
+    factory: str,
+    signals: Wakeup,
+    timing: Timing,
+    page: Sequence[str],
 ) -> None:
     """Serve until a signal to stop; each reload starts anew, and falls back to the last configuration if that fails.
 
@@ -84,7 +93,7 @@ def _run(
         settings = following
         try:
             with assembled(
-                settings, factory, timing, give_up_s=timing.give_up_s, on_arrival=signals.set
+                settings, factory, timing, give_up_s=timing.give_up_s, on_arrival=signals.set, page=page
             ) as parts:
                 has_served, is_waiting = True, False
                 supervisor = Supervisor(settings, parts, signals, timing, reread)
@@ -140,7 +149,8 @@ def once(
                 supervisor.sleep_until(due_s)
         supervisor.finish()
         parts.hooks.drain()
-        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)))
+        review = parts.ledger.count(State.REVIEW)
+        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)), review)
 
 
 def _unavailable(parts: Parts) -> Iterator[str]:

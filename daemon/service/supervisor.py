@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 
 from daemon.config.settings import Settings
 from daemon.control.commands import Command, NewTarget, Reload, apply
+from daemon.control.decisions import Effects
 from daemon.errors import ConfigError, InputError
 from daemon.model import HeldPhoto, State
 from daemon.sd.notifier import Health, Notifier
@@ -116,19 +117,26 @@ class Supervisor:
         )
 
     def _situation(self) -> Situation:
-        held = self._parts.ledger.count(State.HELD)
-        return Situation(held, self._parts.dispatcher.waiting, self._parts.destinations.paused_users)
+        ledger = self._parts.ledger
+        return Situation(
+            held=ledger.count(State.HELD),
+            review=ledger.count(State.REVIEW),
+            waiting=self._parts.dispatcher.waiting,
+            paused=self._parts.destinations.paused_users,
+        )
 
     def _run(self, command: Command) -> str:
         if isinstance(command, Reload):
             return self._reload()
         if isinstance(command, NewTarget) and self._reread is not None and self.following is None:
             self.following = self._settings  # engines that know the former target end
-        return apply(
-            command,
-            self._parts.ledger,
-            lambda source: self._parts.intake.debounce(source, time.monotonic()),
+        now = time.monotonic()
+        effects = Effects(
+            look_again=lambda source: self._parts.intake.debounce(source, now),
+            drop_result=self._parts.results.drop,
+            recall=lambda photo: self._parts.destinations.recall(photo, now),
         )
+        return apply(command, self._parts.ledger, effects)
 
     def _on_hangup(self) -> None:
         """Handle SIGHUP: `run` reloads its configuration, `once` ends with its terminal."""

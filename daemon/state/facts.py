@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from daemon.model import IgnoredPhotos
+from daemon.fs.tally import IgnoredPhotos
 from daemon.text import printable
 
 ENGINE = "engine"  # its device, such as "cpu", or UNLOADED; missing while it starts
@@ -42,8 +42,10 @@ class Facts:
 
     def secret(self, key: str) -> bytes:
         """The secret of this ledger under a key, 32 bytes, made when first asked for."""
-        self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (key, secrets.token_hex(32)))
-        (value,) = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        value = self.all().get(key)  # first, since whoever only reads the ledger cannot make one
+        if value is None:
+            value = secrets.token_hex(32)
+            self.note(key, value)
         return bytes.fromhex(value)
 
     def all(self) -> dict[str, str]:

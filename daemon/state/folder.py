@@ -13,8 +13,8 @@ from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
-# The ledger with its -wal and -shm, the targets, and the results that could not be published yet.
-_WITH_FACES = (f"{LEDGER_NAME}*", "targets", "targets/*", "results", "results/*")
+# The ledger with its -wal and -shm, the targets, the results that could not be published yet, the page's thumbnails.
+_WITH_FACES = (f"{LEDGER_NAME}*", "targets", "targets/*", "results", "results/*", "web", "web/*")
 
 
 def prepare(state_dir: Path) -> None:

@@ -17,6 +17,7 @@ from daemon.errors import LedgerError
 from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.fixed_targets import FixedTargets
+from daemon.state.gallery import Gallery
 from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
 from daemon.state.mounts import Mounts
@@ -55,7 +56,7 @@ class PausedFolder:
 class History:
     """Queries for the commands; every result has the newest row first.
 
-    facts, markers, mounts, targets: the same file's other tables.
+    facts, markers, mounts, targets: the same file's other tables. gallery: its photos page by page.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -64,11 +65,16 @@ class History:
         self.markers = Markers(database)
         self.mounts = Mounts(database)
         self.targets = FixedTargets(database)
+        self.gallery = Gallery(database)
 
     def outboxes(self) -> list[Outbox]:
         """Every outbox a photo ever came from, including those that are no longer configured."""
         rows = self._db.execute("SELECT DISTINCT user, root FROM photos ORDER BY user, root")
         return [Outbox(row["user"], Path(os.fsdecode(row["root"]))) for row in rows]
+
+    def of_id(self, photo_id: int) -> Record | None:
+        """One row; None if there is none."""
+        return next(iter(self._records("id = ?", (photo_id,))), None)
 
     def of_source(self, source: Source) -> list[Record]:
         """Every generation of one photo."""

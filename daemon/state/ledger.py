@@ -17,7 +17,17 @@ from pathlib import Path
 
 from daemon.errors import IllegalTransition, LedgerUnavailable
 from daemon.fs.private import make_private
-from daemon.model import TRANSITIONS, WAS_PUBLISHED, Change, Photo, Settled, Source, State
+from daemon.model import (
+    TRANSITIONS,
+    WAS_PUBLISHED,
+    WAS_RECALLED,
+    WAS_REJECTED,
+    Change,
+    Photo,
+    Settled,
+    Source,
+    State,
+)
 from daemon.state.facts import Facts
 from daemon.state.fixed_targets import FixedTargets
 from daemon.state.markers import Markers
@@ -25,6 +35,7 @@ from daemon.state.mounts import Mounts
 from daemon.state.pauses import Pauses
 from daemon.state.photos import THIS_SOURCE, Photos, is_known, key_of, marks, photo_of
 from daemon.state.queue import Queue
+from daemon.state.reviews import Reviews
 from daemon.state.schema import open_ledger
 from daemon.text import printable
 
@@ -39,7 +50,7 @@ _IS_FROM = {to: f"state IN ({marks(states)})" for to, states in _FROM.items()}
 class Ledger(Photos):
     """The ledger's only writer; not thread-safe.
 
-    queue, pauses, mounts, facts, markers, targets: the other queries and tables of the same file.
+    queue, reviews, pauses, mounts, facts, markers, targets: the other queries and tables of the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -49,6 +60,7 @@ class Ledger(Photos):
         self._path = path
         self._file = os.open(path, os.O_PATH)  # closing any other descriptor would release sqlite's locks
         self.queue = Queue(self._db, clock)
+        self.reviews = Reviews(self._db, clock)
         self.pauses = Pauses(self._db, clock)
         self.mounts = Mounts(self._db)
         self.facts = Facts(self._db)
@@ -137,7 +149,7 @@ class Ledger(Photos):
         with self._transaction():
             cursor = self._db.execute(
                 "UPDATE photos SET state = 'ready', reason = NULL, attempts = 0, engine_deaths = 0,"  # noqa: S608
-                " not_before = 0, updated = ?"
+                " not_before = 0, no_face = nullif(no_face, 'hold'), updated = ?"
                 f" WHERE {which} AND (state = 'held' OR (state = 'ready' AND not_before > 0))",
                 (self._clock(), *key),
             )
@@ -167,10 +179,16 @@ class Ledger(Photos):
                 )
 
     def _supersede(self, source: Source) -> None:
+        # A copy that is about to be removed is removed: its row is not superseded before that.
         self._db.execute(
-            "UPDATE photos SET reason = CASE state WHEN 'published' THEN ? ELSE reason END,"  # noqa: S608 - constants
-            f" state = 'superseded', updated = ? WHERE {THIS_SOURCE} AND {_IS_FROM[State.SUPERSEDED]}",
-            (WAS_PUBLISHED, self._clock(), *key_of(source), *_FROM[State.SUPERSEDED]),
+            "UPDATE photos SET reason = CASE state WHEN 'published' THEN ? WHEN 'rejected' THEN ?"  # noqa: S608
+            " WHEN 'recalled' THEN ? ELSE reason END, state = 'superseded', updated = ?"
+            f" WHERE {THIS_SOURCE} AND {_IS_FROM[State.SUPERSEDED]} AND state != 'recalling'",
+            (
+                *(WAS_PUBLISHED, WAS_REJECTED, WAS_RECALLED, self._clock()),
+                *key_of(source),
+                *_FROM[State.SUPERSEDED],
+            ),
         )
 
     def _insert(self, settled: Settled, *, generation: int) -> None:
@@ -213,5 +231,8 @@ def _columns(change: Change) -> dict[str, object]:
         "options": change.options,
         "chosen_mode": change.choice.mode if change.choice else None,
         "chosen_strength": change.choice.strength if change.choice else None,
+        "result_sha256": change.result_sha256,
+        "approved": change.approved,
+        "no_face": change.no_face.value if change.no_face else None,
     }
     return {name: value for name, value in columns.items() if value is not None}

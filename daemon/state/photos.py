@@ -12,6 +12,7 @@ from daemon.model import (
     WAS_PUBLISHED,
     Choice,
     EarlierOutput,
+    NoFacePolicy,
     Outbox,
     Output,
     Photo,
@@ -180,6 +181,9 @@ def photo_of(row: sqlite3.Row) -> Photo:
         output=_output(row) if row["output_path"] is not None else None,
         reason=row["reason"],
         options=row["options"],
+        result_sha256=row["result_sha256"],
+        approved=bool(row["approved"]),
+        no_face=NoFacePolicy(row["no_face"]) if row["no_face"] else None,
     )
 
 

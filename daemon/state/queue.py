@@ -32,17 +32,19 @@ class Queue:
         longest_s: float,
         limit: int,
         order: QueueOrder = QueueOrder.NEWEST,
+        approved: bool = False,
     ) -> list[Photo]:
         """READY rows of these outboxes, unless paused or on a mount that is away, whose backoff is over.
 
-        longest_s: the longest possible backoff; a later time means that the clock was set back.
+        longest_s: the longest possible backoff; a later time means that the clock was set back. approved: only those
+        that were approved.
         """
         now = self._clock()
         rows = self._db.execute(
             f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
-            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} AND NOT {IS_AWAY}"
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} AND NOT {IS_AWAY} AND approved >= ?"
             f" ORDER BY {_FIRST[order]} LIMIT ?",
-            (*_roots_of(outboxes), now, now + longest_s, now, limit),
+            (*_roots_of(outboxes), now, now + longest_s, now, approved, limit),
         )
         return [photo_of(row) for row in rows]
 

@@ -1,8 +1,8 @@
-"""Cache of results that could not be published yet, in the state directory: the engine need not repeat them.
+"""Results that are not published yet, in the state directory: they wait for their disk, or for review.
 
-Only an optimisation: a result that is missing, damaged, from another engine or of other options is made again. A file
-is a keyed checksum (HMAC-SHA256, 32 bytes), a line of JSON that says what the result is, and the photo's bytes. The key
-is in the ledger: what some other ledger, or somebody else, has put here is not published.
+The engine need not repeat them; one that is missing, damaged, from another engine or of other options is made again.
+A file is a keyed checksum (HMAC-SHA256, 32 bytes), a line of JSON that says what the result is, and the photo's bytes.
+The key is in the ledger: what some other ledger, or somebody else, has put here is not published.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from daemon.fs.private import make_private, write_private
+from daemon.errors import OutputError
+from daemon.fs import atomic
+from daemon.fs.private import make_private
 from daemon.model import Photo
+from daemon.state.facts import RESULTS_KEY, Facts
 from fawkes_engine import Protected, Report
 
 log = logging.getLogger(__name__)
@@ -31,27 +34,54 @@ _REPORT = TypeAdapter(Report)
 
 
 class ResultCache:
-    """One file per user and content, in a private directory: written by this process, read by it alone."""
+    """One file per user and content, in a private directory."""
 
     def __init__(self, directory: Path, key: bytes) -> None:
         """key: of the checksums, secret and the ledger's own."""
         self._directory = directory
         self._key = key
 
-    def keep(self, photo: Photo, protected: Protected) -> None:
-        """Cache the result of a photo that has been read, if there is room for it."""
+    @classmethod
+    def of(cls, state_dir: Path, facts: Facts) -> ResultCache:
+        """The results in a state folder. facts: of its ledger, or of its history."""
+        return cls(state_dir / "results", facts.secret(RESULTS_KEY))
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes can be kept, and the ledger still has room."""
         try:
             make_private(self._directory)
             space = os.statvfs(self._directory)
-            if space.f_bavail * space.f_frsize >= len(protected.data) + _LEFT_FOR_THE_LEDGER_BYTES:
-                content = _head(photo, protected) + b"\n" + protected.data
-                write_private(self._path(photo), self._checksum(content) + content)
-        except OSError as exc:
-            log.info("a result could not be cached: %s", exc.strerror)
+        except OSError:
+            return False
+        return space.f_bavail * space.f_frsize >= size + _LEFT_FOR_THE_LEDGER_BYTES
+
+    def keep(self, photo: Photo, protected: Protected) -> bool:
+        """Keep the result of a photo that has been read; returns whether there was room, and it is on disk."""
+        if not self.has_room(len(protected.data)):
+            return False
+        content = _head(photo, protected) + b"\n" + protected.data
+        try:
+            atomic.write(self._path(photo), self._checksum(content) + content, replace=True, mode=0o600)
+        except OutputError as exc:
+            log.info("a result could not be kept: %s", exc)
             self.drop(photo)
+            return False
+        return True
+
+    def size(self, photo: Photo) -> int:
+        """How many bytes the result of a photo takes up, which may be damaged; 0 if there is none."""
+        try:
+            return self._path(photo).stat().st_size
+        except OSError:
+            return 0
 
     def find(self, photo: Photo, fingerprint: str) -> Protected | None:
-        """The cached result of this engine for this content and these options, if it is intact."""
+        """The result of this engine for this content and these options, if it is intact."""
+        found = self.waiting(photo)
+        return found if found is not None and found.report.fingerprint == fingerprint else None
+
+    def waiting(self, photo: Photo) -> Protected | None:
+        """The result of any engine for this content and these options, if it is intact."""
         try:
             stored = self._path(photo).read_bytes()
         except OSError:
@@ -67,7 +97,7 @@ class ResultCache:
         except (KeyError, ValidationError):
             return None  # of an earlier version
         is_wanted = [fields["user"], fields["input_sha256"], fields["options"]] == _identity(photo)
-        return found if is_wanted and report.fingerprint == fingerprint else None
+        return found if is_wanted else None
 
     def drop(self, photo: Photo) -> None:
         """Remove a result that has been published, or will not be."""

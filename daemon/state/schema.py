@@ -94,6 +94,18 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE photos ADD COLUMN chosen_mode TEXT",
         "ALTER TABLE photos ADD COLUMN chosen_strength INTEGER",
     ),
+    (
+        # A finished photo may wait for somebody to approve it.
+        "ALTER TABLE photos ADD COLUMN result_sha256 TEXT",
+        "ALTER TABLE photos ADD COLUMN approved INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE photos ADD COLUMN no_face TEXT",
+        """
+        UPDATE photos SET no_face = 'hold' WHERE state = 'held'
+            AND (reason LIKE 'no face was found%' OR reason LIKE 'none of the faces was recognised as %')
+        """,
+    ),
+    # The web page shows photos by their last change; with the path in it, a search reads nothing but the index.
+    ("CREATE INDEX photos_by_change ON photos (state, updated DESC, id DESC, user, path)",),
 )
 
 

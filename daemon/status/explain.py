@@ -13,7 +13,7 @@ from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.files import snapshot_of
 from daemon.fs.ignore import Ignored, ignored_by
 from daemon.fs.locks import holder
-from daemon.model import WAITING, Source, State
+from daemon.model import WAITING, NoFacePolicy, Source, State
 from daemon.state import facts
 from daemon.state.history import History, Record, reading
 from daemon.state.targets import FileTargetStore
@@ -77,6 +77,7 @@ def _explain(settings: Settings, history: History, place: Path, source: Source) 
         ignored_from=origin_of(settings, source.outbox.user, ignored.position) if ignored else None,
         notes=(
             *_sync_notes(user, output),
+            *_decision_notes(records),
             *_target_notes(settings, history, records),
             *_notes(settings, history, source, records, output, is_ignored=ignored is not None),
         ),
@@ -106,6 +107,25 @@ def _sync_notes(user: UserSettings | None, output: Path | None) -> Iterator[str]
         yield f"its sync folder {user.sync} {away}; fawkesd waits for it"
     elif output is not None and not os.path.lexists(output):
         yield "the published copy was deleted and stays deleted; `fawkesd redo` publishes it again"
+
+
+def _decision_notes(records: Sequence[Record]) -> Iterator[str]:
+    """Yield what a person can decide about a photo, or has decided."""
+    if not records:
+        return
+    photo = records[0].photo
+    if photo.state is State.REVIEW:
+        yield "it waits for review: `fawkesd approve` publishes it, `fawkesd reject` keeps it away"
+    elif photo.state is State.READY and photo.approved:
+        yield "it was approved, and will be published"
+    elif photo.state is State.REJECTED:
+        yield "it stays away until `fawkesd approve` or `fawkesd redo`"
+    elif photo.state is State.HELD and photo.no_face is NoFacePolicy.HOLD:
+        yield "if there is no face in it, `fawkesd publish` publishes it all the same"
+    elif photo.state is State.RECALLED:
+        yield "it was recalled, and stays away until `fawkesd redo`"
+    if any(record.photo.state is State.RECALLING for record in records):
+        yield "its published copy will be removed as soon as the sync folder can be used"
 
 
 def _target_notes(settings: Settings, history: History, records: Sequence[Record]) -> Iterator[str]:

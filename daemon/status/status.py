@@ -10,7 +10,8 @@ from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
-from daemon.model import WAITING, HeldPhoto, IgnoredPhotos, Outbox, State
+from daemon.fs.tally import IgnoredPhotos
+from daemon.model import WAITING, HeldPhoto, Outbox, State
 from daemon.state import facts
 from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
@@ -52,7 +53,8 @@ class UserStatus:
 
     waiting: includes paused folders. unfinished: what waits for its writer; none if fawkesd is not running.
     seconds_per_photo: median engine time of recent photos, None before the first. eta_s: excludes paused folders.
-    ignored: in no other number.
+    ignored: in no other number. review: finished, and wait for somebody to approve them. rejected: stay away by that.
+    recalling: copies that are still to be removed.
     """
 
     name: str
@@ -66,6 +68,9 @@ class UserStatus:
     eta_s: float | None
     target: str | None
     ignored: tuple[Unpublished, ...] = ()
+    review: int = 0
+    rejected: int = 0
+    recalling: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,9 @@ def _user(
             if outbox.user == name
             for one in history.facts.ignored(outbox.root)
         ),
+        review=history.count(name, [State.REVIEW]),
+        rejected=history.count(name, [State.REJECTED]),
+        recalling=history.count(name, [State.RECALLING]),
     )
 
 

@@ -25,6 +25,9 @@ def status_lines(status: Status) -> Iterator[str]:
     held = sum(len(user.held) for user in users)
     eta_s = sum(user.eta_s or 0.0 for user in users)  # users share the engines: their waiting times add up
     waiting = _waiting(sum(user.waiting for user in users), eta_s)
+    review = sum(user.review for user in users)
+    if review:
+        waiting += f", {review} in review"
     watching = f", watching: {printable(status.watching)}" if status.running else ""
     quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
     unfinished = sum(len(user.unfinished) for user in users)
@@ -44,6 +47,12 @@ def status_lines(status: Status) -> Iterator[str]:
         yield from map(paused_line, user.paused)
         yield from map(_unfinished_line, user.unfinished)
         yield from map(held_line, user.held)
+        if user.review:
+            yield f"  {review_words(user.review)}"
+        if user.rejected:
+            yield f"  {user.rejected} rejected: `fawkesd held` lists them"
+        if user.recalling:
+            yield f"  {user.recalling} copies still to be removed, as soon as the sync folder can be used"
         for ignored in user.ignored:
             yield f"  in {printable(ignored.outbox)}, {printable(ignored_words(ignored))}"
 
@@ -56,6 +65,11 @@ def status_json(status: Status) -> str:
 def quiet_words(until: str) -> str:
     """Return a note that no photo is started now. until: a local time of day."""
     return f"quiet hours until {until}"
+
+
+def review_words(photos: int) -> str:
+    """Return how many photos wait for review, and what to do about it."""
+    return f"{photos} in review: `fawkesd held` lists them, `fawkesd approve` publishes them"
 
 
 def held_line(photo: HeldPhoto) -> str:

@@ -16,9 +16,9 @@ from daemon.config.settings import WatchSettings
 from daemon.fs.filenames import Kind, kind_of
 from daemon.fs.files import snapshot_of
 from daemon.fs.ignore import ignored_by
-from daemon.fs.tally import Tally
+from daemon.fs.tally import IgnoredPhotos, Tally
 from daemon.fs.walk import walk
-from daemon.model import Change, IgnoredPhotos, Outbox, Source, State
+from daemon.model import Change, Outbox, Source, State
 from daemon.state import facts
 from daemon.state.ledger import Ledger
 from daemon.text import printable
@@ -176,7 +176,7 @@ class Intake:
 
     def _drop_ignored(self, outbox: Outbox) -> None:
         """Drop photos that were admitted under patterns that did not ignore them yet."""
-        for state in (State.READY, State.HELD):
+        for state in (State.READY, State.HELD, State.REVIEW):
             for photo in self._ledger.in_state(state, user=outbox.user):
                 if photo.source.outbox != outbox:
                     continue
@@ -185,8 +185,8 @@ class Intake:
                     self._ledger.move(photo, State.GONE, Change(reason=f"now ignored by {found.pattern}"))
 
     def _forget_removed(self, outbox: Outbox) -> None:
-        # Only HELD rows: a READY one is found missing when it is read, and a PUBLISHED one stays published.
-        for photo in self._ledger.in_state(State.HELD, user=outbox.user):
+        # READY rows are found missing when they are read; PUBLISHED, REJECTED and RECALLED ones stay what they are.
+        for photo in self._ledger.in_state(State.HELD, State.REVIEW, user=outbox.user):
             missing = photo.source.outbox == outbox and snapshot_of(photo.source.path) is None
             if missing and self._outboxes.has(photo.source):
                 self._ledger.move(photo, State.GONE, Change(reason="the original was removed"))

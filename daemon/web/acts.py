@@ -1,0 +1,144 @@
+"""The actions of the page: each becomes a command that the running service carries out, as those of the terminal do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from daemon.control import client, commands, decisions
+from daemon.control.commands import LedgerCommand
+from daemon.errors import DaemonError, InputError, NotAnswering
+from daemon.exits import Exit
+from daemon.fs.ignore import ignored_by
+from daemon.fs.locks import holder
+from daemon.model import Photo
+from daemon.state.history import reading
+from daemon.state.targets import FileTargetStore
+from daemon.status.lookup import outboxes
+from daemon.text import printable
+from daemon.web.context import Context
+from daemon.web.forms import form_of
+from daemon.web.looks import record_of
+from fawkes_engine import MODES, STRANGER, ModeName
+
+Form = dict[str, str]
+
+
+class Acts:
+    """The handlers of POST requests; the guard has checked where they come from."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings
+
+    async def photo(self, request: Request) -> Response:
+        """Do something with one photo, then go on to the page that the form names."""
+        form = await form_of(request)
+        back = form.get("back", "")
+        number = request.path_params["id"]
+        to = "/review" if back == "review" else f"/photos/{number}"
+        following = form.get("following", "")
+        if back == "review" and following.isascii() and following.isdecimal():
+            to = f"/review?id={following[:18]}"
+        return await self._do(request, to, lambda: [self._of_photo(request, form)])
+
+    async def approve_all(self, request: Request) -> Response:
+        """Approve everything that waits for review."""
+        return await self._do(request, "/review", lambda: [decisions.ApproveAll()])
+
+    async def everything(self, request: Request) -> Response:
+        """Pause or resume all outboxes, or retry all that failed."""
+        makers: dict[str, Callable[[], list[LedgerCommand]]] = {
+            "pause": lambda: [commands.PauseOutbox(o.user, o.root, None) for o in outboxes(self._settings)],
+            "resume": lambda: [commands.Resume(o.user, o.root) for o in outboxes(self._settings)],
+            "retry": lambda: [commands.RetryAll()],
+        }
+        make = makers.get(request.path_params["action"])
+        if make is None:
+            raise InputError("there is no such action")
+        return await self._do(request, "/", make)
+
+    async def forget(self, request: Request) -> Response:
+        """Forget one stranger, or all of them, as `fawkesd forget` does."""
+        form = await form_of(request)
+        message, is_error = await run_in_threadpool(self._forget, form.get("person", ""))
+        return self._context.back(request, "/people", message, is_error=is_error)
+
+    async def audit(self, request: Request) -> Response:
+        """Start an audit of one user."""
+        form = await form_of(request)
+        user = self._settings.user(form.get("user", ""))
+        if user is None:
+            raise InputError("there is no such user")
+        try:
+            await run_in_threadpool(self._context.audits.start, user.name)
+        except (InputError, OSError) as exc:
+            return self._context.back(request, "/audit", printable(str(exc)), is_error=True)
+        return self._context.back(request, "/audit", f"The audit of {user.name} has started.")
+
+    async def _do(self, request: Request, to: str, make: Callable[[], list[LedgerCommand]]) -> Response:
+        message, is_error = await run_in_threadpool(self._run, make)
+        return self._context.back(request, to, message, is_error=is_error)
+
+    def _run(self, make: Callable[[], list[LedgerCommand]]) -> tuple[str, bool]:
+        """Run commands; returns what to tell, and whether something was not done."""
+        try:
+            replies = [client.run(self._settings.state_dir, command) for command in make()]
+        except DaemonError as exc:
+            return printable(str(exc)), True
+        return "\n".join(reply.message for reply in replies), any(r.code is not Exit.OK for r in replies)
+
+    def _of_photo(self, request: Request, form: Form) -> LedgerCommand:
+        with reading(self._settings.state_dir) as history:
+            photo = record_of(history, request).photo
+        ids = (photo.id,)
+        source = photo.source
+        match request.path_params["action"]:
+            case "retry":
+                return commands.Retry(source.outbox.user, source.outbox.root, source.relative)
+            case "redo":
+                return self._redo(photo, form.get("mode", ""))
+            case "approve":
+                return decisions.Approve(ids=ids)
+            case "reject":
+                return decisions.Reject(ids=ids)
+            case "recall":
+                return decisions.Recall(ids=ids)
+            case "publish":
+                return decisions.Publish(ids=ids)
+        raise InputError("there is no such action")
+
+    def _redo(self, photo: Photo, mode: str) -> LedgerCommand:
+        """mode: empty for that of the configuration."""
+        user = self._settings.user(photo.source.outbox.user)
+        ignored = ignored_by(photo.source.relative, user.ignore if user else ())
+        if ignored is not None:
+            raise InputError(
+                f"it is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
+            )
+        source = photo.source
+        if mode and mode not in MODES:
+            raise InputError("there is no such mode")
+        wanted = cast("ModeName", mode) if mode else None
+        return commands.Redo(source.outbox.user, source.outbox.root, source.relative, wanted)
+
+    def _forget(self, person: str) -> tuple[str, bool]:
+        store = FileTargetStore(self._settings.targets_dir)
+        strangers = [name for name in store.people() if name.startswith(STRANGER)]
+        wanted = strangers if person == STRANGER else [name for name in strangers if name == person]
+        if not wanted:
+            return "Nobody of that name is known.", True
+        try:
+            for name in wanted:
+                store.forget(name)
+            if holder(self._settings.state_dir) is not None:  # the engines know them until they start anew
+                client.ask_running(self._settings.state_dir, commands.Reload())
+        except NotAnswering as exc:
+            return f"{len(wanted)} forgotten, once the service has reloaded: {printable(str(exc))}", True
+        except DaemonError as exc:
+            return printable(str(exc)), True
+        return f"{len(wanted)} forgotten.", False

@@ -1,0 +1,61 @@
+"""What the page says of one photo: its faces in figures, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.model import STAYS_DELETED, NoFacePolicy, State
+from daemon.state.history import Record
+from fawkes_engine import MODES, STRANGER
+
+MODE_NAMES = tuple(MODES)
+_CHOICES = {
+    State.READY: frozenset({"retry"}),
+    State.PUBLISHED: frozenset({"redo", "recall"}),
+    State.REVIEW: frozenset({"approve", "reject", "redo"}),
+    State.REJECTED: frozenset({"approve", "redo"}),
+    State.RECALLED: frozenset({"redo"}),
+    State.HELD: frozenset({"retry", "publish", "redo"}),  # redo: in another mode only
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in a report. number: from 0. recognisers: name -> cosine to the person, and to the target."""
+
+    number: int
+    name: str
+    figures: Mapping[str, Any]
+    recognisers: Mapping[str, tuple[float, float]]
+
+
+def faces_of(record: Record) -> list[Face]:
+    """The faces of a photo; none before the engine has seen it."""
+    faces = record.report["faces"] if record.report else []
+    return [
+        Face(
+            number,
+            "somebody else" if face["person"].startswith(STRANGER) else face["person"],
+            face,
+            {
+                name: (own, face["cosine_target"].get(name, 0.0))
+                for name, own in sorted(face["cosine_own"].items())
+            },
+        )
+        for number, face in enumerate(faces)
+    ]
+
+
+def choices(record: Record) -> frozenset[str]:
+    """The actions that fit the state of a photo; the service decides whether one is still possible."""
+    photo = record.photo
+    found = _CHOICES.get(photo.state, frozenset())
+    if photo.state is State.HELD and photo.no_face is not NoFacePolicy.HOLD:
+        return found - {"publish"}
+    if photo.reason == STAYS_DELETED:
+        return found - {"recall"}
+    if photo.state is State.READY and not photo.attempts:
+        return found - {"retry"}
+    return found

@@ -1,0 +1,219 @@
+"""The pages that show something; each is a function of the request that changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from pathlib import PurePath
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from daemon.errors import InputError
+from daemon.model import WAITING, State
+from daemon.state.gallery import Place, Tile, Wanted
+from daemon.state.history import History, Record, reading
+from daemon.state.targets import FileTargetStore
+from daemon.status import status
+from daemon.status.explain import explain
+from daemon.web.context import Context
+from daemon.web.details import MODE_NAMES, choices, faces_of
+from fawkes_engine import STRANGER
+
+PAGE = 60
+_FOLDERS_OF = 2000
+_HELD_SHOWN = 20
+_LARGEST_ID = (1 << 63) - 1  # of sqlite
+TABS = {
+    "published": (State.PUBLISHED,),
+    "waiting": WAITING,
+    "review": (State.REVIEW,),
+    "held": (State.HELD,),
+    "removed": (State.RECALLED, State.RECALLING, State.REJECTED, State.GONE),
+}
+
+
+class Looks:
+    """The handlers. Raises InputError for what does not exist, and LedgerError; both become a page."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings
+
+    def overview(self, request: Request) -> Response:
+        """What the service does now."""
+        return self._overview(request, "overview.html")
+
+    def live(self, request: Request) -> Response:
+        """The part of the overview that is loaded again when something changes."""
+        return self._overview(request, "_overview.html")
+
+    def _overview(self, request: Request, name: str) -> Response:
+        found = status.read(self._settings)
+        with reading(self._settings.state_dir) as history:
+            working = history.gallery.page(
+                Wanted([State.WORKING, State.STAGED, State.PUBLISHING]), None, PAGE
+            )
+            newest = history.gallery.page(Wanted([State.PUBLISHED]), None, 6)
+            held = history.gallery.page(Wanted([State.HELD]), None, _HELD_SHOWN)
+            reasons = {tile.id: _reason(history, tile) for tile in held}
+            counts = _counts(history)
+        values = {
+            "status": found,
+            "working": working,
+            "newest": newest,
+            "held": held,
+            "reasons": reasons,
+            "counts": counts,
+            "eta_s": sum(user.eta_s or 0.0 for user in found.users),
+            "today": sum(user.published_today for user in found.users),
+            "now": datetime.datetime.now().astimezone().strftime("%H:%M:%S"),
+        }
+        return self._context.render(request, name, values)
+
+    def photos(self, request: Request) -> Response:
+        """The grid."""
+        query = request.query_params
+        tab = query.get("show", "published")
+        if tab not in TABS:
+            raise InputError("there is no such list")
+        user, folder, name = query.get("user") or None, query.get("folder") or None, query.get("q", "")[:100]
+        wanted = Wanted(TABS[tab], user, PurePath(folder) if folder else None, name)
+        with reading(self._settings.state_dir) as history:
+            tiles = history.gallery.page(wanted, _place(query.get("after", "")), PAGE + 1)
+            folders = history.gallery.folders(user, _FOLDERS_OF)
+            counts = _counts(history)
+        chosen = {"show": tab, "user": user or "", "folder": folder or "", "q": name}
+        after = ""
+        if len(tiles) > PAGE:
+            last = tiles[PAGE - 1].place
+            after = urlencode({**chosen, "after": f"{last.updated!r}:{last.id}"})
+        values = {
+            "tiles": tiles[:PAGE],
+            "tabs": {name: sum(counts.get(state, 0) for state in states) for name, states in TABS.items()},
+            "links": {one: urlencode({**chosen, "show": one}) for one in TABS},
+            "folders": [str(folder) for folder in folders],
+            "chosen": chosen,
+            "after": after,
+            "is_first": "after" not in query,
+            "reload": urlencode(chosen),
+        }
+        return self._context.render(request, "photos.html", values)
+
+    def photo(self, request: Request) -> Response:
+        """One photo, before and after."""
+        with reading(self._settings.state_dir) as history:
+            record = record_of(history, request)
+            newest = history.of_source(record.photo.source)[0]
+        found = explain(self._settings, record.photo.source.path)
+        values = {
+            "photo": record.photo,
+            "record": record,
+            "newest_id": newest.photo.id,
+            "explanation": found,
+            "faces": faces_of(record),
+            "has_cloaked": record.photo.state in {State.PUBLISHED, State.REVIEW, State.REJECTED},
+            "actions": choices(record),
+            "modes": MODE_NAMES,
+        }
+        return self._context.render(request, "photo.html", values)
+
+    def review(self, request: Request) -> Response:
+        """The photos that wait for somebody, one at a time."""
+        with reading(self._settings.state_dir) as history:
+            tiles = history.gallery.page(Wanted([State.REVIEW]), None, PAGE)
+            count = _counts(history).get(State.REVIEW, 0)
+            chosen = _int(request.query_params.get("id", ""))
+            index = next((n for n, tile in enumerate(tiles) if tile.id == chosen), 0)
+            record = history.of_id(tiles[index].id) if tiles else None
+        values = {
+            "tiles": tiles,
+            "count": count,
+            "record": record,
+            "following": tiles[index + 1].id if index + 1 < len(tiles) else None,
+            "faces": faces_of(record) if record else [],
+            "modes": MODE_NAMES,
+            "is_on": any(user.review for user in self._settings.users),
+        }
+        return self._context.render(request, "review.html", values)
+
+    def people(self, request: Request) -> Response:
+        """The users, their targets, and the strangers met."""
+        store = FileTargetStore(self._settings.targets_dir)
+        known = {person: store.get(person) for person in store.people()}
+        with reading(self._settings.state_dir) as history:
+            fixed = {user.name: history.targets.of(user.name) for user in self._settings.users}
+            counts = history.gallery.counts()
+        values = {
+            "known": known,
+            "fixed": fixed,
+            "published": {user: counts.get((user, State.PUBLISHED), 0) for user in fixed},
+            "strangers": {
+                name: target for name, target in known.items() if name.startswith(STRANGER) and target
+            },
+        }
+        return self._context.render(request, "people.html", values)
+
+    def audit(self, request: Request) -> Response:
+        """What audits there are."""
+        audits = self._context.audits
+        users = [user.name for user in self._settings.users]
+        values = {
+            "runs": {user: audits.of(user) for user in users},
+            "reports": {user: audits.report(user).is_file() for user in users},
+        }
+        return self._context.render(request, "audit.html", values)
+
+    def report(self, request: Request) -> Response:
+        """The report of an audit, which has its own style and pictures, and may do nothing else."""
+        user = self._settings.user(request.path_params["user"])
+        try:
+            data = self._context.audits.report(user.name).read_bytes() if user else None
+        except OSError:
+            data = None
+        if data is None:
+            raise InputError("there is no such report")
+        policy = (
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
+        )
+        return Response(data, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def record_of(history: History, request: Request) -> Record:
+    """The row that a request names by its id. Raises InputError."""
+    number = request.path_params["id"]
+    record = history.of_id(number) if number <= _LARGEST_ID else None
+    if record is None:
+        raise InputError("there is no such photo")
+    return record
+
+
+def _reason(history: History, tile: Tile) -> str:
+    record = history.of_id(tile.id)
+    return (record.photo.reason or "") if record else ""
+
+
+def _counts(history: History) -> dict[State, int]:
+    found: dict[State, int] = {}
+    for (_, state), count in history.gallery.counts().items():
+        found[state] = found.get(state, 0) + count
+    return found
+
+
+def _place(text: str) -> Place | None:
+    if not text:
+        return None
+    updated, _, photo_id = text.partition(":")
+    number = _int(photo_id)
+    try:
+        seconds = float(updated)
+    except ValueError:
+        seconds = math.nan
+    if number is None or not math.isfinite(seconds):
+        raise InputError("there is no such page")
+    return Place(seconds, number)
+
+
+def _int(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
