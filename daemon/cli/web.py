@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.common import Config, examples, load_settings
-from daemon.config.settings import Settings, default_config_path
 from daemon.errors import ServiceError
+
+if TYPE_CHECKING:
+    from daemon.config.settings import Settings
 
 app = typer.Typer()
 
@@ -41,6 +43,8 @@ def show_page(
     if set_password:
         _print_hash()
         return
+    from daemon.config.settings import default_config_path
+
     settings = load_settings(config)
     if link:
         typer.echo(_link(settings))
