@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_told_and_changes_nothing(home: Home, owner: Client
         "/photos/1/melt",
     ):
         assert 'role="alert"' in said(owner, owner.post(path)), path
-    assert 'role="alert"' in said(owner, owner.post("/photos/1/redo", {"mode": "invisible"}))
+    assert 'role="alert"' in said(owner, owner.post("/photos/1/redo", {"how": "invisible"}))
     assert (state(home, 1), state(home, 2)) == ("published", "held")
     assert owner.post("/service/melt").status == 404
     assert owner.post("/audit", {"user": "eve"}).status == 404

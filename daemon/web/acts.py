@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from dataclasses import replace
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -21,9 +21,10 @@ from daemon.state.targets import FileTargetStore
 from daemon.status.lookup import outboxes
 from daemon.text import printable
 from daemon.web.context import Context
+from daemon.web.details import WAYS
 from daemon.web.forms import form_of
 from daemon.web.looks import record_of
-from fawkes_engine import MODES, STRANGER, ModeName
+from fawkes_engine import STRANGER
 
 Form = dict[str, str]
 
@@ -101,7 +102,7 @@ class Acts:
             case "retry":
                 return commands.Retry(source.outbox.user, source.outbox.root, source.relative)
             case "redo":
-                return self._redo(photo, form.get("mode", ""))
+                return self._redo(photo, form.get("how", ""))
             case "approve":
                 return decisions.Approve(ids=ids)
             case "reject":
@@ -112,19 +113,19 @@ class Acts:
                 return decisions.Publish(ids=ids)
         raise InputError("there is no such action")
 
-    def _redo(self, photo: Photo, mode: str) -> LedgerCommand:
-        """mode: empty for that of the configuration."""
+    def _redo(self, photo: Photo, how: str) -> LedgerCommand:
+        """how: one of WAYS; empty for the mode of the configuration."""
         user = self._settings.user(photo.source.outbox.user)
         ignored = ignored_by(photo.source.relative, user.ignore if user else ())
         if ignored is not None:
             raise InputError(
                 f"it is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
             )
-        source = photo.source
-        if mode and mode not in MODES:
+        if how and how not in WAYS:
             raise InputError("there is no such mode")
-        wanted = cast("ModeName", mode) if mode else None
-        return commands.Redo(source.outbox.user, source.outbox.root, source.relative, wanted)
+        source, choice = photo.source, WAYS.get(how)
+        redo = commands.Redo(source.outbox.user, source.outbox.root, source.relative)
+        return replace(redo, mode=choice.mode, strength=choice.strength) if choice else redo
 
     def _forget(self, person: str) -> tuple[str, bool]:
         store = FileTargetStore(self._settings.targets_dir)

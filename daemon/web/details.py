@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.model import STAYS_DELETED, NoFacePolicy, State
+from daemon.model import STAYS_DELETED, Choice, NoFacePolicy, State
 from daemon.state.history import Record
-from fawkes_engine import MODES, STRANGER
+from fawkes_engine import MODES, STRANGER, STRONGEST_MODE
 
-MODE_NAMES = tuple(MODES)
+# How a photo can be cloaked again: what the page calls it -> mode and strength.
+WAYS = {mode: Choice(mode) for mode in MODES} | {
+    f"{STRONGEST_MODE}, {percent} %": Choice(STRONGEST_MODE, percent) for percent in (80, 60)
+}
 _CHOICES = {
     State.READY: frozenset({"retry"}),
     State.PUBLISHED: frozenset({"redo", "recall"}),

@@ -18,7 +18,7 @@ from daemon.state.targets import FileTargetStore
 from daemon.status import status
 from daemon.status.explain import explain
 from daemon.web.context import Context
-from daemon.web.details import MODE_NAMES, choices, faces_of
+from daemon.web.details import WAYS, choices, faces_of
 from fawkes_engine import STRANGER
 
 PAGE = 60
@@ -115,7 +115,7 @@ class Looks:
             "faces": faces_of(record),
             "has_cloaked": record.photo.state in {State.PUBLISHED, State.REVIEW, State.REJECTED},
             "actions": choices(record),
-            "modes": MODE_NAMES,
+            "ways": WAYS,
         }
         return self._context.render(request, "photo.html", values)
 
@@ -133,7 +133,7 @@ class Looks:
             "record": record,
             "following": tiles[index + 1].id if index + 1 < len(tiles) else None,
             "faces": faces_of(record) if record else [],
-            "modes": MODE_NAMES,
+            "ways": WAYS,
             "is_on": any(user.review for user in self._settings.users),
         }
         return self._context.render(request, "review.html", values)
