@@ -66,8 +66,8 @@ def _weights(manifest: Sequence[dict[str, Any]], folder: Path) -> dict[str, Arra
 class Conversion:
     """An ONNX graph under construction.
 
-    weights: by name, as TensorFlow has them. maps: names of the values that are maps N x C x H x W. takes: name and side
-    of the pictures.
+    weights: by name, as TensorFlow has them. maps: names of the values that are maps N x C x H x W. takes: name and
+    side of the pictures.
     """
 
     weights: dict[str, Array]
