@@ -97,7 +97,7 @@ def expected(pictures: torch.Tensor) -> torch.Tensor:
 def test_a_graph_model_computes_as_in_tensorflow(tmp_path: Path) -> None:
     pictures = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 2 - 1
     (computed,) = ReferenceEvaluator(converted(write(tmp_path, NODES))).run(None, {"image": pictures.numpy()})
-    np.testing.assert_allclose(computed, expected(pictures), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(computed), expected(pictures).numpy(), atol=1e-5)
 
 
 def test_an_operation_that_is_not_known_is_told(tmp_path: Path) -> None:
