@@ -7,8 +7,8 @@
 
 `engine` runs it, `decoys` the same with another aim; both hold a `pipeline.photos.Pipeline` of the loaded models.
 `pipeline.work` is a photo with its faces, `pipeline.draft` one with its cloaks. `face/canvas` is the square around a
-face, `image/` has filters, warps and visibility measures; `modes` says how visible a cloak may be; `evaluation/`
-measures protection with trackers.
+face, `image/` has filters, warps and visibility measures; `modes` says how visible a cloak may be, `unseen` in words
+what one is worth; `evaluation/` measures protection with trackers.
 
 `weights/` fetches the weights that no dependency ships. Apart from their folder the library knows no folder, no
 configuration file, no database and no service. The names below import no torch; `fawkes_engine.engine.Engine` does.

@@ -74,6 +74,8 @@ class Engine:
     def looks(self, request: Request, strengths: Sequence[int]) -> list[Look]:
         """Cloak a photo once and return how it would look at each of several strengths.
 
+        There is no second try, which `protect` gives a photo whose whole cloak fails verification.
+
         Raises:
             Refusal: it cannot be cloaked at any strength.
         """

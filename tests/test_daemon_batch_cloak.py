@@ -14,7 +14,17 @@ from daemon.batch.cloak import CloakJob
 from daemon.batch.output_folder import NotWritten, Written
 from daemon.cli.main import run_command
 from daemon.errors import ConfigError, InputError, OutputError
-from fawkes_engine import EngineSettings, FaceReport, NoFace, Protected, Refusal, Report, Request, unseen
+from fawkes_engine import (
+    EngineSettings,
+    FaceReport,
+    ModeName,
+    NoFace,
+    Protected,
+    Refusal,
+    Report,
+    Request,
+    unseen,
+)
 
 FACE = FaceReport(
     box=(1.0, 2.0, 3.0, 4.0),
@@ -262,14 +272,17 @@ def test_a_strength_is_a_part_of_what_the_strongest_mode_computes(
     homeless: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], engine: ReversingEngine
 ) -> None:
     made: list[EngineSettings] = []
-    monkeypatch.setattr(
-        cloak, "load_engine", lambda settings, _targets_dir: (made.append(settings), engine)[1]
-    )
+
+    def load(settings: EngineSettings, _targets_dir: Path) -> ReversingEngine:
+        made.append(settings)
+        return engine
+
+    monkeypatch.setattr(cloak, "load_engine", load)
 
     for arguments in (["--strength", "60"], ["--mode", "quick"], ["--mode", "quick", "--strength", "0"], []):
         assert run_command([*command, "--force", str(photo(homeless / "a.jpg")), *arguments]) == 0
 
-    modes = ("strong", "quick", "quick", "standard")
+    modes: tuple[ModeName, ...] = ("strong", "quick", "quick", "standard")
     assert made == [EngineSettings.of_mode(mode) for mode in modes]
     assert engine.strengths == [60, 100, 0, 100]
 

@@ -75,7 +75,7 @@ def test_the_picture_has_a_row_per_face_and_the_original_first(
     middles = [[int(sheet[row, column, 0]) for column in (26, 86, 146)] for row in (60, 153)]
     assert middles == [[200, 40, 70]] * 2
     held, published = capsys.readouterr().out.splitlines()
-    assert held == "strength 40: too little"
+    assert held == "strength 40: held: too little"
     assert published.startswith("strength 70: very weak: ")
     assert engine.settings == [EngineSettings.of_mode("strong")]
 

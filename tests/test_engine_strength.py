@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from batches import ENGINE_THREADS
 from engine_pictures import Shelf, encoded, grey, opened, portrait
 
 from fawkes_engine import EngineSettings, Look, NotProtected, Protected, Request
+from fawkes_engine.cloak.optimise import Cloak, optimise
 from fawkes_engine.engine import Engine
 from fawkes_engine.face.detect import Pixels
-from fawkes_engine.pipeline import photos
 
 pytestmark = pytest.mark.numeric
 SETTINGS = EngineSettings(extractors=("dlib",), steps=20, device="cpu", threads=ENGINE_THREADS)
@@ -93,8 +94,12 @@ def test_a_strength_that_is_too_little_is_told_and_not_tried_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
-    optimise = photos.optimise
-    monkeypatch.setattr(photos, "optimise", lambda *a, **k: (runs.append(1), optimise(*a, **k))[1])
+
+    def counted(*arguments: Any, **options: Any) -> list[Cloak]:
+        runs.append(arguments)
+        return optimise(*arguments, **options)
+
+    monkeypatch.setattr("fawkes_engine.pipeline.photos.optimise", counted)
 
     (result,) = engine.protect([Request(png(portrait()), "ada", strength=10)])
 

@@ -15,7 +15,7 @@ from daemon.batch.cloak import face_values
 from daemon.batch.output_folder import check_readable
 from daemon.errors import OutputError, OutputExists
 from daemon.text import printable
-from fawkes_engine import Look, unseen
+from fawkes_engine import FULL_STRENGTH, Look, unseen
 
 if TYPE_CHECKING:
     from fawkes_engine.face.detect import Box, Pixels
@@ -67,7 +67,11 @@ def as_png(original: bytes, looks: Sequence[Look]) -> bytes:
 
 def as_line(look: Look) -> str:
     """Return what a strength is worth as one readable line."""
-    return f"strength {look.strength}: {look.held or unseen.weakest(face.cosine_own for face in look.faces)}"
+    if look.held is None:
+        words = unseen.weakest(face.cosine_own for face in look.faces)
+        return f"strength {look.strength}: {words}"
+    again = "; published, it is tried once more, with more steps" if look.strength == FULL_STRENGTH else ""
+    return f"strength {look.strength}: held: {look.held}{again}"
 
 
 def as_json(look: Look) -> str:

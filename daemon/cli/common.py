@@ -38,7 +38,8 @@ Strength = Annotated[
         min=0,
         max=FULL_STRENGTH,
         help="Strength of the cloak: percent of what mode strong computes, or the mode that --mode names. "
-        "`standard` is about 67 percent of `strong`. What does not protect is held [default: 100].",
+        "`standard` shows about as much as 67 percent of `strong`, and protects better. What does not protect is held "
+        "[default: 100].",
         show_default=False,
     ),
 ]
