@@ -33,7 +33,7 @@ from daemon.control.commands import (
     decode_reply,
     encode,
 )
-from daemon.control.decisions import Effects
+from daemon.control.decisions import Approve, ApproveAll, Effects, Publish, Recall, Reject
 from daemon.control.server import SOCKET_NAME, ControlServer, socket_address
 from daemon.errors import InputError
 from daemon.exits import Exit
@@ -87,6 +87,11 @@ COMMANDS: list[Command] = [
     Resume("ada", Path("/out")),
     Retry("ada", Path("/out"), Path(os.fsdecode(b"caf\xe9\n.jpg"))),
     RetryAll(),
+    Approve(ids=(1, 2)),
+    ApproveAll("ada"),
+    Reject(photos=(Path("/out/a.jpg"),)),
+    Recall(photos=(Path("/out/caf\udce9.jpg"),)),
+    Publish(ids=(3,)),
     Redo("ada", Path("/out"), Path("trip/a.jpg")),
     Redo("ada", Path("/out"), Path("trip/a.jpg"), mode="strong", strength=40),
 ]
@@ -132,6 +137,10 @@ def test_what_is_no_command_is_refused_and_the_next_one_is_heard(desk: Desk, lin
     assert desk.commands == [RetryAll()]
 
 
+ORDERS = (
+    *("pause", "resume", "retry", "retry-all", "redo"),
+    *("approve", "approve-all", "reject", "recall", "publish"),
+)
 WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
     "aö/.~-\0\ud800\udcff", max_size=9
 )
@@ -140,8 +149,15 @@ WORDS = st.sampled_from(["ada", "/out", "a.jpg", "/" + "x" * 300]) | st.text(
 @settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
-        {"order": st.sampled_from(["pause", "resume", "retry", "retry-all", "redo"])},
-        optional={"user": WORDS, "root": WORDS, "path": WORDS, "for_s": st.none() | st.floats() | WORDS},
+        {"order": st.sampled_from(ORDERS)},
+        optional={
+            "user": WORDS,
+            "root": WORDS,
+            "path": WORDS,
+            "for_s": st.none() | st.floats() | WORDS,
+            "ids": st.lists(st.integers() | WORDS, max_size=3),
+            "photos": st.lists(WORDS, max_size=3),
+        },
     )
 )
 def test_no_command_can_do_more_to_the_service_than_be_refused(values: dict[str, object]) -> None:

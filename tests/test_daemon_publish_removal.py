@@ -119,6 +119,18 @@ def test_the_copy_of_an_earlier_content_is_recalled_and_the_later_one_stays_away
     assert (work(home), states(home)[-1], home.published()) == (0, "recalled", [])
 
 
+def test_a_recall_ends_an_approval_that_was_not_carried_out_yet(home: Home) -> None:
+    path = published_photo(home)
+    reviewed = reviewing(home)
+    photo(reviewed, seed=1)
+    work(reviewed)
+    fawkesd(reviewed, "approve", path)
+
+    fawkesd(reviewed, "recall", path)
+
+    assert (work(reviewed), states(home), home.published()) == (0, ["recalled", "rejected"], [])
+
+
 def test_a_photo_that_is_in_work_when_it_is_recalled_does_not_come_back(
     home: Home, start: Start, eventually: Wait
 ) -> None:

@@ -277,5 +277,5 @@ class StaysAwayMachine(RuleBasedStateMachine):
         assert not out & self.taken
 
 
-StaysAwayMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=20)
+StaysAwayMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=15)
 TestStaysAwayMachine = StaysAwayMachine.TestCase

@@ -156,6 +156,9 @@ def _recall(photo: Photo, ledger: Ledger, effects: Effects) -> str:
     copy = ledger.reviews.copy_of(photo.source)
     if copy is None:
         raise InputError(f"is {photo.state.value}; `recall` is for published photos")
+    latest = ledger.latest(photo.source)
+    if latest is not None and latest.state is State.READY and latest.approved:  # it would come back
+        ledger.move(latest, State.REJECTED, Change(reason="recalled by hand", approved=False))
     if copy.state is not State.RECALLING:
         copy = ledger.move(copy, State.RECALLING)
     if effects.recall is None:

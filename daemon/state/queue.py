@@ -40,11 +40,13 @@ class Queue:
         that were approved.
         """
         now = self._clock()
+        source = "photos INDEXED BY photos_approved" if approved else "photos"
+        condition = "approved = 1 AND " if approved else ""
         rows = self._db.execute(
-            f"SELECT * FROM photos WHERE state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
-            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} AND NOT {IS_AWAY} AND approved >= ?"
+            f"SELECT * FROM {source} WHERE {condition}state = 'ready' AND {_from_any(outboxes)}"  # noqa: S608 - marks only
+            f" AND NOT (not_before > ? AND not_before <= ?) AND NOT {_PAUSED} AND NOT {IS_AWAY}"
             f" ORDER BY {_FIRST[order]} LIMIT ?",
-            (*_roots_of(outboxes), now, now + longest_s, now, approved, limit),
+            (*_roots_of(outboxes), now, now + longest_s, now, limit),
         )
         return [photo_of(row) for row in rows]
 

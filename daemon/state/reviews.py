@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.model import REDO_REASON, WAS_PUBLISHED, WAS_RECALLED, WAS_REJECTED, Photo, Source, State
+from daemon.model import REDO_REASON, WAS_PUBLISHED, WAS_RECALLED, WAS_REJECTED, Outbox, Photo, Source, State
 from daemon.state.photos import THIS_SOURCE, key_of, photo_of
 from daemon.state.schema import LedgerConnection
 from daemon.text import printable
@@ -38,13 +38,13 @@ class Reviews:
 
     def at(self, path: Path) -> Photo | None:
         """The newest row of the photo with this absolute path, if it is known."""
-        for folder in path.parents:
-            query = (
-                "SELECT * FROM photos WHERE root = ? AND path = ? ORDER BY generation DESC, id DESC LIMIT 1"
-            )
-            found = self._first(query, (os.fsencode(folder), os.fsencode(path.relative_to(folder))))
-            if found is not None:
-                return found
+        for user, root in self._db.execute("SELECT DISTINCT user, root FROM photos").fetchall():
+            outbox = Outbox(user, Path(os.fsdecode(root)))
+            if path.is_relative_to(outbox.root):
+                source = Source(outbox, path.relative_to(outbox.root))
+                query = f"SELECT * FROM photos WHERE {THIS_SOURCE} ORDER BY generation DESC LIMIT 1"  # noqa: S608
+                if (found := self._first(query, key_of(source))) is not None:
+                    return found
         return None
 
     def copy_of(self, source: Source) -> Photo | None:

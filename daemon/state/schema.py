@@ -99,6 +99,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "ALTER TABLE photos ADD COLUMN result_sha256 TEXT",
         "ALTER TABLE photos ADD COLUMN approved INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE photos ADD COLUMN no_face TEXT",
+        # Approved photos are found in a long backlog without reading all of it.
+        "CREATE INDEX photos_approved ON photos (state, mtime_ns DESC, id) WHERE approved = 1",
         """
         UPDATE photos SET no_face = 'hold' WHERE state = 'held'
             AND (reason LIKE 'no face was found%' OR reason LIKE 'none of the faces was recognised as %')
