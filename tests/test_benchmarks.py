@@ -47,6 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cost --data DATA", "batch"),
         ("memory --megapixels 0.5 --faces 1", "MiB"),
         ("calls --by-pair", "SQL statements per photo"),
+        ("web --rows 2000", "photos, first page"),
         ("overhead --photos 1 --rounds 1", "on top of the engine"),
         ("residency --idle 1", "MiB"),
         ("curve --data DATA --people 2 --photos 2 --tracker dlib --steps 24", "24 steps"),

@@ -100,7 +100,7 @@ def reviewing(home: Home) -> Home:
 
 def portrait(deed: Deed = Deed.PROTECT, seed: int = 0) -> bytes:
     """NASA's portrait of Eileen Collins, with the colour in its corner that tells the tiny engine what to do."""
-    image = Image.fromarray(skimage.data.astronaut())
+    image = Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
     image.paste(deed.value, (0, 0, 16, 16))
     image.paste((seed % 251, 90, 90), (496, 496, 512, 512))
     stream = io.BytesIO()
@@ -195,7 +195,12 @@ def test_a_photo_is_unpublished_and_published_again(
     eventually(lambda: states(running) == ["published"])
     page = opened(running, "/photos/1")
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+
+    def accept(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", accept)
 
     page.get_by_role("button", name="Unpublish").click()
 

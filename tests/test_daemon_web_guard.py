@@ -95,7 +95,7 @@ def test_nothing_is_shown_without_a_session(owner: Client, stranger: Client, pat
     ids=str,
 )
 def test_another_page_cannot_act(owner: Client, home: Home, path: str, attack: dict[str, str | None]) -> None:
-    assert owner.post(path, **attack).status == 403
+    assert owner.post(path, None, **attack).status == 403
     assert column(home, "state") == ["published", "held"]
 
 
@@ -140,11 +140,11 @@ def test_a_name_of_this_machine_is_answered(owner: Client, host: str) -> None:
 
 def test_what_is_no_form_of_the_page_is_refused(owner: Client) -> None:
     length = "Content-Length"
-    assert owner.post("/service/pause", **{length: str(1 << 20)}).status == 413
+    assert owner.post("/service/pause", None, **{length: str(1 << 20)}).status == 413
     assert owner.post("/service/pause", Content_Type="text/plain").status == 415
     assert owner.post("/service/pause", Content_Type="application/json").status == 415
     assert owner.post("/service/pause", {str(n): "" for n in range(99)}).status == 400
-    assert owner.post("/service/pause", **{"Transfer-Encoding": "chunked"}).status in {400, 411}
+    assert owner.post("/service/pause", None, **{"Transfer-Encoding": "chunked"}).status in {400, 411}
     assert owner.get("/photos?q=" + 5000 * "a").status == 414
     for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
         assert owner.ask(method, "/", None, {}).status == 405

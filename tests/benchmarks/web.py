@@ -12,7 +12,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from starlette.requests import Request
@@ -64,7 +64,7 @@ def measured(folder: Path, rows: int) -> dict[str, float]:
     fill(settings.state_dir / LEDGER_NAME, folder / "outbox", rows)
     looks = Looks(Context(settings, folder / "fawkesd.yaml"))
     middle = f"after={rows / 2}:{rows // 2}"
-    pages = {
+    pages: dict[str, Callable[[], object]] = {
         "overview": lambda: looks.overview(request("")),
         "photos, first page": lambda: looks.photos(request("")),
         "photos, in the middle": lambda: looks.photos(request(middle)),
