@@ -91,9 +91,11 @@ def look(data: bytes) -> str:
 def _read_metadata(data: bytes) -> None:
     """Call the readers that `decode` calls, for what they say they raise: it forgives them everything."""
     header = re.search(rb"II[*+]\0|MM\0[*+]", data)
-    if header:
-        exif.read(data[header.start() :], EVERYTHING)
-        exif.orientation(data[header.start() :])
+    block = data[header.start() :] if header else b""
+    with contextlib.suppress(ValueError):
+        exif.read(block, EVERYTHING)
+    with contextlib.suppress(ValueError):
+        exif.orientation(block)
     with contextlib.suppress(struct.error):
         boxes.exif(data)
     with contextlib.suppress(struct.error):
