@@ -107,7 +107,11 @@ def huge_size(data: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
 def metadata_damaged(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """Write a small whole picture that carries this file's EXIF, XMP, IPTC or profile, damaged."""
     damage = rng.choice([bit_flips, truncation, splice, length_field])
-    blocks = _blocks(data) or _blocks(rng.choice(others)) or {"exif": b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"}
+    blocks = (
+        _blocks(data)
+        or _blocks(rng.choice(others))
+        or {"exif": b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0"}
+    )
     options = {
         name: damage(block, others, rng) if rng.random() < 0.7 else block for name, block in blocks.items()
     }
@@ -152,7 +156,9 @@ def _parts(data: bytes) -> Parts:
         return _followed(data, 2, lambda at: 2 + struct.unpack_from(">H", data, at + 2)[0])
     if data[4:8] == b"ftyp":
         top = _followed(data, 0, lambda at: struct.unpack_from(">I", data, at)[0])
-        return next((_children(data, start, end) for start, end in top if data[start + 4 : start + 8] == b"meta"), top)
+        return next(
+            (_children(data, start, end) for start, end in top if data[start + 4 : start + 8] == b"meta"), top
+        )
     if data[:2] in {b"II", b"MM"} and len(data) > 8:
         order = "<" if data[:2] == b"II" else ">"
         (first,) = struct.unpack_from(f"{order}I", data, 4)
