@@ -42,7 +42,7 @@ def misbehave(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Child]:
-    it = Child(misbehave, limit_bytes=1 << 30, hang_s=20)
+    it = Child(misbehave, limit_bytes=1 << 30)
     yield it
     it.close()
 
@@ -64,7 +64,7 @@ def test_a_fault_is_told_and_the_next_file_is_looked_at(child: Child, data: byte
 
 
 def test_a_hang_is_ended_and_told() -> None:
-    impatient = Child(misbehave, hang_s=0.5)
+    impatient = Child(misbehave, idle_s=0.5)
     try:
         assert impatient.ask(b"sleep").fault == "hang"
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import io
 import multiprocessing
+import os
 import re
 import resource
 import signal
@@ -27,7 +28,8 @@ from fawkes_engine.photo.encode import encode
 LIMIT_BYTES = 2 << 30  # of a child
 # What a picture may take: so much, and so much for each of its pixels (Pillow's four bytes, three turned, copies)
 ALLOWED_BYTES, ALLOWED_BYTES_PER_PIXEL = 192 << 20, 24
-HANG_S, SLOW_CPU_S = 120.0, 20.0
+SLOW_CPU_S, HANG_CPU_S = 20.0, 60.0
+IDLE_S = 120.0  # without having computed: what waits for a processor of a busy machine is no hang
 LARGEST_WRITTEN_PIXELS = 1_000_000  # larger pictures are read, and not written anew
 READY = "ready"
 EVERYTHING = MetadataPolicy(all=True, camera=True, gps=True)
@@ -134,16 +136,16 @@ def _peak_bytes() -> int:
 class Child:
     """A process that looks at files; a new one takes its place when it ends."""
 
-    def __init__(self, look_at: Look = look, limit_bytes: int = LIMIT_BYTES, hang_s: float = HANG_S) -> None:
+    def __init__(self, look_at: Look = look, limit_bytes: int = LIMIT_BYTES, idle_s: float = IDLE_S) -> None:
         self._arguments = (look_at, limit_bytes)
-        self._hang_s = hang_s
+        self._idle_s = idle_s
         self._start()
 
     def ask(self, data: bytes) -> Answer:
         """Have a file looked at."""
         try:
             self._connection.send_bytes(data)
-            if self._connection.poll(self._hang_s):
+            if self._has_answered():
                 answer: Answer = self._connection.recv()
                 return answer
             ended = "hang"
@@ -154,6 +156,29 @@ class Child:
         self.close()
         self._start()
         return Answer("fault", ended)
+
+    def _has_answered(self) -> bool:
+        """Wait for the answer; False if the child computes for too long, or sleeps."""
+        begun = active = self._cpu_s()
+        slept_s, every_s = 0.0, min(1.0, self._idle_s / 2)
+        while not self._connection.poll(every_s):
+            cpu_s = self._cpu_s()
+            slept_s = slept_s + every_s if cpu_s == active and self._state() == "S" else 0.0
+            active = cpu_s
+            if cpu_s - begun > HANG_CPU_S or slept_s > self._idle_s:
+                return False
+        return True
+
+    def _cpu_s(self) -> float:
+        user, system = self._stat()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _state(self) -> str:
+        return self._stat()[0]
+
+    def _stat(self) -> list[str]:
+        """The fields of /proc/PID/stat from the third on, the state (proc_pid_stat(5))."""
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
 
     def close(self) -> None:
         """End the process."""
