@@ -8,6 +8,7 @@ import torch
 from engine_pictures import ORACLE, astronaut, portrait, scaled
 
 from fawkes_engine.face import detect
+from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.centerface import CenterFaceDetector
 from fawkes_engine.face.detect import Box, Face, Pixels
 from fawkes_engine.face.mtcnn import MtcnnDetector
@@ -146,3 +147,28 @@ def test_a_photo_larger_than_a_tile_is_searched_whole(
     large, small = search.every(photo)
     assert large.overlaps(Face((470, 390, 646, 620), large.landmarks, 1.0))
     assert small.overlaps(Face((1200, 960, 1288, 1075), small.landmarks, 1.0))
+
+
+def test_what_mtcnn_alone_takes_for_a_face_counts_only_if_centerface_sees_one_there_on_a_closer_look(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = beside(ORACLE.data.coffee()[:SIDE, :SIDE])
+    (face,) = search.every(photo)
+    false_alarm = Face((SIDE + 90, 80, SIDE + 170, 180), face.moved(Similarity(1, SIDE)).landmarks, 0.99)
+    found = [face, false_alarm]
+    monkeypatch.setattr(search, "_seen_by_second", lambda _: [])
+    monkeypatch.setattr(search._first, "search", lambda _: found)
+    assert search.every(photo) == [face]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_centerface_alone_finds_counts_only_if_it_sees_a_face_there_on_a_closer_look(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    photo = np.ascontiguousarray(np.rot90(beside(ORACLE.data.coffee()[:SIDE, :SIDE]), turns))
+    monkeypatch.setattr(search._first, "detect", lambda _: [])
+    (face,) = search.every(photo)
+    side = complex(photo.shape[1] - 1, photo.shape[0] - 1) / 2
+    opposite = face.moved(Similarity(-1, 2 * side))  # as the face lies in the photo turned by 180 degrees
+    monkeypatch.setattr(search, "_seen_by_second", lambda _: [face, opposite])
+    assert search.every(photo) == [face]

@@ -114,13 +114,46 @@ def screen(shown: Shown) -> Shown:
     return Shown(pixels, there[:, :2] / there[:, 2:])
 
 
+def framed(shown: Shown, face_px: float) -> Shown:
+    """Hang a face as a framed picture on a wall: small, behind glass that takes contrast, with a mount and a frame."""
+    hung = small(shown, face_px)
+    picture = hung.face().height_px * 0.9
+    x, y = hung.points.mean(axis=0)
+    wall = Image.new("RGB", hung.pixels.shape[1::-1], "#b9ae9c")
+    for margin, colour in ((0.55, "#3b2a1c"), (0.4, "#efece4")):
+        half = picture * (1 + margin) / 2 * 1.3
+        ImageDraw.Draw(wall).rectangle((x - half, y - half, x + half, y + half), colour)
+    half = round(picture / 2 * 1.3)
+    box = (round(x) - half, round(y) - half, round(x) + half, round(y) + half)
+    behind_glass = (hung.pixels * 0.85 + 25).astype(np.uint8)
+    wall.paste(Image.fromarray(behind_glass).crop(box), box)
+    return hung.moved(np.asarray(wall))
+
+
+def display(shown: Shown) -> Shown:
+    """Photograph a face off a display: the grid of its pixels, moiré in colour, and the glare of a lamp."""
+    height, width = shown.pixels.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    grid = 1 - 0.2 * (np.cos(2 * np.pi * x / 3.3) + np.cos(2 * np.pi * y / 3.3) + 2)[..., None] / 4
+    fringes = [np.cos(2 * np.pi * (x / 17 + y / 23) + phase) for phase in (0, 2.1, 4.2)]
+    moire = 1 + 0.12 * np.stack(fringes, axis=-1)
+    lamp = np.exp(-((x - 0.35 * width) ** 2 + (y - 0.4 * height) ** 2) / (0.12 * width) ** 2)[..., None]
+    seen = shown.pixels * (0.85, 0.95, 1.05) * grid * moire + 130 * lamp
+    return shown.moved(seen.clip(0, 255).astype(np.uint8))
+
+
+def mirrored(shown: Shown) -> Shown:
+    """Show a face as a mirror does."""
+    points = shown.points * (-1, 1) + (shown.pixels.shape[1] - 1, 0)
+    return Shown(np.ascontiguousarray(shown.pixels[:, ::-1]), points[[1, 0, 2, 4, 3]])
+
+
 def reflection(shown: Shown) -> Shown:
     """Show a face mirrored, a third as strong as what is behind the pane."""
     behind = np.random.default_rng(0).normal(100, 30, (12, 12, 3)).clip(0, 255).astype(np.uint8)
     pane = Image.fromarray(behind).resize(shown.pixels.shape[1::-1], Image.Resampling.BICUBIC)
-    pixels = 0.7 * np.asarray(pane) + 0.3 * shown.pixels[:, ::-1]
-    points = shown.points * (-1, 1) + (shown.pixels.shape[1] - 1, 0)
-    return Shown(pixels.astype(np.uint8), points[[1, 0, 2, 4, 3]])
+    seen = mirrored(shown)
+    return seen.moved((0.7 * np.asarray(pane) + 0.3 * seen.pixels).astype(np.uint8))
 
 
 def _homography(source: Points, destination: Points) -> Points:

@@ -67,6 +67,9 @@ KINDS: dict[str, Kind] = {
     **{f"cut by {share:.0%}": _cut(share) for share in (0.4, 0.5, 0.6)},
     "on a screen": _pair(altered.screen),
     "reflected": _pair(altered.reflection),
+    "on a display with moiré and glare": _pair(altered.display),
+    "in a mirror, beside its owner": lambda shown, other, i: beside(altered.mirrored(shown), shown.pixels),
+    **{f"{px} px, framed on a wall": _pair(partial(altered.framed, face_px=px)) for px in (60, 30)},
     **{
         f"{px} px, turned by 90°, in a photo of {LARGE_PX} px": _pair(
             partial(_small_and_turned, face_px=px), beside_large
