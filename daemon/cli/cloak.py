@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from daemon.batch import cloak, output_folder
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
-from daemon.config.settings import UserName
 from daemon.exits import Exit
-from daemon.state import history
 from fawkes_engine import ModeName
 
 app = typer.Typer()
 
 
 def _user_name(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from daemon.config.settings import UserName
+
     try:
         return TypeAdapter(UserName).validate_python(name)
     except ValidationError as exc:
@@ -57,6 +57,9 @@ def cloak_photos(
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed. Copies that
     the service published are held: they are cloaked already. Those that this command made are not known again.
     """
+    from daemon.batch import cloak, output_folder
+    from daemon.state import history
+
     setup = cloak.setup(config, user)
     settings = setup.engine.model_copy(update={"mode": mode} if mode else {})
     held = False

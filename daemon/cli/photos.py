@@ -10,7 +10,6 @@ import typer
 
 from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, run_commands
 from daemon.exits import Exit
-from daemon.fs.ignore import ignored_by
 from daemon.status import explain_text
 from daemon.text import printable
 
@@ -121,6 +120,7 @@ def redo_photos(
 
 def _redo(settings: Settings, source: Source) -> Reply:
     from daemon.control import client, commands
+    from daemon.fs.ignore import ignored_by
 
     user = settings.user(source.outbox.user)
     ignored = ignored_by(source.relative, user.ignore if user else ())
