@@ -52,7 +52,7 @@ def region_of(data: st.DataObject, height: int, width: int) -> tuple[int, int, i
     return x0, y0, x1, y1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(jpeg=photos(), quality=st.sampled_from([1, 90, 95, 100]), data=st.data())
 def test_touched_blocks_are_new_and_all_others_are_the_sources(
     jpeg: bytes, quality: int, data: st.DataObject
@@ -70,7 +70,7 @@ def test_touched_blocks_are_new_and_all_others_are_the_sources(
     after = decode_pixels(written)
     assert host.source.carried(before.pixels, after, [region])
     whole = Image.fromarray(as_stored(cloaked, before.lies)).convert("L" if before.grey else "RGB")
-    anew = encoded(whole, "JPEG", qtables=host.tables, subsampling=host.source.sampling)
+    anew = encoded(whole, "JPEG", quality=-1, qtables=host.tables, subsampling=host.source.sampling)
     new, old, got = (coefficients.read(segments.bare(one)) for one in (anew, jpeg, written))
     left, top, right, bottom = region_as_stored(region, before.lies, width, height)
     wide, high = host.source.mcu

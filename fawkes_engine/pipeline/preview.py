@@ -26,6 +26,7 @@ from fawkes_engine.pipeline.work import Work
 _ENCODING_SHARE = 0.1
 _QUALITIES = (97, 99, 100)
 _FIT_ROUNDS = 8
+_SMOOTH_SCALE = 0.5
 _COARSEST = 1  # of Pillow's qualities: no table is coarser, so none is refined
 
 
@@ -68,7 +69,7 @@ class Preview:
             return Encoding(_COARSEST, [], Host.of(source, _COARSEST))
         for quality in self._qualities(self.lowest_quality):
             host = Host.of(source, quality)
-            clean = [self._look(i, None, quality, host) for i in range(len(self.work.faces))]
+            clean = [self._alone_in(host, i, quality) for i in range(len(self.work.faces))]
             if self._takes_little(clean):
                 return Encoding(quality, clean, host)
         return self.whole
@@ -95,6 +96,16 @@ class Preview:
                 break
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
         return replace(cloak, delta=delta, points=points)
+
+    def _alone_in(self, host: Host, index: int, quality: int) -> Visibility:
+        """Return what a host takes of the budget that a cloak wants, on one face.
+
+        The cloak of a face worked on at half its size or less is smooth: it fits into halved colour resolution, and
+        uses up the DSSIM at 224 px, not the one at full size, of which quantisation may take what it leaves.
+        """
+        seen = self._look(index, None, quality, host)
+        is_smooth = self.work.canvases[index].scale <= _SMOOTH_SCALE
+        return replace(seen, dssim=seen.dssim_224) if is_smooth else seen
 
     def _qualities(self, lowest: int) -> tuple[int, ...]:
         return (lowest, *(quality for quality in _QUALITIES if quality > lowest))
