@@ -23,7 +23,7 @@ class EngineSettings:
         on disk (`weights.catalog.best_on_disk`).
     budget: the visibility budget of every face.
     steps: maximum optimiser steps per face. second_turns: as in `Mode`.
-    jpeg_quality: minimum Pillow quality of JPEG output, 4:4:4; a better source raises it.
+    jpeg_quality: minimum Pillow quality of new blocks in JPEG output; a better source raises it.
     batch_faces: maximum faces optimised together, which bounds memory; None = what suits the device.
     device: "auto" (CUDA if it works, else CPU), "cpu", "cuda" or "cuda:N".
     threads: CPU threads for arithmetic, 0 = all cores, or one beside a graphics card.

@@ -53,6 +53,8 @@ from fawkes_engine.face.mtcnn import MtcnnDetector
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import FACES_AVERAGED
 from fawkes_engine.identity.targets import Pool
+from fawkes_engine.photo.decode import decode_pixels
+from fawkes_engine.photo.transplant import Source
 from fawkes_engine.pipeline import verify
 from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import OWN_COSINE_LIMIT
@@ -404,6 +406,19 @@ def test_a_large_photo_is_protected_inside_the_budget(engine: Engine) -> None:
     result = protected(engine, source)
     assert result.report.faces[0].height_px > 400
     assert_inside_the_budget(source, result)
+
+
+def test_a_large_jpeg_keeps_its_orientation_and_all_pixels_but_its_faces(hasty: Engine) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    sideways = Image.fromarray(scaled(portrait(), 4)).transpose(Image.Transpose.ROTATE_90)
+    source = encoded(sideways, "JPEG", quality=90, exif=exif)
+    result = protected(hasty, source)
+    rows, columns = region_of(result.report.faces[0], decode_pixels(source).shape)
+    region = (columns.start, rows.start, columns.stop, rows.stop)
+    assert opened(result.data).getexif()[274] == 6
+    assert Source(source, 6).carried(decode_pixels(source), decode_pixels(result.data), [region])
+    assert len(result.data) < 1.3 * len(source)
 
 
 def test_a_small_face_is_protected_inside_the_budget(engine: Engine) -> None:

@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.batch import cloak
 from daemon.cli.common import Config, Json, echo_step, examples
-from daemon.config.loader import load_if_any
-from daemon.fs import atomic
-from daemon.measure import audit, audit_html, audit_text
 
 app = typer.Typer()
 
@@ -56,6 +52,11 @@ def audit_user(
 
     A tracker from a file (as in `fawkesd evaluate`) needs --gallery: no embeddings of other people are bundled for it.
     """
+    from daemon.batch import cloak
+    from daemon.config.loader import load_if_any
+    from daemon.fs import atomic
+    from daemon.measure import audit, audit_html, audit_text
+
     job = audit.AuditJob(
         user=user,
         shared=audit.shared_photos(load_if_any(config), user, published),

@@ -9,8 +9,6 @@ import typer
 
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
-from daemon.config.loader import load_if_any
-from daemon.config.settings import EngineConfig
 from fawkes_engine import MODES, ModeName
 
 app = typer.Typer()
@@ -38,6 +36,9 @@ def measure_machine(
     Uses the newest photos of the outboxes, waiting ones first, or those of --data. They are only read; nothing is
     published, and the service's targets are not touched.
     """
+    from daemon.config.loader import load_if_any
+    from daemon.config.settings import EngineConfig
+
     settings = load_if_any(config)
     from daemon.fs.locks import holder
     from daemon.measure import bench, bench_photos, bench_text

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from daemon.batch import cloak, output_folder
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, Strength, choice_of, examples
-from daemon.config.settings import UserName
 from daemon.exits import Exit
-from daemon.fs import atomic
-from daemon.state import history
 from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
 
 app = typer.Typer()
 
 
 def _user_name(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from daemon.config.settings import UserName
+
     try:
         return TypeAdapter(UserName).validate_python(name)
     except ValidationError as exc:
@@ -59,6 +58,9 @@ def cloak_photos(
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed. Copies that
     the service published are held: they are cloaked already. Those that this command made are not known again.
     """
+    from daemon.batch import cloak, output_folder
+    from daemon.state import history
+
     setup = cloak.setup(config, user)
     choice = choice_of(mode, strength)
     settings = setup.engine.model_copy(update={"mode": choice.mode} if choice else {})
@@ -106,7 +108,8 @@ def preview_photo(
     strength whether the photo would be held, and how strong the cloak is. Nothing is published; `fawkesd redo
     --strength` does that.
     """
-    from daemon.batch import preview  # imports Pillow
+    from daemon.batch import cloak, output_folder, preview
+    from daemon.fs import atomic
 
     setup = cloak.setup(config, user)
     preview.check(photo, out, force=force)

@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.config import cross_checks
-from daemon.config.loader import load
-from daemon.config.settings import Settings, default_config_path
-from daemon.config.yaml_source import dotted
 from daemon.exits import Exit
-from daemon.fs.absence import absence, advice
 from daemon.model import Choice
 from daemon.text import printable
 from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
 
 if TYPE_CHECKING:
+    from daemon.config.settings import Settings
     from daemon.control.commands import LedgerCommand, Reply
 
 Config = Annotated[
@@ -62,6 +58,9 @@ def load_settings(config: Path | None) -> Settings:
 
     Warns root of another account's file: `~` in it would mean root's home, and whatever is written belongs to root.
     """
+    from daemon.config.loader import load
+    from daemon.config.settings import default_config_path
+
     path = config or default_config_path()
     settings = load(path)
     owner = path.stat().st_uid
@@ -78,6 +77,10 @@ def load_settings(config: Path | None) -> Settings:
 
 def warn_of_absent(settings: Settings) -> None:
     """Print each outbox and sync folder that is missing, on stderr, with what to do about it."""
+    from daemon.config import cross_checks
+    from daemon.config.yaml_source import dotted
+    from daemon.fs.absence import absence, advice
+
     folders = list(cross_checks.photo_folders(settings))
     for folder in folders:
         reason = absence(folder.path)

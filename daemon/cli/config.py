@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli import wizard
 from daemon.cli.common import Config, examples, load_settings, warn_of_absent
-from daemon.config import reference
-from daemon.config.settings import default_config_path
 
 app = typer.Typer()
 
@@ -36,6 +33,9 @@ def write_config(
 
     Asks for everything that was not given as an option.
     """
+    from daemon.cli import wizard
+    from daemon.config.settings import default_config_path
+
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
     from_options = wizard.Answers(user, tuple(outbox or ()), sync)
@@ -63,6 +63,8 @@ def check_config(
     Reports that it is valid, or every fault with its line. A folder that is missing is a warning: `fawkesd run`
     waits for it.
     """
+    from daemon.config import reference
+
     if schema:
         typer.echo(reference.schema(), nl=False)
         return

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from daemon.cli.common import Config, Json, echo_replies, examples, load_settings, run_commands
-from daemon.config.settings import default_config_path
 from daemon.exits import Exit
 
 app = typer.Typer()
@@ -109,6 +108,8 @@ def examine_machine(
     Checks folders, mounts, limits, free space, the clock, sync tools and the engine, which is started for the check
     unless the service is running. Exits with 1 when it finds a fault.
     """
+    from daemon.config.settings import default_config_path
+
     settings = load_settings(config)
     from daemon.doctor import examine
     from daemon.doctor.findings import Level, as_line

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.batch import cloak, decoys, output_folder, own_photos
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples
-from daemon.config.loader import load_if_any
 from daemon.exits import Exit
 from fawkes_engine import ModeName
 
@@ -47,6 +45,9 @@ def make_decoys(  # noqa: PLR0913 - one parameter per option
     leaked, a tracker may give the decoys' name to new ones. The photos are only read; decoys carry no
     metadata. Exits with 1 when no decoy could be made of a photo; the reason is printed.
     """
+    from daemon.batch import cloak, decoys, output_folder, own_photos
+    from daemon.config.loader import load_if_any
+
     setup = cloak.setup(config, user)
     job = decoys.DecoyJob(
         user=user,

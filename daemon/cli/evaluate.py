@@ -11,8 +11,6 @@ import typer
 
 from daemon.cli import progress
 from daemon.cli.common import echo_step, examples, load_settings
-from daemon.config.settings import EngineConfig
-from daemon.measure import evaluate, study
 from fawkes_engine import DEFAULT_MODE, ModeName
 
 app = typer.Typer()
@@ -79,6 +77,9 @@ def measure_protection(  # noqa: PLR0913 - one parameter per option
     runs (pip install onnxruntime): onnx:FILE. Its crop and scale follow from its input, or from @INPUT appended to it:
     arcface (112 px, -1..1), arcface-raw (112 px, 0..255), hse (224 px, 0..255).
     """
+    from daemon.config.settings import EngineConfig
+    from daemon.measure import evaluate
+
     if published and (portraits or keep or config):
         raise typer.BadParameter("--published cloaks nothing: leave out --portraits, --keep and --config")
     job = evaluate.EvaluateJob(
@@ -134,6 +135,8 @@ def study_protection(  # noqa: PLR0913 - one parameter per option
     Uses photos cloaked by `fawkesd evaluate --keep`, with the same --data, --people, --cloaked, --tested and
     --seed. Each study is explained above its tables.
     """
+    from daemon.measure import study
+
     job = study.StudyJob(
         names=tuple(names or ()),
         data=data,

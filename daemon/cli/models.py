@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.common import Config, Json, examples
-from daemon.config.loader import load_if_any
-from daemon.config.settings import EngineConfig
-from daemon.doctor.findings import Finding, Level, as_line, fault, fine
-from daemon.doctor.findings import as_json as json_of
 from daemon.exits import Exit
 from daemon.text import printable
 from fawkes_engine import WeightsError
-from fawkes_engine.weights import catalog
+
+if TYPE_CHECKING:
+    from daemon.doctor.findings import Finding
+    from fawkes_engine.weights import catalog
 
 app = typer.Typer(help="Manage further face recognisers to compute cloaks against.", no_args_is_help=True)
 
@@ -34,6 +33,8 @@ def list_models(config: Config = None, as_json: Json = False) -> None:
     SIZE is the size of the download. A model for research only is fetched with --accept-licence, and used only if
     engine.extractors names it.
     """
+    from fawkes_engine.weights import catalog
+
     folder = _folder(config)
     there = catalog.on_disk(folder)
     if as_json:
@@ -96,6 +97,9 @@ def verify_models(config: Config = None, as_json: Json = False) -> None:
 
     Checks the fetched weights and those of dlib, which come with the package. Exits with 1 if a file does not match.
     """
+    from daemon.doctor.findings import Level, as_line
+    from daemon.doctor.findings import as_json as json_of
+
     found = list(_verified(_folder(config)))
     for line in [json_of(found)] if as_json else map(as_line, found):
         typer.echo(line)
@@ -103,7 +107,9 @@ def verify_models(config: Config = None, as_json: Json = False) -> None:
 
 
 def _verified(folder: Path) -> Iterator[Finding]:
+    from daemon.doctor.findings import fault, fine
     from fawkes_engine.extractors import dlib  # imports torch, which takes seconds
+    from fawkes_engine.weights import catalog
 
     fetched = [(name, partial(catalog.check, name, folder)) for name in catalog.on_disk(folder)]
     checks: list[tuple[str, Callable[[], object]]] = [("dlib", dlib.read_weights), *fetched]
@@ -135,6 +141,8 @@ def _size(model: catalog.Model) -> str:
 
 
 def _known(name: str) -> catalog.Model:
+    from fawkes_engine.weights import catalog
+
     if name not in catalog.CATALOG:
         raise typer.BadParameter(f"there is no model {name!r}; known: {', '.join(catalog.CATALOG)}")
     return catalog.CATALOG[name]
@@ -142,6 +150,9 @@ def _known(name: str) -> catalog.Model:
 
 def _folder(config: Path | None) -> Path:
     """The folder of fetched models: the configured one, else the default."""
+    from daemon.config.loader import load_if_any
+    from daemon.config.settings import EngineConfig
+
     settings = load_if_any(config)
     return (settings.engine if settings else EngineConfig()).models_folder
 

@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.batch import cloak, own_photos
 from daemon.cli.common import Config, Json, examples
 from daemon.errors import InputError
-from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from fawkes_engine import STRANGER
 
@@ -36,6 +34,8 @@ def enroll_user(
     takes the face that most of the first photos in the user's outbox show. A running service uses it after
     `fawkesd reload`.
     """
+    from daemon.batch import cloak, own_photos
+
     setup = cloak.setup(config, user)
     missing = [photo for photo in photos if not photo.is_file()]
     if missing:
@@ -53,6 +53,9 @@ def list_people(config: Config = None, as_json: Json = False) -> None:
 
     Names that begin with ~ are other people seen in users' photos.
     """
+    from daemon.batch import cloak
+    from daemon.state.targets import FileTargetStore
+
     store = FileTargetStore(cloak.targets_dir(config))
     targets = {person: target for person in store.people() if (target := store.get(person))}
     if as_json:
@@ -76,6 +79,9 @@ def forget_people(
     They get a new target when they are seen again. Users are never forgotten this way, since their published photos
     carry their target. A running service forgets after `fawkesd reload`.
     """
+    from daemon.batch import cloak
+    from daemon.state.targets import FileTargetStore
+
     if bool(people) == strangers:
         raise typer.BadParameter("name the people, or use --strangers")
     store = FileTargetStore(cloak.targets_dir(config))

@@ -20,7 +20,6 @@ from daemon.cli.common import (
     run_commands,
 )
 from daemon.exits import Exit
-from daemon.fs.ignore import ignored_by
 from daemon.status import explain_text
 from daemon.text import printable
 from fawkes_engine import ModeName
@@ -150,6 +149,7 @@ def redo_photos(
 
 def _redo(settings: Settings, source: Source, choice: Choice | None) -> Reply:
     from daemon.control import client, commands
+    from daemon.fs.ignore import ignored_by
 
     user = settings.user(source.outbox.user)
     ignored = ignored_by(source.relative, user.ignore if user else ())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.common import Config, examples
-from daemon.config.loader import load
-from daemon.config.settings import default_config_path
-from daemon.install.installer import account_of, ask_systemctl, install, installed, uninstall
-from daemon.install.units import Scope, Service, text_of
+
+if TYPE_CHECKING:
+    from daemon.install.units import Scope, Service
 
 app = typer.Typer(help="Run fawkesd in the background with systemd.", no_args_is_help=True)
 
@@ -45,6 +44,9 @@ def install_service(
     Refuses to install what would fail to start, and says why. A system service has the rights of the
     configuration's owner and no more.
     """
+    from daemon.install.installer import install
+    from daemon.install.units import Scope
+
     service = _service(config, system=system, once=once)
     for file in install(service, enable=enable):
         typer.echo(f"Wrote {file}.")
@@ -64,6 +66,8 @@ def uninstall_service(system: System = False) -> None:
 
     Photos, configuration and state stay as they are.
     """
+    from daemon.install.installer import uninstall
+
     for file in uninstall(_scope(system)):
         typer.echo(f"Removed {file}.")
 
@@ -74,6 +78,8 @@ def show_service(system: System = False) -> None:
 
     Exits as `systemctl status` does: 0 when it runs, 3 when it does not. `fawkesd status` shows the photos.
     """
+    from daemon.install.installer import ask_systemctl, installed
+
     units = installed(_scope(system))
     if not units:
         typer.echo(f"No {_scope(system).value} service is installed.")
@@ -84,16 +90,25 @@ def show_service(system: System = False) -> None:
 @app.command("show", epilog=examples("fawkesd service show", "fawkesd service show --system --config f.yaml"))
 def show_units(system: System = False, once: Once = False, config: Config = None) -> None:
     """Print the units that `install` would write."""
+    from daemon.install.units import text_of
+
     service = _service(config, system=system, once=once)
     for unit in service.units:
         typer.echo(f"# ---- {unit}\n{text_of(service, unit)}")
 
 
 def _scope(system: bool) -> Scope:
+    from daemon.install.units import Scope
+
     return Scope.SYSTEM if system else Scope.USER
 
 
 def _service(config: Path | None, *, system: bool, once: bool) -> Service:
+    from daemon.config.loader import load
+    from daemon.config.settings import default_config_path
+    from daemon.install.installer import account_of
+    from daemon.install.units import Service
+
     path = (config or default_config_path()).absolute()
     account = account_of(path)
     if system and os.geteuid() == 0:

@@ -17,6 +17,7 @@ from fawkes_engine.errors import Unreadable, Unsupported
 from fawkes_engine.photo import formats, metadata, png_colours
 from fawkes_engine.photo.colour import ColourSpace, Pixels, colour_space
 from fawkes_engine.photo.metadata import Metadata
+from fawkes_engine.photo.orientation import upright
 from fawkes_engine.types import HeicAs, MetadataPolicy
 
 LARGEST_PIXELS = 200_000_000  # 200 MP, the largest phone sensors; above, a header is taken for a bomb
@@ -36,6 +37,8 @@ class Photo:
     dpi: horizontal and vertical, or None. jpeg_quality: Pillow's quality that is at least as fine as the
     source's, 0 if it was no JPEG. metadata: to be written. chunks: kind -> body of a PNG's colour chunks besides the
     profile, to be written unchanged. implied: the ICC profile that they amount to, None for sRGB; it is not written.
+    jpeg: the bytes of a source that can be written again, block by block; None for other formats. lies: how the
+    source's pixels lie, 1 (upright) to 8 as in EXIF.
     """
 
     pixels: Pixels
@@ -48,6 +51,8 @@ class Photo:
     metadata: Metadata
     chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     implied: bytes | None = None
+    jpeg: bytes | None = None
+    lies: int = 1
 
     @property
     def suffix(self) -> str:
@@ -78,13 +83,14 @@ def decode(
 
 
 def decode_pixels(data: bytes) -> Pixels:
-    """Return the pixels (H, W, 3) of a file that `encode` wrote, which lie upright.
+    """Return the upright pixels (H, W, 3) of a file that `encode` or `transplanted` wrote.
 
     Raises:
         Unreadable: damaged.
     """
     with _opened(data) as file:
-        return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
+        pixels = np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
+        return upright(pixels, metadata.orientation(file))
 
 
 @contextmanager
@@ -146,14 +152,14 @@ def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, he
     alpha = None
     if file.has_transparency_data:
         image = file.convert("LA" if grey else "RGBA")
-        alpha = _upright(np.asarray(image.getchannel("A")), lies)
+        alpha = upright(np.asarray(image.getchannel("A")), lies)
     if alpha is not None and file_format == "JPEG":
         if alpha.min() < _OPAQUE:
             raise Unsupported("JPEG has no transparency; export the photo as PNG, or publish HEIC as HEIC")
         alpha = None
     chunks = png_colours.read(data) if file_format == "PNG" else {}
     return Photo(
-        pixels=_upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
+        pixels=upright(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), lies),
         alpha=alpha,
         grey=grey,
         format=file_format,
@@ -163,18 +169,9 @@ def _as_photo(file: ImageFile.ImageFile, data: bytes, policy: MetadataPolicy, he
         metadata=metadata.read(file, data, policy),
         chunks=chunks,
         implied=png_colours.profile(chunks, grey=grey),
+        jpeg=data if file.format in {"JPEG", "MPO"} else None,
+        lies=lies,
     )
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn (H, W, ...) as EXIF's orientation 1..8 says: flip columns, rows or both, and from 5 on swap axes."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
 
 
 def _dpi(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - whatever Pillow read

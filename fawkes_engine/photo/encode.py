@@ -1,13 +1,15 @@
 """From pixels to the file that is published.
 
 A new file is built from pixels and an allow-list; nothing else of the source file is copied, so no thumbnail,
-preview or trailing data can carry an uncloaked face. JPEG blocks that no cloak touches are encoded again, too:
-copying them as they are would need the source's own sampling and tables, which cost a cloak most of its effect.
+preview or trailing data can carry an uncloaked face. Of a JPEG the blocks that no cloak touches may be carried over:
+`transplanted` does that.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fawkes_engine.errors import Unsupported
-from fawkes_engine.photo import captions, directory, exif
+from fawkes_engine.photo import captions, directory, exif, segments
 from fawkes_engine.photo.colour import Pixels
 from fawkes_engine.photo.decode import Photo
 from fawkes_engine.photo.directory import Directory, Kind, Value
 from fawkes_engine.photo.metadata import Metadata
+from fawkes_engine.photo.orientation import Region
+from fawkes_engine.photo.transplant import Host
 
 _HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
 _LOSSLESS = {"PNG", "TIFF", "WEBP"}  # WebP's other mode halves the colour resolution, and with it a cloak
@@ -33,11 +37,9 @@ def encode(photo: Photo, pixels: Pixels, quality: int) -> bytes:
     Raises:
         Unsupported: the format cannot hold this picture.
     """
-    options = _encoder(photo.format, quality) | _attached(photo, pixels)
-    if photo.icc:
-        options["icc_profile"] = photo.icc
-    if photo.dpi:
-        options["dpi"] = photo.dpi
+    height, width = pixels.shape[:2]
+    tags = exif.sized(photo.metadata.exif, width, height)
+    options = _encoder(photo.format, quality) | _attached(photo, tags)
     if photo.format == "JPEG":
         options["optimize"] = True
     out = io.BytesIO()
@@ -48,6 +50,21 @@ def encode(photo: Photo, pixels: Pixels, quality: int) -> bytes:
     if photo.format == "TIFF":
         return directory.with_tags(out.getvalue(), _tiff_tags(photo.metadata))
     return out.getvalue()
+
+
+def transplanted(photo: Photo, pixels: Pixels, host: Host, regions: Sequence[Region]) -> bytes:
+    """Write the photo's own JPEG with the blocks in these regions taken from pixels (H, W, 3), and with its metadata.
+
+    It keeps its orientation, told in EXIF. Raises:
+        OSError: it cannot take these blocks.
+    """
+    tags = exif.sized(photo.metadata.exif, *host.source.stored_size)
+    if photo.lies != 1:
+        tags = {**tags, exif.ORIENTATION: Value(Kind.SHORT.value, struct.pack("<H", photo.lies))}
+    told = io.BytesIO()
+    Image.new("L" if photo.grey else "RGB", (8, 8)).save(told, "JPEG", **_attached(photo, tags))
+    jpeg = host.with_blocks(pixels, regions)
+    return segments.SOI + segments.told(told.getvalue()) + jpeg.removeprefix(segments.SOI)
 
 
 def as_written(photo: Photo, piece: Pixels, quality: int) -> Pixels:
@@ -76,16 +93,19 @@ def _encoder(file_format: str, quality: int) -> dict[str, Any]:
     return options[file_format]
 
 
-def _attached(photo: Photo, pixels: Pixels) -> dict[str, Any]:
-    """Return the metadata as the encoder's options; TIFF's is added afterwards."""
+def _attached(photo: Photo, tags: Directory) -> dict[str, Any]:
+    """Return profile, resolution and metadata as the encoder's options; TIFF's is added afterwards."""
     told = photo.metadata
-    if photo.format == "TIFF":
-        return {}
     options: dict[str, Any] = {}
-    if told.exif:
-        height, width = pixels.shape[:2]
+    if photo.icc:
+        options["icc_profile"] = photo.icc
+    if photo.dpi:
+        options["dpi"] = photo.dpi
+    if photo.format == "TIFF":
+        return options
+    if tags:
         header = b"Exif\0\0" if photo.format == "JPEG" else b""
-        options["exif"] = header + directory.block(exif.sized(told.exif, width, height))
+        options["exif"] = header + directory.block(tags)
     if photo.format == "PNG":
         options["pnginfo"] = PngInfo()
         for kind, body in photo.chunks.items():

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from fawkes_engine.face.canvas import blocks_around
 from fawkes_engine.image.visibility import Visibility
 from fawkes_engine.modes import Budget
 from fawkes_engine.photo.encode import as_written
+from fawkes_engine.photo.transplant import Host, Source
 from fawkes_engine.pipeline.work import Work
 
 # Where JPEG alone exceeds this share of the budget, its quality is raised along these steps: what JPEG uses, the cloak
@@ -24,14 +26,21 @@ from fawkes_engine.pipeline.work import Work
 _ENCODING_SHARE = 0.1
 _QUALITIES = (97, 99, 100)
 _FIT_ROUNDS = 8
+_SMOOTH_SCALE = 0.5
+_COARSEST = 1  # of Pillow's qualities: no table is coarser, so none is refined
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """quality: Pillow's, for JPEG output. alone: visibility of the encoding on each face without a cloak."""
+    """How a photo is encoded.
+
+    quality: Pillow's, for JPEG output. alone: visibility of the encoding on each face without a cloak. host: carries
+    over the blocks that no cloak touches; None if the whole photo is encoded.
+    """
 
     quality: int
     alone: Sequence[Visibility]
+    host: Host | None = None
 
 
 @dataclass(frozen=True)
@@ -48,17 +57,35 @@ class Preview:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How the photo is encoded: at the lowest quality allowed, or higher where that alone exceeds its share."""
-        lowest = max(self.lowest_quality, self.work.photo.jpeg_quality)
-        for quality in (lowest, *(q for q in _QUALITIES if q > lowest)):
-            clean = [self._look(i, None, quality) for i in range(len(self.work.faces))]
-            if all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean):
+        """How the photo is encoded: into its own file, if no face loses much by it, or as a whole."""
+        photo = self.work.photo
+        try:
+            source = Source(photo.jpeg, photo.lies) if photo.jpeg is not None else None
+        except ValueError:
+            source = None
+        if source is None:
+            return self.whole
+        if not self.work.faces:
+            return Encoding(_COARSEST, [], Host.of(source, _COARSEST))
+        for quality in self._qualities(self.lowest_quality):
+            host = Host.of(source, quality)
+            clean = [self._alone_in(host, i, quality) for i in range(len(self.work.faces))]
+            if self._takes_little(clean):
+                return Encoding(quality, clean, host)
+        return self.whole
+
+    @cached_property
+    def whole(self) -> Encoding:
+        """How the photo is encoded as a whole: at the lowest quality that takes little of the budget, or the best."""
+        for quality in self._qualities(max(self.lowest_quality, self.work.photo.jpeg_quality)):
+            clean = [self._look(i, None, quality, None) for i in range(len(self.work.faces))]
+            if self._takes_little(clean):
                 break
         return Encoding(quality, clean)
 
     def visibility_of(self, index: int, delta: Tensor, points: Tensor) -> Visibility:
         """Return the visibility of one face's delta (3, S, S) in the published file, warped by points (2, K, K)."""
-        return self._look(index, (points, delta), self.encoding.quality)
+        return self._look(index, (points, delta), self.encoding.quality, self.encoding.host)
 
     def fitted(self, index: int, cloak: Cloak) -> Cloak:
         """Return one face's cloak, its delta scaled down to fit the budget, on the CPU."""
@@ -70,17 +97,37 @@ class Preview:
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
         return replace(cloak, delta=delta, points=points)
 
-    def _look(self, index: int, cloak: tuple[Tensor, Tensor] | None, quality: int) -> Visibility:
+    def _alone_in(self, host: Host, index: int, quality: int) -> Visibility:
+        """Return what a host takes of the budget that a cloak wants, on one face.
+
+        The cloak of a face worked on at half its size or less is smooth: it fits into halved colour resolution, and
+        uses up the DSSIM at 224 px, not the one at full size, of which quantisation may take what it leaves.
+        """
+        seen = self._look(index, None, quality, host)
+        is_smooth = self.work.canvases[index].scale <= _SMOOTH_SCALE
+        return replace(seen, dssim=seen.dssim_224) if is_smooth else seen
+
+    def _qualities(self, lowest: int) -> tuple[int, ...]:
+        return (lowest, *(quality for quality in _QUALITIES if quality > lowest))
+
+    def _takes_little(self, clean: Sequence[Visibility]) -> bool:
+        return all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean)
+
+    def _look(
+        self, index: int, cloak: tuple[Tensor, Tensor] | None, quality: int, host: Host | None
+    ) -> Visibility:
         photo, canvas = self.work.photo, self.work.canvases[index]
-        rows, columns = blocks_around(canvas.region, photo.pixels)
+        around = host.source.around if host else partial(blocks_around, pixels=photo.pixels)
+        rows, columns = around(canvas.region)
         here = canvas.seen_from(columns.start, rows.start)
         before = photo.pixels[rows, columns].copy()
-        if cloak is None:
-            after = before
-        else:
+        if cloak is not None:
             points, delta = cloak
             here.warp(points, before)
-            after = before.copy()
+        elif host:  # on its own grid of blocks a clean face would come back as it is
+            before = np.roll(before, 1, axis=(0, 1))
+        after = before.copy()
+        if cloak is not None:
             here.add(delta, after)
-        face = self.work.faces[index]
-        return here.compare(before, as_written(photo, after, quality), face.height_px, self.device)
+        written = host.as_written(after) if host else as_written(photo, after, quality)
+        return here.compare(before, written, self.work.faces[index].height_px, self.device)

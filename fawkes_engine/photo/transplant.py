@@ -1,0 +1,175 @@
+"""Lossless transplantation: only the touched blocks of a JPEG are encoded anew, all others are carried over to the bit.
+
+The new file keeps the source's orientation, sampling and coefficients. Its quantisation may be too coarse for a cloak,
+so each step of its tables is replaced by one of its divisors, fine enough: the coefficients times the quotient stand
+for the same values, so the carried blocks still decode to the same pixels, and the new ones lose less.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, JpegImagePlugin
+
+from fawkes_engine.photo import coefficients, segments
+from fawkes_engine.photo.colour import Pixels
+from fawkes_engine.photo.orientation import Region, as_stored, region_as_stored, region_upright, upright
+
+_SAMPLINGS = {0: (8, 8), 1: (16, 8), 2: (16, 16)}  # Pillow's number -> width and height of an MCU, px
+_BLOCK = 8
+_BAND = 256  # rows compared at a time; bounds memory
+
+
+class Source:
+    """A JPEG whose blocks can be carried over.
+
+    bare: it, without metadata. lies: its orientation. width, height: of the upright photo, px; stored_size: as it lies.
+    sampling: Pillow's number. mcu: width and height of an MCU, px. table_numbers: of each component.
+    """
+
+    def __init__(self, jpeg: bytes, lies: int) -> None:
+        """Raises ValueError for one of an unusual kind: other colours or sampling, 16 bits, or damaged."""
+        self.lies = lies
+        self.bare = segments.bare(jpeg)
+        with Image.open(io.BytesIO(self.bare)) as image:
+            self.grey = image.mode == "L"
+            self.sampling = 0 if self.grey else JpegImagePlugin.get_sampling(image)
+            if image.mode not in {"L", "RGB"} or self.sampling not in _SAMPLINGS:
+                raise ValueError("unusual colours or sampling")
+            self.table_numbers = [layer[3] for layer in image.layer]
+            self.stored_size = image.size
+        self.width, self.height = self.stored_size if lies < 5 else self.stored_size[::-1]
+        self.mcu = _SAMPLINGS[self.sampling]
+
+    def around(self, region: Region) -> tuple[slice, slice]:
+        """Rows and columns of the MCUs that a region reaches into, all of the upright photo."""
+        width, height = self.mcu
+        x0, y0, x1, y1 = region_as_stored(region, self.lies, self.width, self.height)
+        across, down = self.stored_size
+        whole = (
+            x0 // width * width,
+            y0 // height * height,
+            min(across, -(-x1 // width) * width),
+            min(down, -(-y1 // height) * height),
+        )
+        x0, y0, x1, y1 = region_upright(whole, self.lies, self.width, self.height)
+        return slice(y0, y1), slice(x0, x1)
+
+    def carried(self, before: Pixels, after: Pixels, regions: Sequence[Region]) -> bool:
+        """Whether two upright photos (H, W, 3) are equal outside the MCUs that the regions reach into.
+
+        With halved colour resolution the colours of the next pixel beside them may differ: decoders smooth them.
+        """
+        margin = 1 if self.sampling else 0
+        whole = [self.around(region) for region in regions]
+        for top in range(0, self.height, _BAND):
+            changed = (before[top : top + _BAND] != after[top : top + _BAND]).any(axis=2)
+            for rows, columns in whole:
+                here = slice(max(0, rows.start - margin - top), max(0, rows.stop + margin - top))
+                changed[here, max(0, columns.start - margin) : columns.stop + margin] = False
+            if changed.any():
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Host:
+    """A source with tables fine enough for new blocks.
+
+    like: its bytes with these tables. tables: of each component, as Pillow has them. quotients: (8, 8) of each
+    component, by which the coefficients that are carried over are multiplied.
+    """
+
+    source: Source
+    like: bytes
+    tables: Sequence[Sequence[int]]
+    quotients: Sequence[npt.NDArray[np.int16]]
+
+    @classmethod
+    def of(cls, source: Source, quality: int) -> Host:
+        """Refine the tables of a source to steps at least as fine as those of a Pillow quality."""
+        like = _refined(source, quality)
+        before, tables = (_tables(jpeg, source.table_numbers) for jpeg in (source.bare, like))
+        quotients = [
+            (np.array(steps, np.int16) // np.array(finer, np.int16)).reshape(_BLOCK, _BLOCK)
+            for steps, finer in zip(before, tables, strict=True)
+        ]
+        return cls(source, like, tables, quotients)
+
+    def as_written(self, piece: Pixels) -> Pixels:
+        """Return an upright piece (H, W, 3) of whole MCUs as it reads back from the file.
+
+        With halved colour resolution only nearly: colours at its border depend on what is beside it.
+        """
+        with Image.open(io.BytesIO(self._encoded(as_stored(piece, self.source.lies)))) as image:
+            return upright(np.asarray(image.convert("RGB")), self.source.lies)
+
+    def with_blocks(self, pixels: Pixels, regions: Sequence[Region]) -> bytes:
+        """Return the JPEG, without metadata, whose MCUs in these regions are encoded from upright pixels (H, W, 3).
+
+        Raises:
+            OSError: damaged, or a coefficient is out of JPEG's range.
+        """
+        source = self.source
+        planes = coefficients.read(source.bare)
+        for plane, quotient in zip(planes, self.quotients, strict=True):
+            np.multiply(plane, quotient, out=plane)
+        for rows, columns in map(source.around, regions):
+            piece = self._encoded(as_stored(pixels[rows, columns], source.lies))
+            whole = (columns.start, rows.start, columns.stop, rows.stop)
+            left, top, _, _ = region_as_stored(whole, source.lies, source.width, source.height)
+            new = coefficients.read(segments.bare(piece))
+            for plane, blocks, (width, height) in zip(planes, new, self._block_sizes(), strict=True):
+                row, column = top // height, left // width
+                plane[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
+        return segments.bare(coefficients.write(self.like, planes))
+
+    def _encoded(self, stored: Pixels) -> bytes:
+        out = io.BytesIO()
+        image = Image.fromarray(stored).convert("L" if self.source.grey else "RGB")
+        image.save(out, "JPEG", qtables=self.tables, subsampling=self.source.sampling)
+        return out.getvalue()
+
+    def _block_sizes(self) -> Iterator[tuple[int, int]]:
+        """Width and height, in px of the photo, of a block of each component."""
+        yield _BLOCK, _BLOCK
+        if not self.source.grey:
+            yield self.source.mcu
+            yield self.source.mcu
+
+
+def _tables(jpeg: bytes, numbers: Sequence[int]) -> list[list[int]]:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return [image.quantization[number] for number in numbers]
+
+
+def _refined(source: Source, quality: int) -> bytes:
+    luma, chroma = _steps(quality)
+    out = segments.SOI
+    for kind, body in segments.segments(source.bare):
+        if kind == segments.DQT:
+            for number, steps in segments.tables(body):
+                finest = luma if number == source.table_numbers[0] else chroma
+                out += segments.table(number, [_divisor(*pair) for pair in zip(steps, finest, strict=True)])
+        else:
+            out += body
+    return out + segments.EOI
+
+
+def _divisor(step: int, most: int) -> int:
+    return next(divisor for divisor in range(min(step, most), 0, -1) if step % divisor == 0)
+
+
+@lru_cache(maxsize=8)
+def _steps(quality: int) -> tuple[bytes, bytes]:
+    """Pillow's steps of luminance and chrominance at a quality, in a file's order."""
+    out = io.BytesIO()
+    Image.new("RGB", (_BLOCK, _BLOCK)).save(out, "JPEG", quality=quality)
+    bodies = [body for kind, body in segments.segments(out.getvalue()) if kind == segments.DQT]
+    found = dict(table for body in bodies for table in segments.tables(body))
+    return found[0], found[1]
