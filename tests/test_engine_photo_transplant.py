@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from fawkes_engine.photo.decode import decode, decode_pixels
 from fawkes_engine.photo.encode import transplanted
 from fawkes_engine.photo.orientation import as_stored, region_as_stored, region_upright, upright
 from fawkes_engine.photo.transplant import Host, Source
+
+if TYPE_CHECKING:
+    from PIL.JpegImagePlugin import JpegImageFile
 
 SMALL = scaled(astronaut(), 0.25)
 ORIENTATION, ARTIST = 0x0112, 0x013B
@@ -135,10 +138,14 @@ def test_only_allowed_metadata_is_written(lies: int) -> None:
     assert np.array_equal(decode(written).pixels, before.pixels)
 
 
+def tables(jpeg: bytes) -> dict[int, list[int]]:
+    return cast("JpegImageFile", opened(jpeg)).quantization
+
+
 def test_no_step_becomes_coarser_and_each_divides_its_own() -> None:
     host = Host.of(Source(photo(quality=70), 1), 95)
-    fine = opened(encoded(SMALL, "JPEG", quality=95)).quantization
-    for table, own in zip(host.tables[:2], opened(photo(quality=70)).quantization.values(), strict=True):
+    fine, coarse = tables(encoded(SMALL, "JPEG", quality=95)), tables(photo(quality=70))
+    for table, own in zip(host.tables[:2], coarse.values(), strict=True):
         assert all(step % finer == 0 for step, finer in zip(own, table, strict=True))
     assert all(finer <= most for finer, most in zip(host.tables[0], fine[0], strict=True))
 

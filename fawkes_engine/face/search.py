@@ -6,6 +6,7 @@ a face there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,7 +90,7 @@ def _is_among(faces: Sequence[Face], face: Face) -> bool:
 def _turns_to_upright(face: Face) -> int:
     """Return how many quarter turns to the left set a face upright, by its eyes."""
     right, down = face.landmarks[1] - face.landmarks[0]
-    return round(np.arctan2(down, right) / (np.pi / 2))
+    return round(math.atan2(down, right) / (math.pi / 2))
 
 
 def _enlarged(pixels: Pixels, face: Face, times: float, side_px: int) -> tuple[Pixels, Face]:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ class Source:
             self.sampling = 0 if self.grey else JpegImagePlugin.get_sampling(image)
             if image.mode not in {"L", "RGB"} or self.sampling not in _SAMPLINGS:
                 raise ValueError("unusual colours or sampling")
-            self.table_numbers = [layer[3] for layer in image.layer]
+            self.table_numbers = [layer[3] for layer in cast("JpegImagePlugin.JpegImageFile", image).layer]
             self.stored_size = image.size
         self.width, self.height = self.stored_size if lies < 5 else self.stored_size[::-1]
         self.mcu = _SAMPLINGS[self.sampling]
@@ -145,7 +146,8 @@ class Host:
 
 def _tables(jpeg: bytes, numbers: Sequence[int]) -> list[list[int]]:
     with Image.open(io.BytesIO(jpeg)) as image:
-        return [image.quantization[number] for number in numbers]
+        tables = cast("JpegImagePlugin.JpegImageFile", image).quantization
+        return [tables[number] for number in numbers]
 
 
 def _refined(source: Source, quality: int) -> bytes:
