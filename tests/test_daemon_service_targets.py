@@ -237,7 +237,8 @@ def test_targets_of_ledgers_from_before_are_fixed_too(home: Home) -> None:
         ledger.targets.release("ada")
         database = ledger._db
         database.execute("DROP TABLE fixed_targets")
-        database.execute("DROP INDEX photos_by_change")
+        for index in ("photos_by_change", "photos_approved"):
+            database.execute(f"DROP INDEX {index}")
         for later in ("chosen_mode", "chosen_strength", "result_sha256", "approved", "no_face"):
             database.execute(f"ALTER TABLE photos DROP COLUMN {later}")
         database.execute("PRAGMA user_version = 5")
