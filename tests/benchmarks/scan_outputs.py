@@ -47,7 +47,7 @@ def main() -> int:
                 outcome = type(refusal).__name__
                 print(f"{path.name}: {outcome}: {refusal}")
             else:
-                found = scan(result)
+                found = scan(result, lies=decode(data).lies)
                 outcome = f"published as {opened(result).format}" if not found else "FAULTY"
                 faults += bool(found)
                 if found:
