@@ -13,9 +13,9 @@ _VERIFIER = "dlib"  # driven below its limit in every photo: what it says does n
 _LEVELS = (
     (-0.10, "strong: recognisers that took no part will hardly ever know this face"),
     (0.10, "good: most recognisers that took no part will not know this face"),
-    (0.30, "weak: about half of the recognisers that took no part will still know this face"),
+    (0.30, "fair: about one in five recognisers that took no part will still know this face"),
 )
-_WEAKEST = "very weak: a recogniser that took no part will probably still know this face"
+_WEAKEST = "weak: a recogniser that took no part will probably still know this face"
 _UNKNOWN = "unknown: it was computed against one recogniser alone, which tells nothing about others"
 NO_FACE = "there is no cloak: no face was found"
 

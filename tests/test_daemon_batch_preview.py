@@ -76,7 +76,7 @@ def test_the_picture_has_a_row_per_face_and_the_original_first(
     assert middles == [[200, 40, 70]] * 2
     held, published = capsys.readouterr().out.splitlines()
     assert held == "strength 40: held: too little"
-    assert published.startswith("strength 70: very weak: ")
+    assert published.startswith("strength 70: weak: ")
     assert engine.settings == [EngineSettings.of_mode("strong")]
 
 
@@ -91,7 +91,7 @@ def test_each_strength_is_one_json_object(
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["strength"] for one in told] == [40, 60, 80, 100]
     assert (told[0]["held"], told[0]["against_others"]) == ("too little", None)
-    assert told[1]["against_others"].startswith("very weak: ")
+    assert told[1]["against_others"].startswith("weak: ")
     assert engine.settings == [EngineSettings.of_mode("quick")]
 
 

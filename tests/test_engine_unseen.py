@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fawkes_engine import unseen
 
 COSINES = st.floats(-1, 1)
-LEVELS = ["strong", "good", "weak", "very weak"]
+LEVELS = ["strong", "good", "fair", "weak"]
 
 
 def level(**cosines: float) -> str:
