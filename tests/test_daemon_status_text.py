@@ -123,5 +123,5 @@ def test_once_tells_held_photos_and_missing_folders_by_its_exit_code(
 def test_run_ends_with_the_code_of_the_service(
     code: int, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "run", lambda _settings, _reread: code)
+    monkeypatch.setattr(run, "run", lambda _settings, _reread, page: code if page else 70)
     assert run_command(["run", "-c", str(config)]) == code

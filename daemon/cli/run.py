@@ -11,7 +11,6 @@ import typer
 
 from daemon.cli import progress
 from daemon.cli.common import Config, Json, examples, load_settings
-from daemon.config.settings import default_config_path
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
@@ -27,6 +26,7 @@ def run_service(config: Config = None) -> None:
     drive, is waited for; `fawkesd status` names it.
     """
     settings = load_settings(config)
+    from daemon.config.settings import default_config_path
     from daemon.service import run
 
     path = (config or default_config_path()).absolute()
