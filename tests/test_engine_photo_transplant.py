@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
+import torch
 from engine_pictures import astronaut, encoded, grey, opened, scaled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +16,15 @@ from PIL import Image
 from raw_exif import block, short
 from scan import scan
 
+from fawkes_engine import Request
+from fawkes_engine.modes import Budget
 from fawkes_engine.photo import coefficients, segments
 from fawkes_engine.photo.decode import decode, decode_pixels
 from fawkes_engine.photo.encode import transplanted
 from fawkes_engine.photo.orientation import as_stored, region_as_stored, region_upright, upright
 from fawkes_engine.photo.transplant import Host, Source
+from fawkes_engine.pipeline.preview import Preview
+from fawkes_engine.pipeline.work import Work
 
 if TYPE_CHECKING:
     from PIL.JpegImagePlugin import JpegImageFile
@@ -157,16 +163,51 @@ def test_the_file_grows_little(*, lossless: bool) -> None:
     assert len(written) <= (1.02 if lossless else 1.6) * len(jpeg)
 
 
+def of_16_bits(jpeg: bytes) -> bytes:
+    (_, first), *_ = (segment for segment in segments.segments(jpeg) if segment[0] == segments.DQT)
+    ((number, steps), *_) = segments.tables(first)
+    body = bytes([0x10 + number]) + b"".join(step.to_bytes(2, "big") for step in steps)
+    return jpeg.replace(first, b"\xff\xdb" + (2 + len(body)).to_bytes(2, "big") + body, 1)
+
+
+BARE = segments.bare(photo())
+LOSSLESS, ARITHMETIC = (BARE.replace(b"\xff\xc0", frame, 1) for frame in (b"\xff\xc3", b"\xff\xc9"))
+NO_TABLE = BARE.replace(b"\xff\xdb\x00\x43\x01", b"\xff\xdb\x00\x43\x03", 1)
+
+
+@pytest.mark.parametrize(
+    "jpeg", [of_16_bits(BARE), NO_TABLE, LOSSLESS], ids=["16 bits", "no table", "lossless"]
+)
+def test_what_cannot_take_blocks_is_encoded_as_a_whole(jpeg: bytes) -> None:
+    photo_of_it = replace(decode(photo()), jpeg=jpeg)
+    work = Work(Request(jpeg, "ada"), photo_of_it, [], {})
+    assert Preview(work, Budget(), 95, torch.device("cpu")).encoding.host is None
+
+
 @pytest.mark.parametrize(
     "jpeg",
     [
         encoded(Image.fromarray(SMALL).convert("CMYK"), "JPEG"),
+        of_16_bits(BARE),
+        NO_TABLE,
+        LOSSLESS,
+        ARITHMETIC,
         photo()[:-400],
         photo()[:300],
         b"\xff\xd8\xff\xd9",
         b"no picture",
     ],
-    ids=["CMYK", "cut", "cut in its tables", "empty", "other"],
+    ids=[
+        "CMYK",
+        "16 bits",
+        "no table",
+        "lossless",
+        "arithmetic",
+        "cut",
+        "cut in its tables",
+        "empty",
+        "other",
+    ],
 )
 def test_what_cannot_take_blocks_raises(jpeg: bytes) -> None:
     with pytest.raises((ValueError, OSError)):

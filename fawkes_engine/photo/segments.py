@@ -12,6 +12,8 @@ Segment = tuple[
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 DQT = 0xDB
 _SOS = 0xDA
+# Frames coded by Huffman's method (baseline, extended, progressive), with their tables, restarts and scans.
+USUAL = {0xC0, 0xC1, 0xC2, 0xC4, DQT, 0xDD, _SOS}
 _APPLICATION, _COMMENT = range(0xE0, 0xF0), 0xFE
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # but for stuffed bytes and restarts
 

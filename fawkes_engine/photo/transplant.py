@@ -30,13 +30,16 @@ class Source:
     """A JPEG whose blocks can be carried over.
 
     bare: it, without metadata. lies: its orientation. width, height: of the upright photo, px; stored_size: as it lies.
-    sampling: Pillow's number. mcu: width and height of an MCU, px. table_numbers: of each component.
+    sampling: Pillow's number. mcu: width and height of an MCU, px. table_numbers, tables: of each component, as Pillow
+    has them.
     """
 
     def __init__(self, jpeg: bytes, lies: int) -> None:
-        """Raises ValueError for one of an unusual kind: other colours or sampling, 16 bits, or damaged."""
+        """Raises ValueError for one of an unusual kind: other coding, colours or sampling, 16 bits, or damaged."""
         self.lies = lies
         self.bare = segments.bare(jpeg)
+        if not all(map(_is_usual, segments.segments(self.bare))):
+            raise ValueError("unusual coding")
         with Image.open(io.BytesIO(self.bare)) as image:
             self.grey = image.mode == "L"
             self.sampling = 0 if self.grey else JpegImagePlugin.get_sampling(image)
@@ -44,6 +47,7 @@ class Source:
                 raise ValueError("unusual colours or sampling")
             self.table_numbers = [layer[3] for layer in cast("JpegImagePlugin.JpegImageFile", image).layer]
             self.stored_size = image.size
+        self.tables = _tables(self.bare, self.table_numbers)
         self.width, self.height = self.stored_size if lies < 5 else self.stored_size[::-1]
         self.mcu = _SAMPLINGS[self.sampling]
 
@@ -95,10 +99,10 @@ class Host:
     def of(cls, source: Source, quality: int) -> Host:
         """Refine the tables of a source to steps at least as fine as those of a Pillow quality."""
         like = _refined(source, quality)
-        before, tables = (_tables(jpeg, source.table_numbers) for jpeg in (source.bare, like))
+        tables = _tables(like, source.table_numbers)
         quotients = [
             (np.array(steps, np.int16) // np.array(finer, np.int16)).reshape(_BLOCK, _BLOCK)
-            for steps, finer in zip(before, tables, strict=True)
+            for steps, finer in zip(source.tables, tables, strict=True)
         ]
         return cls(source, like, tables, quotients)
 
@@ -144,10 +148,23 @@ class Host:
             yield self.source.mcu
 
 
+def _is_usual(segment: segments.Segment) -> bool:
+    """Whether a segment belongs to a baseline or progressive JPEG in Huffman's code. Raises ValueError as `tables`.
+
+    The library that reads coefficients crashes on a coding that Pillow's knows and it does not: the lossless one.
+    """
+    kind, body = segment
+    if kind == segments.DQT:
+        list(segments.tables(body))
+    return kind in segments.USUAL
+
+
 def _tables(jpeg: bytes, numbers: Sequence[int]) -> list[list[int]]:
     with Image.open(io.BytesIO(jpeg)) as image:
         tables = cast("JpegImagePlugin.JpegImageFile", image).quantization
-        return [tables[number] for number in numbers]
+    if not tables.keys() >= set(numbers):
+        raise ValueError("a quantisation table is missing, or comes behind other coded data")
+    return [tables[number] for number in numbers]
 
 
 def _refined(source: Source, quality: int) -> bytes:

@@ -61,7 +61,7 @@ class Preview:
         photo = self.work.photo
         try:
             source = Source(photo.jpeg, photo.lies) if photo.jpeg is not None else None
-        except ValueError:
+        except (ValueError, OSError):
             source = None
         if source is None:
             return self.whole

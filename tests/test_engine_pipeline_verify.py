@@ -1,0 +1,30 @@
+"""Which face of the result is measured as which cloaked one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fawkes_engine.face.detect import Box, Face
+from fawkes_engine.pipeline.verify import found_again
+
+
+def face(box: Box) -> Face:
+    x0, y0, x1, y1 = box
+    places = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)])
+    return Face(box, np.array([x0, y0]) + places * (x1 - x0, y1 - y0), 0.99)
+
+
+PARENT, CHILD = face((100, 100, 200, 220)), face((150, 150, 220, 230))
+
+
+def test_a_face_before_another_is_not_taken_for_it() -> None:
+    parent, child = face((101, 99, 202, 219)), face((149, 151, 221, 229))
+
+    assert PARENT.overlaps(CHILD)
+    assert found_again(PARENT, [parent, child]) is parent
+    assert found_again(CHILD, [parent, child]) is child
+
+
+def test_a_face_that_is_not_found_again_is_measured_where_it_was() -> None:
+    assert found_again(CHILD, []) is CHILD
+    assert found_again(CHILD, [face((300, 300, 380, 400))]) is CHILD
