@@ -166,6 +166,22 @@ def test_a_copy_of_a_rejected_photo_is_rejected_too(reviewed: Home) -> None:
     assert column(reviewed, "reason") == ["rejected by hand", f"the same photo was rejected as {path}"]
 
 
+@pytest.mark.parametrize("before", ["held", "published"])
+def test_rejected_bytes_stay_away_from_a_name_that_had_others(reviewed: Home, before: str) -> None:
+    path = photo(reviewed)
+    work(reviewed)
+    fawkesd(reviewed, "reject", path)
+    unseen = reviewing(reviewed, review=False)
+    photo(unseen, "b.jpg", Deed.REFUSE if before == "held" else Deed.PROTECT, seed=1)
+    work(unseen)
+    assert column(unseen, "state", "path = CAST('b.jpg' AS BLOB)") == [before]
+
+    photo(unseen, "b.jpg")
+
+    assert work(unseen) == 0
+    assert column(unseen, "state", "path = CAST('b.jpg' AS BLOB)") == ["superseded", "rejected"]
+
+
 def test_one_of_two_copies_is_rejected_and_the_other_approved(reviewed: Home) -> None:
     first, second = photo(reviewed), photo(reviewed, "b.jpg")
     work(reviewed)
