@@ -58,6 +58,12 @@ def test_a_photo_in_review_is_shown_and_rejected(home: Home, owner: Client) -> N
     assert "c.jpg" in owner.get("/review").text
     assert owner.get("/photos/3/cloaked").status == 200
 
+    for fields in ({}, {"result": "0" * 64}):
+        assert "made again meanwhile" in said(owner, owner.post("/photos/3/approve", fields))
+    assert 'role="alert"' in said(owner, owner.post("/review/approve-all"))
+    assert "0 photo(s)" in said(owner, owner.post("/review/approve-all", {"until": "1.5"}))
+    assert state(home, 3) == "review"
+
     page = said(owner, owner.post("/photos/3/reject", {"back": "review", "following": "4"}))
 
     assert "c.jpg" in page

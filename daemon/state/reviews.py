@@ -56,12 +56,15 @@ class Reviews:
             (*key_of(source), WAS_PUBLISHED, REDO_REASON),
         )
 
-    def approve_all(self, user: str | None) -> int:
-        """Approve every photo in review, of one user or of all; returns how many."""
+    def approve_all(self, user: str | None, until: float | None = None) -> int:
+        """Approve every photo in review, of one user or of all; returns how many.
+
+        until: only what has waited since then, in seconds since 1970.
+        """
         cursor = self._db.execute(
             "UPDATE photos SET state = 'ready', reason = NULL, approved = 1, not_before = 0, updated = ?"
-            " WHERE state = 'review' AND (? IS NULL OR user = ?)",
-            (self._clock(), user, user),
+            " WHERE state = 'review' AND (? IS NULL OR user = ?) AND (? IS NULL OR updated <= ?)",
+            (self._clock(), user, user, until, until),
         )
         return cursor.rowcount
 
