@@ -46,7 +46,10 @@ def page_pid(daemon: DaemonProcess) -> int | None:
     return next((pid for pid in pids if b"--with-parent" in cmdline(pid)), None)
 
 
-def test_the_service_shows_its_page_and_starts_it_again(home: Home, start: Start, eventually: Wait) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 0)])
+def test_the_service_shows_its_page_and_starts_it_again(
+    home: Home, start: Start, eventually: Wait, number: signal.Signals, status: int
+) -> None:
     paged = with_page(home)
     paged.write_config()
     daemon = start(paged.settings)
@@ -58,11 +61,11 @@ def test_the_service_shows_its_page_and_starts_it_again(home: Home, start: Start
     (finding,) = doctor.findings(paged.settings.web, daemon.process.pid)
     assert finding.level.value == "ok"
 
-    os.kill(first, signal.SIGKILL)
+    os.kill(first, number)
 
     eventually(lambda: page_pid(daemon) not in {None, first})
     eventually(lambda: answers(client))
-    assert "the web page has ended with status -9" in daemon.log
+    assert f"the web page has ended with status {status};" in daemon.log
     assert daemon.stop() == 0
     assert not answers(client)
 

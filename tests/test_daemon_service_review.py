@@ -16,7 +16,7 @@ from twins import Deed, TinyEngine, is_cloaked, make_photo
 from daemon.cli.main import run_command
 from daemon.config.settings import EngineConfig, HookSettings
 from daemon.control import client
-from daemon.control.decisions import Approve, Recall, Reject
+from daemon.control.decisions import Approve, ApproveAll, Recall, Reject
 from daemon.service.run import once
 from daemon.state.history import reading
 from daemon.state.ledger import LEDGER_NAME, Ledger
@@ -164,6 +164,67 @@ def test_a_copy_of_a_rejected_photo_is_rejected_too(reviewed: Home) -> None:
 
     assert (work(reviewed), states(reviewed)) == (0, ["rejected", "rejected"])
     assert column(reviewed, "reason") == ["rejected by hand", f"the same photo was rejected as {path}"]
+
+
+def test_what_was_rejected_before_it_was_cloaked_has_nothing_to_approve(
+    reviewed: Home, capsys: Output
+) -> None:
+    path = photo(reviewed)
+    work(reviewed)
+    fawkesd(reviewed, "reject", path)
+    photo(reviewed, seed=1)
+    unseen = reviewing(reviewed, review=False)
+    work(unseen)
+    assert states(unseen) == ["superseded", "rejected"]
+
+    assert fawkesd(unseen, "approve", path) == 66
+    assert "rejected before it was cloaked; `redo` cloaks it" in capsys.readouterr().err
+    fawkesd(unseen, "why", path)
+    assert "it stays away until `fawkesd redo`" in capsys.readouterr().out
+    assert fawkesd(unseen, "redo", path) == 0
+    assert (work(unseen), unseen.published()) == (1, ["a.jpg"])
+
+
+@pytest.mark.parametrize("before", ["held", "published"])
+def test_rejected_bytes_stay_away_from_a_name_that_had_others(reviewed: Home, before: str) -> None:
+    path = photo(reviewed)
+    work(reviewed)
+    fawkesd(reviewed, "reject", path)
+    unseen = reviewing(reviewed, review=False)
+    photo(unseen, "b.jpg", Deed.REFUSE if before == "held" else Deed.PROTECT, seed=1)
+    work(unseen)
+    assert column(unseen, "state", "path = CAST('b.jpg' AS BLOB)") == [before]
+
+    photo(unseen, "b.jpg")
+
+    assert work(unseen) == 0
+    assert column(unseen, "state", "path = CAST('b.jpg' AS BLOB)") == ["superseded", "rejected"]
+
+
+def test_no_other_result_is_approved_than_the_one_that_was_looked_at(reviewed: Home) -> None:
+    photo(reviewed)
+    work(reviewed)
+    (shown,) = column(reviewed, "result_sha256")
+
+    reply = client.run(reviewed.state_dir, Approve(ids=(1,), result="0" * 64))
+
+    assert (reply.code, states(reviewed)) == (66, ["review"])
+    assert "was made again meanwhile" in reply.message
+    assert client.run(reviewed.state_dir, Approve(ids=(1,), result=shown)).code == 0
+    assert states(reviewed) == ["ready"]
+
+
+def test_what_came_later_is_not_approved_with_all_that_was_shown(reviewed: Home) -> None:
+    photo(reviewed)
+    work(reviewed)
+    (shown,) = column(reviewed, "updated")
+    photo(reviewed, "b.jpg", seed=1)
+    work(reviewed)
+
+    reply = client.run(reviewed.state_dir, ApproveAll(until=shown))
+
+    assert reply.message == "1 photo(s) will be published"
+    assert states(reviewed) == ["ready", "review"]
 
 
 def test_one_of_two_copies_is_rejected_and_the_other_approved(reviewed: Home) -> None:

@@ -58,6 +58,12 @@ def test_a_photo_in_review_is_shown_and_rejected(home: Home, owner: Client) -> N
     assert "c.jpg" in owner.get("/review").text
     assert owner.get("/photos/3/cloaked").status == 200
 
+    for fields in ({}, {"result": "0" * 64}):
+        assert "made again meanwhile" in said(owner, owner.post("/photos/3/approve", fields))
+    assert 'role="alert"' in said(owner, owner.post("/review/approve-all"))
+    assert "0 photo(s)" in said(owner, owner.post("/review/approve-all", {"until": "1.5"}))
+    assert state(home, 3) == "review"
+
     page = said(owner, owner.post("/photos/3/reject", {"back": "review", "following": "4"}))
 
     assert "c.jpg" in page
@@ -110,7 +116,9 @@ def test_a_stranger_is_forgotten_and_a_user_is_not(home: Home, owner: Client) ->
 
 
 def test_a_photo_without_a_face_is_published_by_hand(home: Home, owner: Client) -> None:
-    assert "Publish without a face" in owner.get("/photos/2").text
+    shown = owner.get("/photos/2").text
+    assert "Publish without a face" in shown
+    assert "as configured" not in shown  # a held photo is cloaked again in another mode only
     owner.post("/photos/2/publish")
     assert state(home, 2) == "ready"
 

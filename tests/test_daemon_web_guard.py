@@ -88,6 +88,7 @@ def test_nothing_is_shown_without_a_session(owner: Client, stranger: Client, pat
     [
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": None},
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site"},  # a page of another port of this machine
@@ -145,6 +146,8 @@ def test_what_is_no_form_of_the_page_is_refused(owner: Client) -> None:
     assert owner.post("/service/pause", Content_Type="application/json").status == 415
     assert owner.post("/service/pause", {str(n): "" for n in range(99)}).status == 400
     assert owner.post("/service/pause", None, **{"Transfer-Encoding": "chunked"}).status in {400, 411}
+    both = {"Transfer-Encoding": "chunked", length: "10"}  # as many bytes as one likes, in chunks
+    assert owner.post("/service/pause", None, **both).status in {400, 411}
     assert owner.get("/photos?q=" + 5000 * "a").status == 414
     for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
         assert owner.ask(method, "/", None, {}).status == 405

@@ -25,20 +25,28 @@ Originals = Annotated[tuple[Root, ...], Field(max_length=_PHOTOS_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """Publish photos that wait for review or were rejected. ids: of rows of the ledger. photos: paths of originals."""
+    """Publish photos that wait for review or were rejected. ids: of rows of the ledger. photos: paths of originals.
+
+    result: SHA-256 (hex) of the result that was looked at, so that no other one is approved; None: whatever it is.
+    """
 
     __pydantic_config__ = STRICT
     ids: Ids = ()
     photos: Originals = ()
+    result: Annotated[str, Field(max_length=64)] | None = None
     order: Literal["approve"] = "approve"
 
 
 @dataclass(frozen=True, slots=True)
 class ApproveAll:
-    """Publish every photo that waits for review. user: whose; None for everybody's."""
+    """Publish every photo that waits for review. user: whose; None for everybody's.
+
+    until: only what has waited since then, in seconds since 1970; None: whatever waits.
+    """
 
     __pydantic_config__ = STRICT
     user: UserName | None = None
+    until: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     order: Literal["approve-all"] = "approve-all"
 
 
@@ -91,7 +99,7 @@ class Effects:
 def decide(command: Decision, ledger: Ledger, effects: Effects) -> str:
     """Apply a decision to the ledger; return a line for each photo. Raises InputError with all of them if one fails."""
     if isinstance(command, ApproveAll):
-        return f"{ledger.reviews.approve_all(command.user)} photo(s) will be published"
+        return f"{ledger.reviews.approve_all(command.user, command.until)} photo(s) will be published"
     if bool(command.ids) == bool(command.photos):
         raise InputError("name photos, either by their ids or by their paths")
     lines, has_failed = [], False
@@ -124,7 +132,7 @@ def _decide(
         raise InputError("is not known")
     match command:
         case Approve():
-            return _approve(photo, ledger)
+            return _approve(photo, command.result, ledger)
         case Reject():
             return _reject(photo, ledger)
         case Recall():
@@ -133,13 +141,17 @@ def _decide(
             return _publish(photo, ledger)
 
 
-def _approve(photo: Photo, ledger: Ledger) -> str:
+def _approve(photo: Photo, result: str | None, ledger: Ledger) -> str:
     if photo.state is State.READY and photo.approved:
         return "is approved already, and will be published"
     if photo.state not in {State.REVIEW, State.REJECTED}:
         raise InputError(
             f"is {photo.state.value}; `approve` is for photos that wait for review or were rejected"
         )
+    if photo.result_sha256 is None:
+        raise InputError("was rejected before it was cloaked; `redo` cloaks it")
+    if result not in {None, photo.result_sha256}:
+        raise InputError("was made again meanwhile; look at it once more")
     ledger.move(photo, State.READY, Change(approved=True, not_before=0.0))
     return "will be published"
 

@@ -56,12 +56,15 @@ class Reviews:
             (*key_of(source), WAS_PUBLISHED, REDO_REASON),
         )
 
-    def approve_all(self, user: str | None) -> int:
-        """Approve every photo in review, of one user or of all; returns how many."""
+    def approve_all(self, user: str | None, until: float | None = None) -> int:
+        """Approve every photo in review, of one user or of all; returns how many.
+
+        until: only what has waited since then, in seconds since 1970.
+        """
         cursor = self._db.execute(
             "UPDATE photos SET state = 'ready', reason = NULL, approved = 1, not_before = 0, updated = ?"
-            " WHERE state = 'review' AND (? IS NULL OR user = ?)",
-            (self._clock(), user, user),
+            " WHERE state = 'review' AND (? IS NULL OR user = ?) AND (? IS NULL OR updated <= ?)",
+            (self._clock(), user, user, until, until),
         )
         return cursor.rowcount
 
@@ -90,20 +93,19 @@ class Reviews:
         """
         if photo.approved:
             return None
-        return self._by_name(photo) if photo.generation > 1 else self._by_content(photo)
-
-    def _by_name(self, photo: Photo) -> StaysAway | None:
         last = self._db.execute(
-            f"SELECT state, reason FROM photos WHERE {THIS_SOURCE} AND generation < ?"  # noqa: S608 - constant
+            f"SELECT state, reason, input_sha256 FROM photos WHERE {THIS_SOURCE} AND generation < ?"  # noqa: S608
             " AND (state IN ('recalling', 'recalled') OR reason IN (?, ?, ?, ?)) ORDER BY generation DESC LIMIT 1",
             (*key_of(photo.source), photo.generation, WAS_PUBLISHED, WAS_REJECTED, WAS_RECALLED, REDO_REASON),
         ).fetchone()
-        if last is None or last["reason"] in {WAS_PUBLISHED, REDO_REASON}:
-            return None
+        if last is None:
+            return self._by_content(photo)
+        if last["reason"] in {WAS_PUBLISHED, REDO_REASON}:
+            is_same = last["input_sha256"] in {None, photo.input_sha256}
+            return None if is_same else self._by_content(photo)
         state = State.REJECTED if last["reason"] == WAS_REJECTED else State.RECALLED
-        return StaysAway(
-            state, f"it was {state.value}, and the original was written again", is_rewritten=True
-        )
+        reason = f"it was {state.value}, and the original was written again"
+        return StaysAway(state, reason, is_rewritten=True)
 
     def _by_content(self, photo: Photo) -> StaysAway | None:
         other = self._first(

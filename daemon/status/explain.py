@@ -119,7 +119,8 @@ def _decision_notes(records: Sequence[Record]) -> Iterator[str]:
     elif photo.state is State.READY and photo.approved:
         yield "it was approved, and will be published"
     elif photo.state is State.REJECTED:
-        yield "it stays away until `fawkesd approve` or `fawkesd redo`"
+        approve = "`fawkesd approve` or " if photo.result_sha256 else ""
+        yield f"it stays away until {approve}`fawkesd redo`"
     elif photo.state is State.HELD and photo.no_face is NoFacePolicy.HOLD:
         yield "if there is no face in it, `fawkesd publish` publishes it all the same"
     elif photo.state is State.RECALLED:

@@ -48,8 +48,9 @@ class Acts:
         return await self._do(request, to, lambda: [self._of_photo(request, form)])
 
     async def approve_all(self, request: Request) -> Response:
-        """Approve everything that waits for review."""
-        return await self._do(request, "/review", lambda: [decisions.ApproveAll()])
+        """Approve everything that waited for review when the page was made."""
+        form = await form_of(request)
+        return await self._do(request, "/review", lambda: [_all_shown(form)])
 
     async def everything(self, request: Request) -> Response:
         """Pause or resume all outboxes, or retry all that failed."""
@@ -104,7 +105,7 @@ class Acts:
             case "redo":
                 return self._redo(photo, form.get("how", ""))
             case "approve":
-                return decisions.Approve(ids=ids)
+                return decisions.Approve(ids=ids, result=form.get("result", ""))
             case "reject":
                 return decisions.Reject(ids=ids)
             case "recall":
@@ -143,3 +144,11 @@ class Acts:
         except DaemonError as exc:
             return printable(str(exc)), True
         return f"{len(wanted)} forgotten.", False
+
+
+def _all_shown(form: Form) -> LedgerCommand:
+    """Raises InputError if the form does not tell when the page was made."""
+    try:
+        return decisions.ApproveAll(until=float(form.get("until", "")))
+    except ValueError as exc:
+        raise InputError("this form is out of date; load the page again") from exc

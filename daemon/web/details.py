@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.model import STAYS_DELETED, Choice, NoFacePolicy, State
+from daemon.model import STAYS_DELETED, Choice, NoFacePolicy, Photo, State
 from daemon.state.history import Record
 from fawkes_engine import MODES, STRANGER, STRONGEST_MODE
 
@@ -51,12 +51,20 @@ def faces_of(record: Record) -> list[Face]:
     ]
 
 
+def has_cloaked(photo: Photo) -> bool:
+    """Whether there is a cloaked picture of it: published, or kept for review."""
+    is_kept = photo.state in {State.REVIEW, State.REJECTED} and photo.result_sha256 is not None
+    return photo.has_new_copy or is_kept
+
+
 def choices(record: Record) -> frozenset[str]:
     """The actions that fit the state of a photo; the service decides whether one is still possible."""
     photo = record.photo
     found = _CHOICES.get(photo.state, frozenset())
     if photo.state is State.HELD and photo.no_face is not NoFacePolicy.HOLD:
         return found - {"publish"}
+    if photo.state is State.REJECTED and photo.result_sha256 is None:
+        return found - {"approve"}
     if photo.reason == STAYS_DELETED:
         return found - {"recall"}
     if photo.state is State.READY and not photo.attempts:

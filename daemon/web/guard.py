@@ -145,16 +145,16 @@ def _again(request: Request) -> Receive:
 
 def _not_from_here(request: Request, host: str) -> Response | None:
     """Refuse an action that another page sent. Every browser of today says where a POST comes from."""
-    origin = request.headers.get("origin")
+    origin = request.headers.get("origin", "").lower()
     site = request.headers.get("sec-fetch-site", "same-origin")
-    if origin is None or urlsplit(origin).netloc.lower() != host.lower() or site != "same-origin":
+    if origin not in {f"http://{host.lower()}", f"https://{host.lower()}"} or site != "same-origin":
         return _plain(HTTPStatus.FORBIDDEN, "this was not sent by the page itself")
     return None
 
 
 def _too_large(request: Request) -> Response | None:
     length = request.headers.get("content-length", "")
-    if not length.isdigit():
+    if not length.isdigit() or "transfer-encoding" in request.headers:  # which would count instead
         return _plain(HTTPStatus.LENGTH_REQUIRED, "the length is missing")
     if int(length) > BODY_MAX_BYTES:
         return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large")

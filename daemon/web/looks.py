@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import time
 from pathlib import PurePath
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from daemon.state.targets import FileTargetStore
 from daemon.status import status
 from daemon.status.explain import explain
 from daemon.web.context import Context
-from daemon.web.details import WAYS, choices, faces_of
+from daemon.web.details import WAYS, choices, faces_of, has_cloaked
 from fawkes_engine import STRANGER
 
 PAGE = 60
@@ -113,7 +114,7 @@ class Looks:
             "newest_id": newest.photo.id,
             "explanation": found,
             "faces": faces_of(record),
-            "has_cloaked": record.photo.state in {State.PUBLISHED, State.REVIEW, State.REJECTED},
+            "has_cloaked": has_cloaked(record.photo),
             "actions": choices(record),
             "ways": WAYS,
         }
@@ -121,6 +122,7 @@ class Looks:
 
     def review(self, request: Request) -> Response:
         """The photos that wait for somebody, one at a time."""
+        now = time.time()  # before they are read: what comes later was not shown
         with reading(self._settings.state_dir) as history:
             tiles = history.gallery.page(Wanted([State.REVIEW]), None, PAGE)
             count = _counts(history).get(State.REVIEW, 0)
@@ -130,6 +132,7 @@ class Looks:
         values = {
             "tiles": tiles,
             "count": count,
+            "until": repr(now),
             "record": record,
             "following": tiles[index + 1].id if index + 1 < len(tiles) else None,
             "faces": faces_of(record) if record else [],

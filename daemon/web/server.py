@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ log = logging.getLogger(__name__)
 _CONNECTIONS_MAX = 128
 _HEAD_MAX_BYTES = 1 << 14
 _BACKLOG = 64
+_STDIN = 0
 _GOODBYE_S = 2  # for answers in progress; streams of events end before that
 
 
@@ -137,5 +137,6 @@ def _answers(path: Path) -> bool:
 
 def _follow_parent() -> None:
     """End when the service does, also if it was killed: it holds the other end of standard input."""
-    sys.stdin.buffer.read()
+    while os.read(_STDIN, 1):  # not by sys.stdin: Python cannot end while a thread waits in its buffer
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
