@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.model import STAYS_DELETED, Choice, NoFacePolicy, Photo, State
 from daemon.state.history import Record
-from fawkes_engine import MODES, STRANGER, STRONGEST_MODE
+from fawkes_engine import MODES, STRANGER, STRONGEST_MODE, unseen
 
 # How a photo can be cloaked again: what the page calls it -> mode and strength.
 WAYS = {mode: Choice(mode) for mode in MODES} | {
@@ -26,12 +26,16 @@ _CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in a report. number: from 0. recognisers: name -> cosine to the person, and to the target."""
+    """One face in a report. number: from 0. recognisers: name -> cosine to the person, and to the target.
+
+    words: how strong its cloak is.
+    """
 
     number: int
     name: str
     figures: Mapping[str, Any]
     recognisers: Mapping[str, tuple[float, float]]
+    words: str
 
 
 def faces_of(record: Record) -> list[Face]:
@@ -46,6 +50,7 @@ def faces_of(record: Record) -> list[Face]:
                 name: (own, face["cosine_target"].get(name, 0.0))
                 for name, own in sorted(face["cosine_own"].items())
             },
+            unseen.in_words(face["cosine_own"]),
         )
         for number, face in enumerate(faces)
     ]
