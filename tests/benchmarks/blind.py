@@ -12,8 +12,8 @@ pictures, a line each:
     alone: the picture's name, yes or no (was this face altered?), how much shows (0 to 10), where
     pairs: the pair's number, a or b (which of the two was altered?)
 
-A viewer looks at pictures alone, not at their files, whose sizes differ. The controls are the photo as it was (alone) and as JPEG of quality 75 and 60. DIR/key.json tells what was shown, and
-is not for viewers.
+A viewer looks at pictures alone, not at their files, whose sizes differ. The controls are the photo as it was (alone)
+and as JPEG of quality 75 and 60. DIR/key.json tells what was shown, and is not for viewers.
 """
 
 from __future__ import annotations
