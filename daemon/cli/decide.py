@@ -11,6 +11,7 @@ import typer
 from daemon.cli.common import Config, Json, examples, load_settings, run_commands
 
 if TYPE_CHECKING:
+    from daemon.config.settings import Settings
     from daemon.control.decisions import Decision
 
 app = typer.Typer()
@@ -53,7 +54,7 @@ def approve_photos(
         raise typer.BadParameter(f"{user!r} is no user in the configuration")
     if everything:
         run_commands(settings, [decisions.ApproveAll(user)], as_json=as_json)
-    _run(photos or [], lambda photo: decisions.Approve(photos=(photo,)), config, as_json=as_json)
+    _run(photos or [], lambda photo: decisions.Approve(photos=(photo,)), settings, as_json=as_json)
 
 
 @app.command("reject", epilog=examples("fawkesd reject ~/Pictures/outbox/IMG_1.jpg"))
@@ -65,7 +66,7 @@ def reject_photos(photos: Photos, config: Config = None, as_json: Json = False) 
     """
     from daemon.control import decisions
 
-    _run(photos, lambda photo: decisions.Reject(photos=(photo,)), config, as_json=as_json)
+    _run(photos, lambda photo: decisions.Reject(photos=(photo,)), load_settings(config), as_json=as_json)
 
 
 @app.command(
@@ -81,7 +82,7 @@ def recall_photos(photos: Photos, config: Config = None, as_json: Json = False) 
     """
     from daemon.control import decisions
 
-    _run(photos, lambda photo: decisions.Recall(photos=(photo,)), config, as_json=as_json)
+    _run(photos, lambda photo: decisions.Recall(photos=(photo,)), load_settings(config), as_json=as_json)
 
 
 @app.command("publish", epilog=examples("fawkesd publish ~/Pictures/outbox/landscape.jpg"))
@@ -93,13 +94,12 @@ def publish_photos(photos: Photos, config: Config = None, as_json: Json = False)
     """
     from daemon.control import decisions
 
-    _run(photos, lambda photo: decisions.Publish(photos=(photo,)), config, as_json=as_json)
+    _run(photos, lambda photo: decisions.Publish(photos=(photo,)), load_settings(config), as_json=as_json)
 
 
 def _run(
-    photos: list[Path], command: Callable[[Path], Decision], config: Path | None, *, as_json: bool
+    photos: list[Path], command: Callable[[Path], Decision], settings: Settings, *, as_json: bool
 ) -> None:
-    settings = load_settings(config)
     from daemon.status import lookup
 
     sources = lookup.sources_at(settings, photos)

@@ -24,15 +24,21 @@ Originals = Annotated[tuple[Root, ...], Field(max_length=_PHOTOS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
-class Approve:
-    """Publish photos that wait for review or were rejected. ids: of rows of the ledger. photos: paths of originals.
-
-    result: SHA-256 (hex) of the result that was looked at, so that no other one is approved; None: whatever it is.
-    """
+class OfPhotos:
+    """A decision about photos, named one way or the other. ids: of rows of the ledger. photos: paths of originals."""
 
     __pydantic_config__ = STRICT
     ids: Ids = ()
     photos: Originals = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(OfPhotos):
+    """Publish photos that wait for review or were rejected.
+
+    result: SHA-256 (hex) of the result that was looked at, so that no other one is approved; None: whatever it is.
+    """
+
     result: Annotated[str, Field(max_length=64)] | None = None
     order: Literal["approve"] = "approve"
 
@@ -51,32 +57,23 @@ class ApproveAll:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    """Keep photos away that wait for review. ids, photos: as of `Approve`."""
+class Reject(OfPhotos):
+    """Keep photos away that wait for review."""
 
-    __pydantic_config__ = STRICT
-    ids: Ids = ()
-    photos: Originals = ()
     order: Literal["reject"] = "reject"
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """Remove published copies and keep their photos away. ids, photos: as of `Approve`."""
+class Recall(OfPhotos):
+    """Remove published copies and keep their photos away."""
 
-    __pydantic_config__ = STRICT
-    ids: Ids = ()
-    photos: Originals = ()
     order: Literal["recall"] = "recall"
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish photos that are held because no face was found in them. ids, photos: as of `Approve`."""
+class Publish(OfPhotos):
+    """Publish photos that are held because no face was found in them."""
 
-    __pydantic_config__ = STRICT
-    ids: Ids = ()
-    photos: Originals = ()
     order: Literal["publish"] = "publish"
 
 
@@ -114,9 +111,7 @@ def decide(command: Decision, ledger: Ledger, effects: Effects) -> str:
     return "\n".join(lines)
 
 
-def _named(
-    command: Approve | Reject | Recall | Publish, ledger: Ledger
-) -> Iterator[tuple[str, Photo | None]]:
+def _named(command: OfPhotos, ledger: Ledger) -> Iterator[tuple[str, Photo | None]]:
     for photo_id in command.ids:
         photo = ledger.reviews.find(photo_id)
         yield printable(photo.source.path) if photo else f"photo {photo_id}", photo

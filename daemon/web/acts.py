@@ -22,7 +22,7 @@ from daemon.status.lookup import outboxes
 from daemon.text import printable
 from daemon.web.context import Context
 from daemon.web.details import WAYS
-from daemon.web.forms import form_of
+from daemon.web.forms import form_of, number
 from daemon.web.looks import record_of
 from fawkes_engine import STRANGER
 
@@ -40,11 +40,11 @@ class Acts:
         """Do something with one photo, then go on to the page that the form names."""
         form = await form_of(request)
         back = form.get("back", "")
-        number = request.path_params["id"]
-        to = "/review" if back == "review" else f"/photos/{number}"
-        following = form.get("following", "")
-        if back == "review" and following.isascii() and following.isdecimal():
-            to = f"/review?id={following[:18]}"
+        row = request.path_params["id"]
+        to = "/review" if back == "review" else f"/photos/{row}"
+        following = number(form.get("following", ""))
+        if back == "review" and following is not None:
+            to = f"/review?id={following}"
         return await self._do(request, to, lambda: [self._of_photo(request, form)])
 
     async def approve_all(self, request: Request) -> Response:

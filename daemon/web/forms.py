@@ -13,6 +13,11 @@ TOKEN = "csrf"  # noqa: S105 - the name of a field
 _KIND = "application/x-www-form-urlencoded"
 
 
+def number(text: str) -> int | None:
+    """The number that a client wrote, such as of a row; None if it is none, or too large for one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form; of several with one name the last. Raises HTTPException for anything else."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _KIND:

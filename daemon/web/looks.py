@@ -20,6 +20,7 @@ from daemon.status import status
 from daemon.status.explain import explain
 from daemon.web.context import Context
 from daemon.web.details import WAYS, choices, faces_of, has_cloaked
+from daemon.web.forms import number
 from fawkes_engine import STRANGER
 
 PAGE = 60
@@ -126,7 +127,7 @@ class Looks:
         with reading(self._settings.state_dir) as history:
             tiles = history.gallery.page(Wanted([State.REVIEW]), None, PAGE)
             count = _counts(history).get(State.REVIEW, 0)
-            chosen = _int(request.query_params.get("id", ""))
+            chosen = number(request.query_params.get("id", ""))
             index = next((n for n, tile in enumerate(tiles) if tile.id == chosen), 0)
             record = history.of_id(tiles[index].id) if tiles else None
         values = {
@@ -185,8 +186,8 @@ class Looks:
 
 def record_of(history: History, request: Request) -> Record:
     """The row that a request names by its id. Raises InputError."""
-    number = request.path_params["id"]
-    record = history.of_id(number) if number <= _LARGEST_ID else None
+    row = request.path_params["id"]
+    record = history.of_id(row) if row <= _LARGEST_ID else None
     if record is None:
         raise InputError("there is no such photo")
     return record
@@ -208,15 +209,11 @@ def _place(text: str) -> Place | None:
     if not text:
         return None
     updated, _, photo_id = text.partition(":")
-    number = _int(photo_id)
+    row = number(photo_id)
     try:
         seconds = float(updated)
     except ValueError:
         seconds = math.nan
-    if number is None or not math.isfinite(seconds):
+    if row is None or not math.isfinite(seconds):
         raise InputError("there is no such page")
-    return Place(seconds, number)
-
-
-def _int(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    return Place(seconds, row)

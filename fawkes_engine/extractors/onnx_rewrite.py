@@ -41,15 +41,13 @@ def _channels_first(graph: onnx.GraphProto) -> None:
     """Make a graph that takes pictures n x S x S x 3 take n x 3 x S x S; others stay as they are."""
     match [(value, sizes(value)) for value in pictures(graph)]:
         case [(taken, [_, rows, columns, channels])] if channels == _CHANNELS < rows == columns:
-            pass
-        case _:
-            return
-    first = f"{taken.name}/channels_first"
-    graph.node.insert(0, helper.make_node("Transpose", [first], [taken.name], name=first, perm=[0, 2, 3, 1]))
-    batch, *_ = taken.type.tensor_type.shape.dim
-    kind = taken.type.tensor_type.elem_type
-    size = [batch.dim_value or batch.dim_param or None, _CHANNELS, rows, columns]
-    taken.CopyFrom(helper.make_tensor_value_info(first, kind, size))
+            first = f"{taken.name}/channels_first"
+            turned = helper.make_node("Transpose", [first], [taken.name], name=first, perm=[0, 2, 3, 1])
+            graph.node.insert(0, turned)
+            batch, *_ = taken.type.tensor_type.shape.dim
+            kind = taken.type.tensor_type.elem_type
+            size = [batch.dim_value or batch.dim_param or None, _CHANNELS, rows, columns]
+            taken.CopyFrom(helper.make_tensor_value_info(first, kind, size))
 
 
 def _constants_as_weights(graph: onnx.GraphProto) -> None:

@@ -96,7 +96,8 @@ def _turns_to_upright(face: Face) -> int:
 def _enlarged(pixels: Pixels, face: Face, times: float, side_px: int) -> tuple[Pixels, Face]:
     """Cut out the square around a face, as far as it lies in the photo, scaled to this side; also the face in it."""
     x0, y0, x1, y1 = face.box
-    half, scale = times * max(x1 - x0, y1 - y0) / 2, side_px / (times * max(x1 - x0, y1 - y0))
+    side = times * max(x1 - x0, y1 - y0)
+    half, scale = side / 2, side_px / side
     height, width = pixels.shape[:2]
     left, right = (round(min(max(x, 0), width)) for x in ((x0 + x1) / 2 - half, (x0 + x1) / 2 + half))
     top, bottom = (round(min(max(y, 0), height)) for y in ((y0 + y1) / 2 - half, (y0 + y1) / 2 + half))

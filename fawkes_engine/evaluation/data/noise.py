@@ -14,7 +14,7 @@ import torch
 
 from fawkes_engine.evaluation.data.publication import Published
 from fawkes_engine.face.canvas import blocks_around, in_srgb, region_of, to_tensor, warp_region
-from fawkes_engine.face.detect import Box, Pixels
+from fawkes_engine.face.detect import Pixels
 from fawkes_engine.image.visibility import at_least_a_window, mean_dssim
 from fawkes_engine.image.warp import random_points
 from fawkes_engine.photo.decode import Photo, decode
@@ -41,7 +41,7 @@ def noisy(original: bytes, published: Published, seed: int) -> bytes:
         _warp(warped, report, random)
     pixels = warped.copy()
     for report, random in zip(reports, randoms, strict=True):
-        _add_noise(photo, warped, pixels, report.box, report.dssim, quality, random)
+        _add_noise(photo, warped, pixels, report, quality, random)
     return encode(photo, pixels, quality)
 
 
@@ -57,13 +57,12 @@ def _add_noise(
     photo: Photo,
     warped: Pixels,
     pixels: Pixels,
-    box: Box,
-    dssim: float,
+    report: FaceReport,
     quality: int,
     random: np.random.Generator,
 ) -> None:
     """Add noise to a face's region of the pixels, in place. warped: what its DSSIM is measured to."""
-    x0, y0, x1, y1 = region = region_of(box, pixels)
+    x0, y0, x1, y1 = region = region_of(report.box, pixels)
     rows, columns = blocks_around(region, pixels)
     piece = pixels[rows, columns]
     inside = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
@@ -81,7 +80,7 @@ def _add_noise(
     def seen(strength: float) -> float:
         return _dssim(photo, clean, as_written(photo, with_noise(strength), quality)[inside])
 
-    piece[:] = with_noise(_bisected(seen, dssim))
+    piece[:] = with_noise(_bisected(seen, report.dssim))
 
 
 def _bisected(grows: Callable[[float], float], wanted: float) -> float:
