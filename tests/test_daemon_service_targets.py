@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import Counter, column, states
+from faulty import Counter, column, engine_works, states
 from twins import Deed, any_target, make_photo
 
 from daemon.cli.main import run_command
@@ -121,7 +121,7 @@ def test_a_target_lost_while_the_engine_works_is_missed_before_the_next_photo(
     target = published_once(home)
     daemon = start(home.settings, factory=FACTORY)
     drop_photo(home, "slow.jpg", Deed.TAKE_A_SECOND)
-    eventually(lambda: "working" in states(home))
+    eventually(lambda: engine_works(daemon))  # it has read the target by then
     backup = target_file(home).read_bytes()
     target_file(home).unlink()
     drop_photo(home, "next.jpg")

@@ -232,6 +232,7 @@ def test_photos_are_reviewed_by_keys(
     page.keyboard.press("a")
     page.get_by_role("status").wait_for()
     eventually(lambda: len(paged.published()) == 1)
+    page.wait_for_load_state()  # keys are heard once the script runs
     page.keyboard.press("r")
     page.get_by_text("2 wait").wait_for()
     eventually(lambda: sorted(states(paged)) == ["published", "rejected", "review", "review"])
