@@ -19,14 +19,24 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from skimage import data
 
 FAWKESD = [sys.executable, "-m", "daemon"]
 LONGEST_WAIT_S = 600.0
+PANEL_PX = 400  # height of each picture
+LINE_PX = 28  # height of a line of text
+GAP_PX = 8
+DIFFERENCE_TIMES = 8
+NEXT = """
+Next, for your own photos:
+    .venv/bin/fawkesd init     asks for a name and two folders, and writes a commented configuration
+    .venv/bin/fawkesd once     cloaks what waits in the outbox; `run` keeps watching
+    .venv/bin/fawkesd status   what was published, waits or is held, and why"""
 
 
 def main() -> int:
@@ -47,9 +57,12 @@ def main() -> int:
         print(f"dropped   {photo}", flush=True)
         published = wait_for(sync / photo.name, config)
         print(f"published {published}")
-    report = json.loads(run("why", str(photo), "--json", config=config))
-    print(f"report    {json.dumps(report['report'])}")
-    print(f"picture   {draw(photo, published, here / 'before-after.png')}   (before | after)")
+    report = json.loads(run("why", str(photo), "--json", config=config))["report"]
+    print(f"report    {json.dumps(report)}")
+    picture = here / "before-after.png"
+    draw(photo, published, report["faces"][0]).save(picture)
+    print(f"picture   {picture}   (a face before, after, and the difference)")
+    print(NEXT)
     return 0
 
 
@@ -91,12 +104,30 @@ def wait_for(file: Path, config: Path) -> Path:
     return file
 
 
-def draw(before: Path, after: Path, picture: Path) -> Path:
-    """Write both photos side by side, at 100 %."""
-    Image.fromarray(np.hstack([np.asarray(Image.open(p).convert("RGB")) for p in (before, after)])).save(
-        picture
-    )
-    return picture
+def draw(before: Path, after: Path, face: dict[str, Any]) -> Image.Image:
+    """Return a face before and after, enlarged, with their difference and what recognisers say.
+
+    face: of the report, as `fawkesd why --json` prints it.
+    """
+    pair = [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in (before, after)]
+    x0, y0, x1, y1 = face["box"]
+    margin = (y1 - y0) / 4
+    box = tuple(round(edge) for edge in (x0 - margin, y0 - margin, x1 + margin, y1 + margin))
+    width = round(PANEL_PX * (box[2] - box[0]) / (box[3] - box[1]))
+    panels = [image.crop(box).resize((width, PANEL_PX), Image.Resampling.LANCZOS) for image in pair]
+    was, now = (np.asarray(panel, dtype=np.float32) for panel in panels)
+    difference = np.clip(128 + DIFFERENCE_TIMES * (now - was), 0, 255).astype(np.uint8)
+    cosines = ", ".join(f"{name} {cosine:.2f}" for name, cosine in face["cosine_own"].items())
+    titles = ("before", "after", f"difference, times {DIFFERENCE_TIMES}")
+    sheet = Image.new("RGB", (3 * (width + GAP_PX) - GAP_PX, PANEL_PX + 2 * LINE_PX), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE_PX * 0.6)
+    for column, (title, panel) in enumerate(zip(titles, (*panels, Image.fromarray(difference)), strict=True)):
+        left = column * (width + GAP_PX)
+        pen.text((left, LINE_PX / 5), title, fill="black", font=font)
+        sheet.paste(panel, (left, LINE_PX))
+    words = f"How alike both faces are to recognisers (1: the same face, 0: nothing alike): {cosines}"
+    pen.text((0, PANEL_PX + LINE_PX * 1.2), words, fill="black", font=font)
+    return sheet
 
 
 if __name__ == "__main__":
