@@ -10,10 +10,18 @@ HAS_MORE := import sys, torch; sys.exit(not torch.cpu.get_capabilities().get("av
 # Tests run in as many processes as there are cores, and in three at most: one takes up to 1.4 GB, what it starts another
 WORKERS := -n auto --maxprocesses 3 --dist worksteal
 
-.PHONY: demo install lint types test explore numeric slow all clean
+.PHONY: demo install lint types test explore numeric slow wheel all clean
+
+# PyPI's PyTorch brings 5 GB of CUDA; where no driver of a graphics card is, its small build is tried first, with uv
+HAS_GPU := $(shell command -v nvidia-smi)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+ifeq ($(HAS_GPU),)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu -c constraints.txt torch torchvision \
+		|| echo "PyTorch's CPU build cannot be had here; its CUDA build follows"
+endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	-$(BIN)/fawkesd models fetch  # where that fails, cloaks are computed against dlib alone
 	touch $@
@@ -52,7 +60,11 @@ numeric-avx2-%: install
 slow: install
 	$(BIN)/python -m pytest -m slow
 
+# dist/ gets the wheel and the source distribution
+wheel: install
+	$(BIN)/python -m build --outdir dist
+
 all: lint types test
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo-out bench-out
+	rm -rf $(VENV) build dist *.egg-info demo-out bench-out
