@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -16,14 +16,24 @@ from fawkes_engine.cloak.optimise import CLOAK
 from fawkes_engine.errors import NotProtected, Refusal
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.modes import FULL_STRENGTH, MODES, Mode, ModeName
-from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together
+from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together, within
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.photos import Course, Pipeline
 from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import unlike_owners
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
-from fawkes_engine.types import EngineSettings, FaceReport, Look, Protected, Report, Request, TargetStore
+from fawkes_engine.types import (
+    EngineSettings,
+    FaceReport,
+    Look,
+    Phase,
+    Protected,
+    Report,
+    Request,
+    Step,
+    TargetStore,
+)
 
 VERSION = "9"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification
@@ -56,14 +66,14 @@ class Engine:
         self.pipeline.warm_up()
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         """Cloak every face of every photo; one result per request, in order.
 
         A photo that cannot be protected yields its Refusal and does not affect the others. A photo's result does
         not depend on the others, with two exceptions: a user's first photos choose the user's target together, and a
         person's mean face is refined by each of the first 16 photos that show the person.
-        on_step: called often, as a heartbeat.
+        on_step: called often, with how far the photos are that are worked on together; also a sign of life.
         """
         results: list[Protected | Refusal] = []
         for mode, alike in groupby(requests, partial(_mode_for, self.settings)):
@@ -98,29 +108,31 @@ class Engine:
             return identifier.enroll(user, works)
 
     def _protect_together(
-        self, requests: Sequence[Request], mode: Mode, alive: Callable[[], None]
+        self, requests: Sequence[Request], mode: Mode, on_step: Callable[[Step], None]
     ) -> list[Protected | Refusal]:
         started, pipeline = time.perf_counter(), self.pipeline
-        works = self._identified([self._opened(request, alive) for request in requests])
-        cloak = partial(pipeline.cloak, course=_course(pipeline, mode), on_step=alive)
+        works = self._identified(list(self._opened(requests, on_step)))
+        cloak = partial(pipeline.cloak, course=_course(pipeline, mode), on_step=within(Phase.CLOAK, on_step))
         drafts = together(cloak, each(partial(pipeline.draft, budget=mode.budget), works))
         opened = sum(isinstance(draft, Draft) for draft in drafts)
         seconds = (time.perf_counter() - started) / max(1, opened)
-        results = each(partial(self._finish, seconds=seconds, on_step=alive), drafts)
+        results = each(partial(self._finish, seconds=seconds, on_step=on_step), drafts)
         failed = {
             i: (draft, result)
             for i, (draft, result) in enumerate(zip(drafts, results, strict=True))
             if isinstance(draft, Draft) and isinstance(result, NotProtected) and _may_pass(draft, result)
         }
-        again = self._tried_again(list(failed.values()), mode, seconds, alive)
+        again = self._tried_again(list(failed.values()), mode, seconds, on_step)
         for i, result in zip(failed, again, strict=True):
             results[i] = result
         return results
 
-    def _opened(self, request: Request, alive: Callable[[], None]) -> Work | Refusal:
-        work = or_refusal(self.pipeline.open, request)
-        alive()
-        return work
+    def _opened(
+        self, requests: Sequence[Request], on_step: Callable[[Step], None]
+    ) -> Iterator[Work | Refusal]:
+        for number, request in enumerate(requests, start=1):
+            yield or_refusal(self.pipeline.open, request)
+            on_step(Step(Phase.FIND, number / len(requests)))
 
     def _identified(self, works: Sequence[Work | Refusal]) -> list[Work | Refusal]:
         """Identify every face; a user without a target gets one from all of the user's photos together."""
@@ -134,7 +146,7 @@ class Engine:
         failed: Sequence[tuple[Draft, NotProtected]],
         mode: Mode,
         seconds: float,
-        alive: Callable[[], None],
+        on_step: Callable[[Step], None],
     ) -> list[Protected | Refusal]:
         """Retry failed photos together, with more steps and a schedule that favours the verifying extractor.
 
@@ -142,10 +154,10 @@ class Engine:
         """
         started, pipeline = time.perf_counter(), self.pipeline
         course = Course(pipeline.ensemble.second_try, CLOAK, _SECOND_TRY * mode.steps, mode.budget)
-        cloak = partial(pipeline.cloak, course=course, on_step=alive)
+        cloak = partial(pipeline.cloak, course=course, on_step=within(Phase.AGAIN, on_step))
         drafts = together(cloak, each(self._to_redo, failed))
         seconds += (time.perf_counter() - started) / max(1, len(failed))
-        return each(partial(self._finish, seconds=seconds, on_step=alive), drafts)
+        return each(partial(self._finish, seconds=seconds, on_step=on_step), drafts)
 
     def _to_redo(self, failed: tuple[Draft, NotProtected]) -> Draft:
         """Return a draft without the cloaks of the failed faces, or without any; faces missed so far are added."""
@@ -163,10 +175,10 @@ class Engine:
             work = pipeline.identifier.identified(pipeline.embed(work.request, work.photo, every))
         return pipeline.draft(work, draft.preview.budget)
 
-    def _finish(self, draft: Draft, *, seconds: float, on_step: Callable[[], None]) -> Protected:
+    def _finish(self, draft: Draft, *, seconds: float, on_step: Callable[[Step], None]) -> Protected:
         """Encode and verify. Raises NotProtected."""
         started = time.perf_counter()
-        on_step()
+        on_step(Step(Phase.CHECK))
         scaled, request = draft.as_requested, draft.work.request
         written = self._written(scaled)
         faces = self._measured(scaled, written)

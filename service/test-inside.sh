@@ -8,6 +8,8 @@ home=/home/alice
 outbox=$home/Pictures/outbox
 sync=$home/Pictures/sync
 config=$home/.config/fawkesd/fawkesd.yaml
+page=/run/fawkesd-page.sock
+port=127.0.0.1:48377  # the container shares the network of the machine: not one that may be in use
 held=0
 
 fail() { echo "FAILED: $1"; systemctl status --no-pager fawkesd; exit 1; }
@@ -15,13 +17,15 @@ ok() { held=$((held + 1)); echo "ok: $1"; }
 fawkesd() { "$python" -P -m daemon "$@"; }
 main_pid() { systemctl show -P MainPID fawkesd; }
 property() { systemctl show -P "$1" fawkesd; }
-engine_pid() {
+# child_named WORDS: the child of the service whose command line has these words
+child_named() {
     local pid main
     main=$(main_pid)
-    for pid in $(cat "/proc/$main/task/$main/children"); do
-        if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q spawn_main; then echo "$pid"; fi
+    for pid in $(cat "/proc/$main/task/"*/children); do
+        if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "$1"; then echo "$pid"; fi
     done
 }
+engine_pid() { child_named spawn_main; }
 # within SECONDS CONDITION...: wait until it holds
 within() {
     local until=$((SECONDS + $1)); shift
@@ -34,14 +38,31 @@ refused() {
     said=$(fawkesd service install --system --config "$2" 2>&1) && return 1
     grep -q "$1" <<<"$said" || { echo "$said"; return 1; }
 }
+# page_says WORDS ADDRESS ACCOUNT: whether an account that asks where to sign in gets this answer, or error
+page_says() { runuser -u "$3" -- "$python" /work/ask.py "$2" 2>&1 | grep -q "$1"; }
+cat >/work/ask.py <<'ASK'
+import socket, sys
+where = sys.argv[1]
+if where.startswith("/"):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    connection.connect(where)
+else:
+    host, _, port = where.partition(":")
+    connection = socket.create_connection((host, int(port)), 10)
+connection.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+print(connection.makefile().readline())
+ASK
 restarted() { [ "$(main_pid)" != "$1" ] && [ "$(property ActiveState)" = active ]; }
 
 useradd --create-home alice
+useradd bob
 runuser -u alice -- mkdir -p "$outbox" "$sync" "$home/.config/fawkesd"
 runuser -u alice -- tee "$config" >/dev/null <<CONFIG
 users: [{name: alice, outboxes: [~/Pictures/outbox], sync: ~/Pictures/sync}]
 watch: {settle_s: 0.5}
 engine: {threads: 1}
+web: {listen: "unix:$page"}
 hooks: {on_published: [sh, -c, 'echo "\$FAWKESD_OUTPUT" >> $home/Pictures/hook-told']}
 CONFIG
 
@@ -92,7 +113,7 @@ nsenter --target "$(main_pid)" --net -- sh -c 'cat /proc/net/dev' | grep -qE 'ho
 property RestrictAddressFamilies | grep -qx AF_UNIX || fail "address families: $(property RestrictAddressFamilies)"
 mkdir -p /run/systemd/system/fawkesd.service.d
 sed -n '/^ExecStart=/!p' /etc/systemd/system/fawkesd.service >/run/systemd/system/probe.service
-sed -i -e 's/^Type=notify/Type=oneshot/' -e '/^ExecReload=/d' -e '/^Restart/d' -e '/^WatchdogSec/d' \
+sed -i -e 's/^Type=notify/Type=oneshot/' -e '/^ExecReload=/d' -e '/^Restart/d' -e '/^WatchdogSec/d' -e '/^Sockets=/d' \
     -e "/^\[Service\]/a ExecStart=$python -P /work/probe.py" /run/systemd/system/probe.service
 cat >/work/probe.py <<'PROBE'
 import errno, socket
@@ -109,6 +130,19 @@ systemctl daemon-reload && systemctl start probe.service || { journalctl -u prob
 ok "no address family but AF_UNIX can be opened in the sandbox"
 grep -q "^Max core file size *0 *0" "/proc/$(main_pid)/limits" || fail "core files"
 ok "no core file can be written"
+
+level=$(systemd-analyze security --no-pager fawkesd | sed -n 's/.*Overall exposure level[^0-9]*\([0-9.]*\).*/\1/p')
+[[ $level =~ ^0\.[0-6]$ ]] || fail "exposure: $level"
+ok "the exposure of the unit is $level, with the page"
+
+# The web page, at the socket that systemd opens for it.
+within 60 page_says "^HTTP/1.1 200 " "$page" alice || fail "the page does not answer at $page"
+[ "$(stat -c '%a %U' "$page")" = "600 alice" ] || fail "socket of the page: $(stat -c '%a %U' "$page")"
+page_says PermissionError "$page" bob || fail "another account reaches the page"
+ok "the page answers at its socket, which its account alone can open"
+child=$(child_named "daemon web") && [ -n "$child" ] || fail "the page is no child of the service"
+[ "$(readlink "/proc/$child/ns/net")" != "$(readlink /proc/self/ns/net)" ] || fail "the page has a network"
+ok "the page's own process has no network"
 
 # Reload: a right configuration is used by the same process, a wrong one is refused and changes nothing.
 pid=$(main_pid)
@@ -167,7 +201,8 @@ sed -i 's/settle_seconds/settle_s/' "$config"
 
 fawkesd service uninstall --system || fail "uninstall"
 [ ! -e /etc/systemd/system/fawkesd.service ] || fail "the unit is still there"
-ok "uninstall removes the unit"
+[ ! -e /etc/systemd/system/fawkesd-web.socket ] || fail "the unit of the page's socket is still there"
+ok "uninstall removes the units"
 
 # A path unit and a timer instead of a daemon.
 fawkesd service install --system --once --enable --config "$config" || fail "install --once"
@@ -182,11 +217,14 @@ fawkesd service uninstall --system >/dev/null || fail "uninstall --once"
 loginctl enable-linger alice
 within 60 test -S /run/user/"$(id -u alice)"/bus || fail "no session for alice"
 as_alice() { runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/"$(id -u alice)" HOME=$home "$@"; }
+sed -i "s|unix:$page|$port|" "$config"
 as_alice "$python" -P -m daemon service install --enable || fail "install for a user"
 [ "$(as_alice systemctl --user is-active fawkesd)" = active ] || fail "the user service is not active"
 drop f.jpg
 within 300 test -s "$sync/f.jpg" || fail "f.jpg was not published by the user service"
 ok "a user service, installed without root, publishes too"
+within 60 page_says "^HTTP/1.1 200 " "$port" bob || fail "the page of the user service does not answer at $port"
+ok "the page of the user service answers at its port"
 as_alice "$python" -P -m daemon service uninstall >/dev/null || fail "uninstall for a user"
 
 echo "all $held assertions hold"

@@ -23,6 +23,7 @@ from fawkes_engine import (
     Refusal,
     Report,
     Request,
+    Step,
     unseen,
 )
 
@@ -57,7 +58,7 @@ class ReversingEngine:
         return
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         self.batches.append(len(requests))
         self.users |= {request.user for request in requests}

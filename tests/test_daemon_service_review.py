@@ -21,7 +21,7 @@ from daemon.service.run import once
 from daemon.state.history import reading
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.result_cache import ResultCache
-from fawkes_engine import EngineSettings, Protected, Refusal, Request
+from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -34,7 +34,7 @@ class LaterEngine(TinyEngine):
     fingerprint = "tiny-2"
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         results = super().protect(requests, on_step=on_step)
         made = [one for one in results if isinstance(one, Protected)]

@@ -57,7 +57,7 @@ def draft(engine: Engine) -> Draft:
         pipeline.identifier.meet_users([work])
         work = pipeline.identifier.identified(work)
     course = Course(pipeline.ensemble.turns(), CLOAK, 8, SETTINGS.budget)
-    (made,) = pipeline.cloak([pipeline.draft(work, SETTINGS.budget)], course, lambda: None)
+    (made,) = pipeline.cloak([pipeline.draft(work, SETTINGS.budget)], course, lambda _share: None)
     return made
 
 

@@ -36,8 +36,10 @@ from fawkes_engine import (
     FaceReport,
     NoFace,
     NotProtected,
+    Phase,
     Protected,
     Request,
+    Step,
     Target,
     Unreadable,
     Unsupported,
@@ -501,13 +503,18 @@ def test_photos_without_a_face_choose_no_target() -> None:
 
 
 def test_a_sign_of_life_is_given_at_every_step(hasty: Engine) -> None:
-    signs: list[None] = []
-    hasty.protect([Request(png(), "ada")], on_step=lambda: signs.append(None))
+    signs: list[Step] = []
+    hasty.protect([Request(png(), "ada")], on_step=signs.append)
     assert len(signs) >= HASTY.steps / 2
+    assert signs[0] == Step(Phase.FIND, 1.0)
+    shares = [sign.share for sign in signs if sign.phase is Phase.CLOAK and sign.share is not None]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.5
+    assert shares[-1] == 1.0
 
 
 def test_a_failing_sign_of_life_ends_the_batch(engine: Engine) -> None:
-    def stop() -> None:
+    def stop(_step: Step) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):

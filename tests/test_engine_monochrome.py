@@ -128,7 +128,7 @@ def test_what_is_optimised_is_what_can_be_written(engine: Engine) -> None:
         draft = pipeline.draft(identifier.identified(work), engine.settings.budget)
     course = Course(pipeline.ensemble.turns(), CLOAK, 12, engine.settings.budget)
 
-    (draft,) = pipeline.cloak([draft], course, lambda: None)
+    (draft,) = pipeline.cloak([draft], course, lambda _share: None)
 
     delta = draft.cloaks[0].delta
     assert float(delta.abs().max()) > 2 / 255

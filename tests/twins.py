@@ -29,10 +29,12 @@ from fawkes_engine import (
     ModeName,
     NoFace,
     NotProtected,
+    Phase,
     Protected,
     Refusal,
     Report,
     Request,
+    Step,
     Target,
     Unreadable,
     WeightsError,
@@ -68,7 +70,7 @@ class TinyEngine:
         return
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         log.warning("the tiny engine works on %d", len(requests))
         self._check_memory([_deed(request.data) for request in requests])
@@ -87,7 +89,7 @@ class EngineWithoutDevice(TinyEngine):
     """What is left after a suspend: every call fails until the process is a new one."""
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         raise RuntimeError("CUDA error: unspecified launch failure")
 
@@ -116,7 +118,7 @@ class FaithfulEngine(TinyEngine):
         self._store = FileTargetStore(targets_dir)
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         with self._store.alone():
             targets = {one.user: self._target(one.user).identity for one in requests}
@@ -176,9 +178,9 @@ def protected(
     return Protected(data, hashlib.sha256(data).hexdigest(), suffix, report)
 
 
-def _protect(request: Request, on_step: Callable[[], None] | None) -> Protected | Refusal:
+def _protect(request: Request, on_step: Callable[[Step], None] | None) -> Protected | Refusal:
     if on_step is not None:
-        on_step()
+        on_step(Step(Phase.CLOAK, 0.5))
     try:
         source = Image.open(io.BytesIO(request.data))
         image = source.convert("RGB")

@@ -16,6 +16,7 @@ from daemon.sd.notifier import Health, Notifier
 from daemon.service.desktop import DesktopNotices, Situation
 from daemon.service.parts import Parts
 from daemon.service.wakeup import Wakeup
+from daemon.state.in_work import InWorkFile
 from daemon.text import printable
 from daemon.timing import Timing
 
@@ -40,6 +41,7 @@ class Supervisor:
         self._timing = timing
         self._reread = reread
         self._notices = DesktopNotices(self._situation, parts.hooks.run) if settings.hooks.desktop else None
+        self._in_work = InWorkFile(settings.state_dir)
         self.following: Settings | None = None  # the configuration to use next, after a reload
 
     def serve(self, notifier: Notifier) -> None:
@@ -81,6 +83,7 @@ class Supervisor:
         self._parts.control.step(now, self._run)
         self._parts.intake.step(now)
         engine_due_s = self._parts.dispatcher.step(now, feed=self.following is None)
+        self._in_work.note(self._parts.pool.progress)
         if self.is_done:
             return now
         # Computed last: the dispatcher may have sent a changed photo back to be debounced.
@@ -101,6 +104,7 @@ class Supervisor:
         while self._parts.pool.in_work and time.monotonic() < deadline_s:
             self.sleep_until(deadline_s)
             self._parts.dispatcher.step(time.monotonic(), feed=False)
+            self._in_work.note(self._parts.pool.progress)
 
     def held(self) -> tuple[HeldPhoto, ...]:
         """Every photo that is held."""

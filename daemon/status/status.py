@@ -12,7 +12,7 @@ from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
 from daemon.fs.tally import IgnoredPhotos
 from daemon.model import WAITING, HeldPhoto, Outbox, State
-from daemon.state import facts
+from daemon.state import facts, in_work
 from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
 from daemon.state.unfinished import UnfinishedFile, from_text
@@ -48,6 +48,15 @@ class AwayFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """The photos that one engine works on together. doing, share: as of `state.in_work.InWork`."""
+
+    photos: tuple[Path, ...]
+    doing: str
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserStatus:
     """One user's photos. target: id of the user's target identity, None before the first photo.
 
@@ -79,6 +88,7 @@ class Status:
 
     quiet_until: the local time, such as "07:00", at which the present quiet hours end; None outside quiet hours.
     waits_for: outboxes that are away, sync folders and targets that cannot be used; empty while nothing runs.
+    in_work: what the engines do now.
     """
 
     running: bool
@@ -88,6 +98,7 @@ class Status:
     quiet_until: str | None
     waits_for: tuple[AwayFolder, ...]
     users: tuple[UserStatus, ...]
+    in_work: tuple[Batch, ...] = ()
 
 
 def read(settings: Settings) -> Status:
@@ -109,7 +120,15 @@ def read(settings: Settings) -> Status:
             users=tuple(
                 _user(history, settings, store, user, reported, lost[user.name]) for user in settings.users
             ),
+            in_work=tuple(_in_work(history, settings)) if running else (),
         )
+
+
+def _in_work(history: History, settings: Settings) -> Iterator[Batch]:
+    for work in in_work.read(settings.state_dir):
+        found = (history.of_id(row) for row in work.ids)
+        paths = tuple(record.photo.source.path for record in found if record)
+        yield Batch(paths, work.doing, work.share)
 
 
 def _away(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from daemon.model import HeldPhoto
     from daemon.state.history import PausedFolder
     from daemon.state.unfinished import UnfinishedFile
-    from daemon.status.status import Status, Unpublished, UserStatus
+    from daemon.status.status import Batch, Status, Unpublished, UserStatus
 
 _PLACES = 3
 
@@ -38,6 +38,7 @@ def status_lines(status: Status) -> Iterator[str]:
     yield (
         f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}{waits}"
     )
+    yield from map(_batch_line, status.in_work)
     paused = {str(folder.path) for user in users for folder in user.paused}
     for folder in status.waits_for:
         if folder.path not in paused:  # else a line below says why
@@ -72,6 +73,11 @@ def review_words(photos: int) -> str:
     return f"{photos} in review: `fawkesd held` lists them, `fawkesd approve` publishes them"
 
 
+def share_words(doing: str, share: float | None) -> str:
+    """Return how far a batch is. doing, share: as of `state.in_work.InWork`."""
+    return doing if share is None else f"{doing}, {share:.0%}"
+
+
 def held_line(photo: HeldPhoto) -> str:
     """Return a held photo and its reason as one line."""
     return f"  held: {printable(photo.path)}: {printable(photo.reason)}"
@@ -94,6 +100,12 @@ def ignored_words(ignored: Unpublished) -> str:
     if ignored.are_videos:
         return f"{count} not protected, never published: {places}"
     return f"{count} ignored by name: {places} (pattern {ignored.pattern}, {ignored.origin})"
+
+
+def _batch_line(batch: Batch) -> str:
+    names = ", ".join(printable(path.name) for path in batch.photos[:_PLACES])
+    more = f" and {len(batch.photos) - _PLACES} more" if len(batch.photos) > _PLACES else ""
+    return f"  in work: {names}{more} ({share_words(batch.doing, batch.share)})"
 
 
 def _unfinished_line(file: UnfinishedFile) -> str:

@@ -20,6 +20,7 @@ from daemon.web.context import Context
 from daemon.web.events import Events
 from daemon.web.guard import Guard
 from daemon.web.looks import Looks, record_of
+from daemon.web.overview import Overview
 from daemon.web.signing_in import SigningIn
 
 _STATIC = Path(__file__).with_name("static")
@@ -30,15 +31,17 @@ Make = Callable[[History, Record], bytes]
 
 def make_app(context: Context, events: Events) -> Guard:
     """The application behind its guard."""
-    looks, acts, signing_in = Looks(context), Acts(context), SigningIn(context)
+    overview, looks = Overview(context), Looks(context)
+    acts, signing_in = Acts(context), SigningIn(context)
     pictures = context.pictures
     routes = [
         Mount("/static", StaticFiles(directory=_STATIC)),
         Route("/login", signing_in.page),
         Route("/login", signing_in.sign_in, methods=["POST"]),
         Route("/logout", signing_in.sign_out, methods=["POST"]),
-        Route("/", looks.overview),
-        Route("/live", looks.live),
+        Route("/", overview.page),
+        Route("/live", overview.live),
+        Route("/in-work", overview.in_work),
         Route("/events", events.stream),
         Route("/photos", looks.photos),
         Route("/photos/{id:int}", looks.photo),

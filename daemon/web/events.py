@@ -1,4 +1,7 @@
-"""Tells open pages that something has changed, by server-sent events; they then load what they show again."""
+"""Tells open pages that something has changed, by server-sent events; they then load what they show again.
+
+"changed": anything in the ledger. "progress": only how far the photos in work are.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from daemon.fs.locks import holder
+from daemon.state import in_work
 from daemon.state.ledger import LEDGER_NAME
 from daemon.web.sessions import Sessions
 
@@ -38,6 +42,7 @@ class Events:
     async def _events(self, request: Request) -> AsyncIterator[str]:
         self._open += 1
         seen: object = None
+        seen_work: object = None
         told_s = 0.0
         try:
             while not self.stopping and await run_in_threadpool(self._sessions.knows, request.state.session):
@@ -46,6 +51,10 @@ class Events:
                 if found != seen or now_s - told_s > _REFRESH_S:
                     seen, told_s = found, now_s
                     yield "event: changed\ndata: -\n\n"
+                work = await run_in_threadpool(_written, self._state_dir / in_work.NAME)
+                if work != seen_work:
+                    seen_work = work
+                    yield "event: progress\ndata: -\n\n"
                 await asyncio.sleep(_LOOK_S)
         finally:
             self._open -= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import time
 from pathlib import PurePath
@@ -13,10 +12,9 @@ from starlette.responses import Response
 
 from daemon.errors import InputError
 from daemon.model import WAITING, State
-from daemon.state.gallery import Place, Tile, Wanted
+from daemon.state.gallery import Place, Wanted
 from daemon.state.history import History, Record, reading
 from daemon.state.targets import FileTargetStore
-from daemon.status import status
 from daemon.status.explain import explain
 from daemon.web.context import Context
 from daemon.web.details import WAYS, choices, faces_of, has_cloaked
@@ -25,7 +23,6 @@ from fawkes_engine import STRANGER
 
 PAGE = 60
 _FOLDERS_OF = 2000
-_HELD_SHOWN = 20
 _LARGEST_ID = (1 << 63) - 1  # of sqlite
 TABS = {
     "published": (State.PUBLISHED,),
@@ -43,37 +40,6 @@ class Looks:
         self._context = context
         self._settings = context.settings
 
-    def overview(self, request: Request) -> Response:
-        """What the service does now."""
-        return self._overview(request, "overview.html")
-
-    def live(self, request: Request) -> Response:
-        """The part of the overview that is loaded again when something changes."""
-        return self._overview(request, "_overview.html")
-
-    def _overview(self, request: Request, name: str) -> Response:
-        found = status.read(self._settings)
-        with reading(self._settings.state_dir) as history:
-            working = history.gallery.page(
-                Wanted([State.WORKING, State.STAGED, State.PUBLISHING]), None, PAGE
-            )
-            newest = history.gallery.page(Wanted([State.PUBLISHED]), None, 6)
-            held = history.gallery.page(Wanted([State.HELD]), None, _HELD_SHOWN)
-            reasons = {tile.id: _reason(history, tile) for tile in held}
-            counts = _counts(history)
-        values = {
-            "status": found,
-            "working": working,
-            "newest": newest,
-            "held": held,
-            "reasons": reasons,
-            "counts": counts,
-            "eta_s": sum(user.eta_s or 0.0 for user in found.users),
-            "today": sum(user.published_today for user in found.users),
-            "now": datetime.datetime.now().astimezone().strftime("%H:%M:%S"),
-        }
-        return self._context.render(request, name, values)
-
     def photos(self, request: Request) -> Response:
         """The grid."""
         query = request.query_params
@@ -85,7 +51,7 @@ class Looks:
         with reading(self._settings.state_dir) as history:
             tiles = history.gallery.page(wanted, _place(query.get("after", "")), PAGE + 1)
             folders = history.gallery.folders(user, _FOLDERS_OF)
-            counts = _counts(history)
+            counts = counts_of(history)
         chosen = {"show": tab, "user": user or "", "folder": folder or "", "q": name}
         after = ""
         if len(tiles) > PAGE:
@@ -126,7 +92,7 @@ class Looks:
         now = time.time()  # before they are read: what comes later was not shown
         with reading(self._settings.state_dir) as history:
             tiles = history.gallery.page(Wanted([State.REVIEW]), None, PAGE)
-            count = _counts(history).get(State.REVIEW, 0)
+            count = counts_of(history).get(State.REVIEW, 0)
             chosen = number(request.query_params.get("id", ""))
             index = next((n for n, tile in enumerate(tiles) if tile.id == chosen), 0)
             record = history.of_id(tiles[index].id) if tiles else None
@@ -193,12 +159,8 @@ def record_of(history: History, request: Request) -> Record:
     return record
 
 
-def _reason(history: History, tile: Tile) -> str:
-    record = history.of_id(tile.id)
-    return (record.photo.reason or "") if record else ""
-
-
-def _counts(history: History) -> dict[State, int]:
+def counts_of(history: History) -> dict[State, int]:
+    """How many rows there are of each state, of all users."""
     found: dict[State, int] = {}
     for (_, state), count in history.gallery.counts().items():
         found[state] = found.get(state, 0) + count

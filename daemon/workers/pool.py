@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from daemon.config.settings import Settings
 from daemon.model import Photo
+from daemon.state.in_work import InWork
 from daemon.timing import Timing
 from daemon.workers.process import EngineProcess, ProcessEvent
 from daemon.workers.protocol import EngineSpec
@@ -95,6 +96,15 @@ class EnginePool:
     def in_work(self) -> tuple[Photo, ...]:
         """The photos submitted and not yet answered."""
         return tuple(photo for engine in self._engines for photo in engine.in_work)
+
+    @property
+    def progress(self) -> list[InWork]:
+        """How far each engine is that works."""
+        return [
+            InWork(tuple(photo.id for photo in engine.in_work), engine.step.phase.value, engine.step.share)
+            for engine in self._engines
+            if engine.in_work
+        ]
 
     @property
     def due_s(self) -> float | None:

@@ -18,12 +18,13 @@ from daemon.text import printable
 from daemon.timing import Timing
 from daemon.workers.child import Child
 from daemon.workers.protocol import EngineSpec, Failed, Heartbeat, Message, Ready, Refused, Result
-from fawkes_engine import Protected, Request, WeightsError
+from fawkes_engine import Phase, Protected, Request, Step, WeightsError
 
 log = logging.getLogger(__name__)
 
 _START_LIMIT_S = 300.0  # models from a slow disk, and CUDA's first start
 _STARTS_BEFORE_GIVING_UP = 3
+_FIRST = Step(Phase.FIND)  # of a batch, until the engine says more
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class EngineProcess:
         self._start_at_s: float | None = None
         self._failures = 0
         self._was_ever_ready = False
+        self.step = _FIRST  # how far the batch is
         self.ready: Ready | None = None  # its message once its models were loaded
         self.sign_of_life_s = 0.0  # monotonic: its last message, submission or start
         self.signs_of_life = 0  # messages received; grows while it makes progress with a batch
@@ -105,6 +107,7 @@ class EngineProcess:
         assert not self._batch, "submit only to an idle engine"
         self._batch = dict(enumerate(photos))
         self._batch_size = len(photos)
+        self.step = _FIRST
         self.sign_of_life_s = now
         self._child.send(requests)
 
@@ -161,7 +164,10 @@ class EngineProcess:
             case Result():
                 self._failures = 0
                 return [Answer(self._batch.pop(message.index), message.outcome)]
-            case Heartbeat() | Failed():
+            case Heartbeat():
+                self.step = message.step
+                return []
+            case Failed():
                 return []
 
     def _on_death(self, child: Child, failed: Failed | None, now: float) -> Died:

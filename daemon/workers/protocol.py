@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fawkes_engine import EngineSettings, Protected, Refusal, Request
+from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see EngineSpec
 
@@ -22,9 +22,9 @@ class EngineLike(Protocol):
         """Load and try out everything that the first photo would otherwise wait for."""
 
     def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[], None] | None = None
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> Sequence[Protected | Refusal]:
-        """One result per request, in order; calls on_step as it makes progress."""
+        """One result per request, in order; calls on_step as it makes progress, with how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The engine is making progress with the batch."""
+    """The engine is making progress with the batch. step: how far it is."""
+
+    step: Step
 
 
 @dataclass(frozen=True, slots=True)

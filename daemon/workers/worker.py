@@ -19,7 +19,7 @@ from daemon.state.targets import FileTargetStore
 from daemon.workers.environment import load_torch
 from daemon.workers.limits import confine
 from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
-from fawkes_engine import EngineSettings, Protected, Refusal, Request
+from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
@@ -58,11 +58,11 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
 def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]) -> None:
     sent_at_s = time.monotonic()
 
-    def on_step() -> None:
+    def on_step(step: Step) -> None:
         nonlocal sent_at_s
         if time.monotonic() - sent_at_s >= _HEARTBEAT_EVERY_S:
             sent_at_s = time.monotonic()
-            connection.send(Heartbeat())
+            connection.send(Heartbeat(step))
 
     for index, result in enumerate(_protect(engine, batch, on_step)):
         outcome = Refused(type(result).__name__, str(result)) if isinstance(result, Refusal) else result
@@ -70,7 +70,7 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
 
 
 def _protect(
-    engine: EngineLike, batch: Sequence[Request], on_step: Callable[[], None]
+    engine: EngineLike, batch: Sequence[Request], on_step: Callable[[Step], None]
 ) -> Sequence[Protected | Refusal | Refused]:
     """The engine's results; a batch that does not fit into memory is halved until it does."""
     try:

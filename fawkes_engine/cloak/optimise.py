@@ -76,13 +76,13 @@ def optimise(
     *,
     aim: Aim,
     steps: int,
-    on_step: Callable[[], None],
+    on_step: Callable[[float], None],
 ) -> list[Cloak]:
     """Cloak faces together; the result for a face does not depend on the others.
 
     turns: the schedule, one extractor per step, repeated; an extractor may occur several times.
     Canvases may differ in size and are batched by size; only the recognisers get all faces at once.
-    on_step: called after every optimiser step, as a heartbeat.
+    on_step: called after every optimiser step with the share of them that is done, 0 to 1.
     """
     by_side = defaultdict(list)
     for i, subject in enumerate(subjects):
@@ -103,7 +103,7 @@ def _descend(
     *,
     aim: Aim,
     steps: int,
-    on_step: Callable[[], None],
+    on_step: Callable[[float], None],
 ) -> None:
     """Step until all faces are done, calibrating the limits and keeping the best cloaks on the way."""
     surrogates = list({extractor.name: extractor for extractor in turns}.values())
@@ -115,7 +115,7 @@ def _descend(
         for state, delta, points in zip(states, gradients[::2], gradients[1::2], strict=True):
             state.descend(delta, step=step, of=steps)
             state.move(points, step=step, of=steps)
-        on_step()
+        on_step((step + 1) / steps)
         if step + 1 in calibrations:
             for state in states:
                 state.calibrate(budget)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fawkes_engine.errors import Refusal
 from fawkes_engine.photo.decode import pixel_count
-from fawkes_engine.types import Request
+from fawkes_engine.types import Phase, Request, Step
 
 _PIXELS_TOGETHER = 24_000_000  # maximum decoded together; a larger photo is processed alone
 
@@ -66,5 +66,10 @@ def together(
     return [item if isinstance(item, Refusal) else next(results) for item in items]
 
 
-def no_sign() -> None:
-    """Ignore the heartbeat."""
+def no_sign(_step: object) -> None:
+    """Ignore how far the work is."""
+
+
+def within(phase: Phase, on_step: Callable[[Step], None]) -> Callable[[float], None]:
+    """Return what tells the shares of a phase as steps."""
+    return lambda share: on_step(Step(phase, share))

@@ -111,23 +111,29 @@ class Pipeline:
         """Return the draft of a photo whose faces all have goals; none has a cloak yet."""
         return Draft(work, Preview(work, budget, self.settings.jpeg_quality, self.device))
 
-    def cloak(self, drafts: Sequence[Draft], course: Course, on_step: Callable[[], None]) -> list[Draft]:
+    def cloak(self, drafts: Sequence[Draft], course: Course, on_step: Callable[[float], None]) -> list[Draft]:
         """Give every uncloaked face a cloak that is inside the budget by itself.
 
         Faces of all photos are optimised together, in batches that fit in memory; a face's cloak does not depend on
-        the others. on_step: called often, as a heartbeat.
+        the others. on_step: called often, with the share of the work that is done, 0 to 1.
         """
         faces = [(number, i) for number, draft in enumerate(drafts) for i in draft.uncloaked]
         faces.sort(key=lambda face: drafts[face[0]].work.canvases[face[1]].side)  # few sizes per batch
         made: list[dict[int, Cloak]] = [{} for _ in drafts]
+        done = 0
         for batch in evenly(faces, self.settings.batch_faces or devices.faces_together(self.device)):
-            cloaks = self._cloaked_together([(drafts[number], i) for number, i in batch], course, on_step)
+
+            def tell(share: float, before: int = done, here: int = len(batch)) -> None:
+                on_step((before + share * here) / len(faces))
+
+            cloaks = self._cloaked_together([(drafts[number], i) for number, i in batch], course, tell)
+            done += len(batch)
             for (number, i), cloak in zip(batch, cloaks, strict=True):
                 made[number][i] = cloak
         return [draft.adding(cloaks) for draft, cloaks in zip(drafts, made, strict=True)]
 
     def _cloaked_together(
-        self, faces: Sequence[tuple[Draft, int]], course: Course, on_step: Callable[[], None]
+        self, faces: Sequence[tuple[Draft, int]], course: Course, on_step: Callable[[float], None]
     ) -> list[Cloak]:
         with self.stopwatch.stage(Stage.OPTIMISE):
             cloaks = optimise(
@@ -141,7 +147,7 @@ class Pipeline:
         fitted = []
         with self.stopwatch.stage(Stage.ENCODE):
             for (draft, i), cloak in zip(faces, cloaks, strict=True):
-                on_step()
+                on_step(1.0)
                 fitted.append(draft.preview.fitted(i, cloak))
         return fitted
 

@@ -4,7 +4,9 @@
 const stream = document.body.dataset.live;
 if (stream) {
   const events = new EventSource(stream);
-  events.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
+  for (const name of ["changed", "progress"]) {
+    events.addEventListener(name, () => htmx.trigger(document.body, name));
+  }
   addEventListener("pagehide", () => events.close());
 }
 

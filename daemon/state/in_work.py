@@ -1,0 +1,53 @@
+"""What the engines work on and how far they are: a small file that the service replaces about once a second.
+
+It is no part of the ledger, where each note would be a transaction. It holds while the service runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+NAME = "in-work.json"  # below the state folder
+
+
+@dataclass(frozen=True, slots=True)
+class InWork:
+    """The photos that one engine works on together.
+
+    ids: of their rows in the ledger. doing: such as "cloaking". share: how much of that is done, 0 to 1; None where
+    that cannot be told.
+    """
+
+    ids: tuple[int, ...]
+    doing: str
+    share: float | None
+
+
+class InWorkFile:
+    """Writes the file."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / NAME
+        self._noted: Sequence[InWork] | None = None
+
+    def note(self, works: Sequence[InWork]) -> None:
+        """Record what the engines do now; a disk that is full keeps what was noted before."""
+        if works == self._noted:
+            return
+        self._noted = works
+        temporary = self._path.with_suffix(".tmp")
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps([asdict(one) for one in works]))
+            temporary.replace(self._path)
+
+
+def read(state_dir: Path) -> list[InWork]:
+    """What the engines of a running service do; nothing if it has not told yet."""
+    with contextlib.suppress(OSError, ValueError):
+        rows = json.loads((state_dir / NAME).read_text())
+        return [InWork(tuple(row["ids"]), row["doing"], row["share"]) for row in rows]
+    return []
