@@ -1,9 +1,11 @@
-"""Formats text for terminals and log lines."""
+"""Formats text for terminals, log lines and pages."""
 
 from __future__ import annotations
 
 import datetime
 import os
+import re
+from html import escape
 from pathlib import Path
 
 
@@ -11,6 +13,17 @@ def printable(path: Path | str) -> str:
     """Escape a path into one line of printable characters, so that it cannot forge or break a log line."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_html(text: str) -> str:
+    """Escape a message for a page, with `commands` in it as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def figure(value: float, digits: int, sign: str = "") -> str:
+    """Return a number with so many digits after the point. sign: "+" shows it, too; what rounds to zero has none."""
+    text = f"{value:{sign}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")
 
 
 def duration(seconds: float) -> str:

@@ -35,6 +35,7 @@ from fawkes_engine.modes import (
     Mode,
     ModeName,
 )
+from fawkes_engine.steps import Phase, Step
 from fawkes_engine.types import (
     STRANGER,
     Decoy,
@@ -44,11 +45,9 @@ from fawkes_engine.types import (
     Look,
     MeanFace,
     MetadataPolicy,
-    Phase,
     Protected,
     Report,
     Request,
-    Step,
     Target,
     TargetStore,
 )

@@ -23,15 +23,14 @@ from fawkes_engine.pipeline.stopwatch import Stage
 from fawkes_engine.pipeline.verify import unlike_owners
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written, write
+from fawkes_engine.steps import Phase, Step
 from fawkes_engine.types import (
     EngineSettings,
     FaceReport,
     Look,
-    Phase,
     Protected,
     Report,
     Request,
-    Step,
     TargetStore,
 )
 

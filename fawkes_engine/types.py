@@ -206,23 +206,6 @@ class Protected:
     report: Report
 
 
-class Phase(Enum):
-    """What the engine does with the photos of a batch, in this order; the value is for display."""
-
-    FIND = "finding faces"
-    CLOAK = "cloaking"
-    AGAIN = "cloaking again"  # those that failed verification
-    CHECK = "checking"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a batch is. share: how much of the phase is done, 0 to 1; None where that cannot be told."""
-
-    phase: Phase
-    share: float | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """How a photo would look at one strength; never a `Protected`.

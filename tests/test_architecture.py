@@ -42,7 +42,7 @@ ROOMS = {
         {"face"},
         {"identity", "image", "photo", "weights", "device"},
         {"types"},
-        {"modes", "unseen"},
+        {"modes", "unseen", "steps"},
         {"errors"},
     ),
     "fawkes_engine.evaluation": (

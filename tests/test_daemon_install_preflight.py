@@ -149,7 +149,7 @@ def test_installing_again_restarts_what_runs(
     installed_by(service(home))
     calls = installed_by(service(home))
 
-    assert calls[-1] == ("restart", "fawkesd.service")
+    assert calls[-2:] == [("stop", "fawkesd.service"), ("start", "fawkesd.service")]
 
 
 @needs_root

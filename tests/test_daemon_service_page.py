@@ -17,9 +17,9 @@ from faulty import states
 from pages import Client, signed_in, with_page
 from twins import make_photo
 
+from daemon.config import extras
 from daemon.doctor import page as doctor
 from daemon.sd import sockets
-from daemon.service import page
 from daemon.service.page import Page
 
 Start = Callable[..., DaemonProcess]
@@ -100,8 +100,7 @@ def test_a_port_that_is_taken_does_not_stop_the_service(home: Home, start: Start
 def test_without_its_packages_the_page_is_left_out(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(page, "find_spec", lambda name: None if name == "uvicorn" else object())
-    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "uvicorn" else object())
     left_out = Page(["false"], "127.0.0.1:1")
 
     left_out.start()

@@ -11,7 +11,7 @@ import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from test_daemon_state_targets import TARGET
-from twins import Deed, make_photo
+from twins import GO_ON, Deed, make_photo
 
 from daemon.cli.main import run_command
 from daemon.model import Outbox
@@ -19,7 +19,7 @@ from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.state.targets import FileTargetStore
-from daemon.status.status import read
+from daemon.status.status import Batch, read
 
 
 def test_before_the_first_start_everything_is_zero(home: Home) -> None:
@@ -92,6 +92,21 @@ def test_a_running_daemon_tells_its_process_and_device(
 
     assert (status.running, status.pid) == (True, daemon.process.pid)
     assert status.engine == "dlib on abacus"
+
+
+def test_what_the_engine_does_is_told_with_how_far_it_is_until_it_is_done(
+    home: Home, start: Callable[..., DaemonProcess], eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    daemon = start(home.settings, factory="twins:make_patient_engine")
+    expected = (Batch((home.outbox / "a.jpg",), "cloaking", 0.25),)
+    eventually(lambda: read(home.settings).in_work == expected)
+
+    home.settings.targets_dir.with_name(GO_ON).touch()
+
+    eventually(lambda: read(home.settings).in_work == () and home.published() == ["a.jpg"])
+    daemon.stop()
+    assert read(home.settings).in_work == ()
 
 
 def test_once_tells_that_it_watches_nothing(home: Home) -> None:

@@ -12,8 +12,8 @@ from daemon.service.run import OnceResult
 from daemon.state.history import PausedFolder
 from daemon.state.unfinished import UnfinishedFile
 from daemon.status import status_text
-from daemon.status.status import AwayFolder, Status, UserStatus
-from daemon.text import duration, moment, printable
+from daemon.status.status import AwayFolder, Batch, Status, UserStatus
+from daemon.text import as_html, duration, figure, moment, printable
 
 HELD = HeldPhoto("bob", Path("/in/[red]a\x1b[2J\n.jpg"), "no face was found")
 PAUSED = PausedFolder(Path("/in\n"), "paused by hand", None, 1)
@@ -65,6 +65,17 @@ def test_the_first_line_names_what_is_waited_for_and_the_reason_is_told_once() -
     assert lines[0].endswith(r"engine: dlib on cpu, waits for /drive/out, /in\n")
     assert lines[1] == "  waits for /drive/out: does not exist"
     assert lines[2:] == list(status_text.status_lines(STATUS))[1:]
+
+
+def test_what_is_in_work_follows_the_first_line_with_how_far_it_is() -> None:
+    four = tuple(Path(f"/in/{name}\n.jpg") for name in "abcd")
+    batches = (Batch(four, "cloaking", 0.426), Batch((Path("/in/e.jpg"),), "checking", None))
+    lines = list(status_text.status_lines(replace(STATUS, in_work=batches)))
+    assert lines[1:3] == [
+        r"  in work: a\n.jpg, b\n.jpg, c\n.jpg and 1 more (cloaking, 43%)",
+        "  in work: e.jpg (checking)",
+    ]
+    assert [lines[0], *lines[3:]] == list(status_text.status_lines(STATUS))
 
 
 def test_the_json_has_everything_and_no_raw_control_character() -> None:
@@ -125,3 +136,21 @@ def test_run_ends_with_the_code_of_the_service(
 ) -> None:
     monkeypatch.setattr(run, "run", lambda _settings, _reread, page: code if page else 70)
     assert run_command(["run", "-c", str(config)]) == code
+
+
+def test_a_message_on_a_page_is_escaped_and_its_commands_are_code() -> None:
+    assert as_html("see `fawkesd why` & <b>") == "see <code>fawkesd why</code> &amp; &lt;b&gt;"
+    assert as_html("one ` alone") == "one ` alone"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "text"),
+    [
+        (-0.001, 2, "+", "0.00"),
+        (0.0, 2, "+", "0.00"),
+        (-0.006, 2, "", "-0.01"),
+        (0.4, 1, "+", "+0.4"),
+    ],
+)
+def test_a_figure_that_is_zero_has_no_sign(value: float, digits: int, sign: str, text: str) -> None:
+    assert figure(value, digits, sign) == text

@@ -80,11 +80,27 @@ def test_what_does_not_fit_is_told_and_changes_nothing(home: Home, owner: Client
         "/photos/1/melt",
     ):
         assert 'role="alert"' in said(owner, owner.post(path)), path
-    assert 'role="alert"' in said(owner, owner.post("/photos/1/redo", {"how": "invisible"}))
+    for how in (
+        {"mode": "invisible"},
+        *({"mode": "strong", "strength": text} for text in ("101", "-1", "half")),
+    ):
+        assert 'role="alert"' in said(owner, owner.post("/photos/1/redo", how)), how
     assert (state(home, 1), state(home, 2)) == ("published", "held")
     assert owner.post("/service/melt").status == 404
     assert owner.post("/audit", {"user": "eve"}).status == 404
     assert owner.post("/").status == 405
+
+
+def test_an_audit_of_too_few_photos_says_what_is_missing(owner: Client) -> None:
+    page = said(owner, owner.post("/audit", {"user": "ada"}))
+
+    assert "at least two published photos that show ada alone" in page
+    assert "There is 1 so far" in page
+    assert "--published" not in page
+
+
+def test_who_is_not_known_by_a_face_is_told(owner: Client) -> None:
+    assert "no clean face yet" in owner.get("/people").text
 
 
 def test_a_notice_is_shown_once(owner: Client) -> None:
@@ -118,7 +134,8 @@ def test_a_stranger_is_forgotten_and_a_user_is_not(home: Home, owner: Client) ->
 def test_a_photo_without_a_face_is_published_by_hand(home: Home, owner: Client) -> None:
     shown = owner.get("/photos/2").text
     assert "Publish without a face" in shown
-    assert "as configured" not in shown  # a held photo is cloaked again in another mode only
+    assert "as before" not in shown  # a held photo is cloaked again in another mode only
+    assert "“Publish without a face” publishes it all the same" in shown  # the button, not the command
     owner.post("/photos/2/publish")
     assert state(home, 2) == "ready"
 

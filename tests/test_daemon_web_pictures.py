@@ -104,6 +104,17 @@ def test_a_result_that_waits_for_review_is_shown(home: Home, pictures: Pictures)
     assert shown.getpixel((4, 4)) == pytest.approx((25, 195, 195), abs=30)
 
 
+def test_a_photo_that_would_take_too_much_memory_is_not_decoded(
+    home: Home, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    monkeypatch.setattr("daemon.web.pictures.LARGEST_PIXELS", 48 * 48 - 1)
+
+    with pytest.raises(InputError, match="open the file itself"):
+        pictures.thumbnail(row(home))
+
+
 def test_the_least_recently_used_thumbnails_make_room(cache: Path) -> None:
     thumbnails = Thumbnails(cache, limit_bytes=1000)
     for number in range(10):

@@ -58,6 +58,7 @@ class Deed(Enum):
 
 
 LEAST_STRENGTH = 50  # that protects
+GO_ON = "go on"
 
 
 class TinyEngine:
@@ -140,6 +141,27 @@ def any_target() -> Target:
 
 def make_faithful_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
     return FaithfulEngine(targets_dir)
+
+
+class PatientEngine(FaithfulEngine):
+    """Is a quarter done until a file named "go on" lies beside the folder of the targets."""
+
+    def __init__(self, targets_dir: Path) -> None:
+        super().__init__(targets_dir)
+        self._sign = targets_dir.with_name(GO_ON)
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
+    ) -> list[Protected | Refusal]:
+        while not self._sign.exists():
+            if on_step is not None:
+                on_step(Step(Phase.CLOAK, 0.25))
+            time.sleep(0.02)
+        return super().protect(requests, on_step=on_step)
+
+
+def make_patient_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
+    return PatientEngine(targets_dir)
 
 
 def moved_toward(target: str, user: str, result: Protected | Refusal) -> Protected | Refusal:

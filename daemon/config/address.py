@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+_ANSWER_S = 2.0
 _FORM = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[^\[\]:/]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -66,6 +67,12 @@ class Address:
             return "http://localhost"
         host, port = self.reachable
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def answers(self) -> bool:
+        """Whether something listens there."""
+        with socket.socket(self.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_ANSWER_S)
+            return probe.connect_ex(self.reachable) == 0
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -64,7 +64,10 @@ def install(service: Service, *, enable: bool) -> list[Path]:
     systemctl(service.scope, "daemon-reload")
     if enable:
         systemctl(service.scope, "enable", *service.enabled_units)
-        systemctl(service.scope, "restart", *service.enabled_units)  # one that runs takes up the new folders
+        # One that runs takes up the new folders. Not by `restart`, which makes a job of each unit: that of the page's
+        # socket would fail where the service, started by the other job, is active already.
+        systemctl(service.scope, "stop", *reversed(service.enabled_units))
+        systemctl(service.scope, "start", *service.enabled_units)
     return [folder / unit for unit in texts]
 
 

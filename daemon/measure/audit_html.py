@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.measure import audit_text
-from daemon.text import printable
+from daemon.text import as_html, printable
 
 if TYPE_CHECKING:
     from daemon.measure.audit import AuditJob
@@ -38,9 +38,9 @@ def page(job: AuditJob, found: Audit) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        f"{''.join(f'<p>{escape(text)}</p>' for text in audit_text.summary(job, found))}\n"
+        f"{''.join(f'<p>{as_html(text)}</p>' for text in audit_text.summary(job, found))}\n"
         f"{_plot(found)}\n{_table(found)}\n<h2>What would improve it</h2>\n<ul>"
-        f"{''.join(f'<li>{escape(text)}</li>' for text in audit_text.advices(job, found))}</ul>\n"
+        f"{''.join(f'<li>{as_html(text)}</li>' for text in audit_text.advices(job, found))}</ul>\n"
         f"<h2>Published</h2>\n{_photos(found.published, leaked)}\n"
         f"<h2>Clean photos, which trackers were asked about</h2>\n{_photos(found.clean, named)}\n</body></html>\n"
     )

@@ -44,7 +44,8 @@ def summary(job: AuditJob, found: Audit) -> Iterator[str]:
     if not job.gallery:
         yield (
             "The more other people a tracker knows, the less often it names anybody. These are few, averaged faces "
-            "that come with fawkesd, a rough stand-in: --gallery, a folder of real people, gives more reliable figures."
+            "that come with fawkesd, a rough stand-in: `fawkesd audit --gallery FOLDER`, with photos of real people, "
+            "gives more reliable figures."
         )
     if found.faceless:
         yield f"{len(found.faceless)} photos were left out because no face was found in them."
@@ -85,7 +86,7 @@ def advices(job: AuditJob, found: Audit) -> Iterator[str]:
     if not job.trackers:
         yield (
             "Cloaks are computed against all of these recognisers; others are fooled less. Also measure with one of "
-            "your own: --tracker onnx:FILE --gallery FOLDER."
+            "your own: `fawkesd audit --tracker onnx:FILE --gallery FOLDER`."
         )
     if found.leaked:
         yield (

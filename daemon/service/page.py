@@ -7,14 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 
+from daemon.config.extras import missing_for_page
 from daemon.sd import sockets
 from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("jinja2", "starlette", "uvicorn")  # the extra `web`
 _FIRST_S, _LONGEST_S = 1.0, 300.0  # before it is started again
 _PROVEN_S = 60.0  # one that has run for so long is started again after _FIRST_S
 _GOODBYE_S = 5.0
@@ -35,7 +34,7 @@ class Page:
 
     def start(self) -> None:
         """Start it; no effect but a line in the log if the packages it needs are missing."""
-        missing = [name for name in _PACKAGES if find_spec(name) is None]
+        missing = missing_for_page()
         if missing:
             log.error(
                 "there is no web page: %s is not installed; run `pip install 'fawkesd[web]'`",

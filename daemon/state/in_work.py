@@ -47,7 +47,7 @@ class InWorkFile:
 
 def read(state_dir: Path) -> list[InWork]:
     """What the engines of a running service do; nothing if it has not told yet."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         rows = json.loads((state_dir / NAME).read_text())
         return [InWork(tuple(row["ids"]), row["doing"], row["share"]) for row in rows]
     return []

@@ -21,10 +21,9 @@ from daemon.state.targets import FileTargetStore
 from daemon.status.lookup import outboxes
 from daemon.text import printable
 from daemon.web.context import Context
-from daemon.web.details import WAYS
 from daemon.web.forms import form_of, number
 from daemon.web.looks import record_of
-from fawkes_engine import STRANGER
+from fawkes_engine import FULL_STRENGTH, MODES, STRANGER
 
 Form = dict[str, str]
 
@@ -37,15 +36,15 @@ class Acts:
         self._settings = context.settings
 
     async def photo(self, request: Request) -> Response:
-        """Do something with one photo, then go on to the page that the form names."""
+        """Do something with one photo, then go on to the page that the form names, or to what became of the photo."""
         form = await form_of(request)
-        back = form.get("back", "")
-        row = request.path_params["id"]
-        to = "/review" if back == "review" else f"/photos/{row}"
-        following = number(form.get("following", ""))
-        if back == "review" and following is not None:
-            to = f"/review?id={following}"
-        return await self._do(request, to, lambda: [self._of_photo(request, form)])
+        message, is_error = await run_in_threadpool(self._run, lambda: [self._of_photo(request, form)])
+        if form.get("back") == "review":
+            following = number(form.get("following", ""))
+            to = "/review" if following is None else f"/review?id={following}"
+        else:
+            to = f"/photos/{request.path_params['id']}?newest=1"
+        return self._context.back(request, to, message, is_error=is_error)
 
     async def approve_all(self, request: Request) -> Response:
         """Approve everything that waited for review when the page was made."""
@@ -77,7 +76,7 @@ class Acts:
         if user is None:
             raise InputError("there is no such user")
         try:
-            await run_in_threadpool(self._context.audits.start, user.name)
+            await run_in_threadpool(self._context.audits.start, user)
         except (InputError, OSError) as exc:
             return self._context.back(request, "/audit", printable(str(exc)), is_error=True)
         return self._context.back(request, "/audit", f"The audit of {user.name} has started.")
@@ -103,7 +102,7 @@ class Acts:
             case "retry":
                 return commands.Retry(source.outbox.user, source.outbox.root, source.relative)
             case "redo":
-                return self._redo(photo, form.get("how", ""))
+                return self._redo(photo, form)
             case "approve":
                 return decisions.Approve(ids=ids, result=form.get("result", ""))
             case "reject":
@@ -114,19 +113,23 @@ class Acts:
                 return decisions.Publish(ids=ids)
         raise InputError("there is no such action")
 
-    def _redo(self, photo: Photo, how: str) -> LedgerCommand:
-        """how: one of WAYS; empty for the mode of the configuration."""
+    def _redo(self, photo: Photo, form: Form) -> LedgerCommand:
+        """Without a mode in the form it is cloaked as before."""
         user = self._settings.user(photo.source.outbox.user)
         ignored = ignored_by(photo.source.relative, user.ignore if user else ())
         if ignored is not None:
             raise InputError(
                 f"it is ignored now, by {ignored.pattern}; remove that pattern to publish it again"
             )
-        if how and how not in WAYS:
-            raise InputError("there is no such mode")
-        source, choice = photo.source, WAYS.get(how)
+        source = photo.source
         redo = commands.Redo(source.outbox.user, source.outbox.root, source.relative)
-        return replace(redo, mode=choice.mode, strength=choice.strength) if choice else redo
+        if not form.get("mode"):
+            return redo
+        mode = next((name for name in MODES if name == form["mode"]), None)
+        strength = number(form.get("strength", str(FULL_STRENGTH)))
+        if mode is None or strength is None or strength > FULL_STRENGTH:
+            raise InputError("there is no such mode or strength")
+        return replace(redo, mode=mode, strength=strength)
 
     def _forget(self, person: str) -> tuple[str, bool]:
         store = FileTargetStore(self._settings.targets_dir)

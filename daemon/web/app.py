@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -29,6 +30,21 @@ _OF_A_COPY = {"Cache-Control": "private, max-age=3600"}
 Make = Callable[[History, Record], bytes]
 
 
+class _Row(Convertor[int]):
+    """A row's number in an address; longer ones are no numbers of sqlite, and are not found."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("row", _Row())
+
+
 def make_app(context: Context, events: Events) -> Guard:
     """The application behind its guard."""
     overview, looks = Overview(context), Looks(context)
@@ -44,26 +60,27 @@ def make_app(context: Context, events: Events) -> Guard:
         Route("/in-work", overview.in_work),
         Route("/events", events.stream),
         Route("/photos", looks.photos),
-        Route("/photos/{id:int}", looks.photo),
-        Route("/photos/{id:int}/{action:str}", acts.photo, methods=["POST"]),
+        Route("/photos/{id:row}", looks.photo),
+        Route("/photos/{id:row}/{action:str}", acts.photo, methods=["POST"]),
         Route(
-            "/photos/{id:int}/thumbnail",
+            "/photos/{id:row}/thumbnail",
             _picture(context, lambda _, one: pictures.thumbnail(one), _OF_A_COPY),
         ),
-        Route("/photos/{id:int}/cloaked", _picture(context, pictures.copy)),
-        Route("/photos/{id:int}/cloaked-thumbnail", _picture(context, pictures.cloaked_thumbnail)),
-        Route("/photos/{id:int}/original", _picture(context, lambda _, one: pictures.original(one))),
+        Route("/photos/{id:row}/cloaked", _picture(context, pictures.copy)),
+        Route("/photos/{id:row}/cloaked-thumbnail", _picture(context, pictures.cloaked_thumbnail)),
+        Route("/photos/{id:row}/original", _picture(context, lambda _, one: pictures.original(one))),
         Route(
-            "/photos/{id:int}/original-thumbnail",
+            "/photos/{id:row}/original-thumbnail",
             _picture(context, lambda _, one: pictures.original_thumbnail(one)),
         ),
-        Route("/photos/{id:int}/faces/{number:int}/{which:str}", _face(context)),
+        Route("/photos/{id:row}/faces/{number:row}/{which:str}", _face(context)),
         Route("/review", looks.review),
         Route("/review/approve-all", acts.approve_all, methods=["POST"]),
         Route("/people", looks.people),
         Route("/people/forget", acts.forget, methods=["POST"]),
         Route("/audit", looks.audit),
         Route("/audit", acts.audit, methods=["POST"]),
+        Route("/audit/{user:str}/plot", looks.plot),
         Route("/audit/{user:str}/report", looks.report),
         Route("/service/{action:str}", acts.everything, methods=["POST"]),
     ]

@@ -8,17 +8,25 @@ from http import HTTPStatus
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from daemon.config.settings import Settings
-from daemon.text import duration, moment, printable
+from daemon.text import as_html, duration, figure, moment, printable
 from daemon.web.audits import Audits
 from daemon.web.pictures import Pictures
 from daemon.web.sessions import FOLDER, Sessions
 from daemon.web.thumbnails import Thumbnails
 
 _NOTICES_MAX = 1000
+# What the page's buttons are called that do what messages name as a command
+_BUTTONS = {
+    "`fawkesd approve`": "“Approve”",
+    "`fawkesd publish`": "“Publish without a face”",
+    "`fawkesd redo`": "“Cloak again”",
+    "`fawkesd reject`": "“Reject”",
+}
 
 
 class Context:
@@ -30,11 +38,17 @@ class Context:
         self.sessions = Sessions(settings.state_dir)
         folder = settings.state_dir / FOLDER
         self.pictures = Pictures(settings, Thumbnails(folder / "thumbnails"))
-        self.audits = Audits(folder, config)
+        self.audits = Audits(folder, config, settings)
         self._templates = Environment(
             loader=PackageLoader("daemon.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._templates.filters |= {"printable": printable, "duration": duration, "moment": moment}
+        self._templates.filters |= {
+            "printable": printable,
+            "duration": duration,
+            "moment": moment,
+            "message": _message,
+            "figure": figure,
+        }
         self._notices: dict[str, tuple[str, bool]] = {}
         self._lock = threading.Lock()
 
@@ -61,3 +75,10 @@ class Context:
                 self._notices.pop(next(iter(self._notices)))
             self._notices[request.state.session] = (message, is_error)
         return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+
+
+def _message(text: str) -> Markup:
+    """What a command or the ledger says, for a page: commands in it are code, or the button that does the same."""
+    for command, button in _BUTTONS.items():
+        text = text.replace(command, button)
+    return Markup(as_html(text))  # noqa: S704 - escaped there

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.model import STAYS_DELETED, Choice, NoFacePolicy, Photo, State
+from daemon.model import STAYS_DELETED, NoFacePolicy, Photo, State
 from daemon.state.history import Record
-from fawkes_engine import MODES, STRANGER, STRONGEST_MODE, unseen
+from fawkes_engine import FULL_STRENGTH, MODES, STRANGER, STRONGEST_MODE, unseen
 
-# How a photo can be cloaked again: what the page calls it -> mode and strength.
-WAYS = {mode: Choice(mode) for mode in MODES} | {
-    f"{STRONGEST_MODE}, {percent} %": Choice(STRONGEST_MODE, percent) for percent in (80, 60)
-}
 _CHOICES = {
     State.READY: frozenset({"retry"}),
     State.PUBLISHED: frozenset({"redo", "recall"}),
@@ -38,6 +34,19 @@ class Face:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Redoing:
+    """What the form for cloaking a photo again begins with.
+
+    as_before: whether that is offered, too. mode: "" for as before. strength: in percent of the mode that is chosen.
+    """
+
+    as_before: bool
+    modes: Sequence[str]
+    mode: str
+    strength: int
+
+
 def faces_of(record: Record) -> list[Face]:
     """The faces of a photo; none before the engine has seen it."""
     faces = record.report["faces"] if record.report else []
@@ -54,6 +63,13 @@ def faces_of(record: Record) -> list[Face]:
         )
         for number, face in enumerate(faces)
     ]
+
+
+def redoing(record: Record) -> Redoing:
+    """The form for a photo."""
+    is_held = record.photo.state is State.HELD  # as before, it would be held again
+    strength = record.report.get("strength", FULL_STRENGTH) if record.report else FULL_STRENGTH
+    return Redoing(not is_held, tuple(MODES), STRONGEST_MODE if is_held else "", strength)
 
 
 def has_cloaked(photo: Photo) -> bool:

@@ -52,7 +52,7 @@ class Guard:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._sessions = sessions
         self._cookie = cookie_of(address)
-        self._requests = Bucket(*_REQUESTS)
+        self._owners, self._strangers = Bucket(*_REQUESTS), Bucket(*_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Anything but HTTP is left without an answer."""
@@ -68,14 +68,14 @@ class Guard:
 
         request = Request(scope, receive)
         try:
-            refusal = self._refusal(request) or await self._no_session(request)
+            refusal = (
+                self._refusal(request) or await self._too_many(request) or await self._no_session(request)
+            )
         except HTTPException as exc:  # not a form
             refusal = _plain(HTTPStatus(exc.status_code), exc.detail)
         await (refusal or self._app)(scope, _again(request), send_guarded)
 
     def _refusal(self, request: Request) -> Response | None:
-        if not self._requests.take():
-            return _plain(HTTPStatus.TOO_MANY_REQUESTS, "too many requests; wait a moment")
         host = request.headers.get("host", "")
         if not self._is_own(host):
             return _plain(
@@ -104,15 +104,21 @@ class Guard:
             return False
         return address.is_loopback or not self._address.is_loopback
 
-    async def _no_session(self, request: Request) -> Response | None:
-        """What is answered without a session, or to an action without its token; None if all is well."""
+    async def _too_many(self, request: Request) -> Response | None:
+        """Find out whose request it is. Those without a session are counted apart: they cannot shut the owner out."""
         session = request.cookies.get(self._cookie, "")
         is_known = bool(session) and await run_in_threadpool(self._sessions.knows, session)
         request.state.session = session if is_known else None
         request.state.csrf = csrf_token(session) if is_known else ""
+        if not (self._owners if is_known else self._strangers).take():
+            return _plain(HTTPStatus.TOO_MANY_REQUESTS, "too many requests; wait a moment")
+        return None
+
+    async def _no_session(self, request: Request) -> Response | None:
+        """What is answered without a session, or to an action without its token; None if all is well."""
         if request.url.path.startswith(_PUBLIC):
             return None
-        if not is_known:
+        if not request.state.session:
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
             return _plain(HTTPStatus.UNAUTHORIZED, "sign in first")

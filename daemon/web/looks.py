@@ -17,13 +17,12 @@ from daemon.state.history import History, Record, reading
 from daemon.state.targets import FileTargetStore
 from daemon.status.explain import explain
 from daemon.web.context import Context
-from daemon.web.details import WAYS, choices, faces_of, has_cloaked
+from daemon.web.details import choices, faces_of, has_cloaked, redoing
 from daemon.web.forms import number
 from fawkes_engine import STRANGER
 
 PAGE = 60
 _FOLDERS_OF = 2000
-_LARGEST_ID = (1 << 63) - 1  # of sqlite
 TABS = {
     "published": (State.PUBLISHED,),
     "waiting": WAITING,
@@ -70,20 +69,24 @@ class Looks:
         return self._context.render(request, "photos.html", values)
 
     def photo(self, request: Request) -> Response:
-        """One photo, before and after."""
+        """One photo, before and after: the row itself or, if asked, the newest of the same photo."""
         with reading(self._settings.state_dir) as history:
             record = record_of(history, request)
             newest = history.of_source(record.photo.source)[0]
+            if "newest" in request.query_params:
+                record = newest
         found = explain(self._settings, record.photo.source.path)
         values = {
             "photo": record.photo,
+            "is_live": record.photo.id == newest.photo.id
+            and record.photo.state in (*WAITING, State.SUPERSEDED, State.RECALLING),
             "record": record,
             "newest_id": newest.photo.id,
             "explanation": found,
             "faces": faces_of(record),
             "has_cloaked": has_cloaked(record.photo),
             "actions": choices(record),
-            "ways": WAYS,
+            "redoing": redoing(record),
         }
         return self._context.render(request, "photo.html", values)
 
@@ -103,7 +106,7 @@ class Looks:
             "record": record,
             "following": tiles[index + 1].id if index + 1 < len(tiles) else None,
             "faces": faces_of(record) if record else [],
-            "ways": WAYS,
+            "redoing": redoing(record) if record else None,
             "is_on": any(user.review for user in self._settings.users),
         }
         return self._context.render(request, "review.html", values)
@@ -129,11 +132,20 @@ class Looks:
         """What audits there are."""
         audits = self._context.audits
         users = [user.name for user in self._settings.users]
+        runs = {user: audits.of(user) for user in users}
         values = {
-            "runs": {user: audits.of(user) for user in users},
-            "reports": {user: audits.report(user).is_file() for user in users},
+            "runs": runs,
+            "results": {user: audits.result(user) for user in users},
+            "is_running": any(run and run.code is None for run in runs.values()),
         }
         return self._context.render(request, "audit.html", values)
+
+    def plot(self, request: Request) -> Response:
+        """The plot of an audit."""
+        user = self._settings.user(request.path_params["user"])
+        if user is None:
+            raise InputError("there is no such plot")
+        return Response(self._context.audits.plot(user.name), media_type="image/svg+xml")
 
     def report(self, request: Request) -> Response:
         """The report of an audit, which has its own style and pictures, and may do nothing else."""
@@ -152,8 +164,7 @@ class Looks:
 
 def record_of(history: History, request: Request) -> Record:
     """The row that a request names by its id. Raises InputError."""
-    row = request.path_params["id"]
-    record = history.of_id(row) if row <= _LARGEST_ID else None
+    record = history.of_id(request.path_params["id"])
     if record is None:
         raise InputError("there is no such photo")
     return record

@@ -74,6 +74,7 @@ class Overview:
             counts = counts_of(history)
         values = {
             "status": found,
+            "folders": {user.name: user for user in self._settings.users},
             "working": working,
             "works": self._works(working),
             "newest": newest,

@@ -20,14 +20,15 @@ from daemon.state.history import History, Record
 from daemon.state.result_cache import ResultCache
 from daemon.web.thumbnails import Thumbnails
 from fawkes_engine import EngineError
-from fawkes_engine.photo.decode import decode
+from fawkes_engine.photo.decode import decode, pixel_count
 
 GRID_PX = 360
 _ORIGINAL_THUMBNAIL_PX = 480
 _WHOLE_QUALITY, _SMALL_QUALITY = 95, 85
 _FACE_PX = 480
 _MARGIN = 0.35  # around a face, of its size
-_DECODERS = threading.BoundedSemaphore(2)  # a photo of 200 MP takes 600 MB
+_DECODERS = threading.BoundedSemaphore(2)
+LARGEST_PIXELS = 120_000_000  # decoded here, where no limit of memory holds as in the engine's process
 
 Box = tuple[float, float, float, float]
 
@@ -146,6 +147,8 @@ def _region(data: bytes, box: Box) -> bytes:
 def _decoded(data: bytes) -> Image.Image:
     """The upright picture, with its colour profile and nothing else."""
     with _DECODERS:
+        if pixel_count(data) > LARGEST_PIXELS:
+            raise InputError(f"it has over {LARGEST_PIXELS // 1_000_000} megapixels; open the file itself")
         try:
             photo = decode(data)
         except EngineError as exc:

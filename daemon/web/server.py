@@ -101,7 +101,7 @@ def listening(address: Address, descriptor: int | None = None) -> Iterator[socke
             yield listener
         return
     try:
-        listener = _unix(address.path) if address.path else _inet(address)
+        listener = _unix(address, address.path) if address.path else _inet(address)
     except OSError as exc:
         raise ConfigError(
             f"the page cannot listen at {address} ({explain(exc)}); choose another one with web.listen"
@@ -116,10 +116,10 @@ def _inet(address: Address) -> socket.socket:
     return socket.create_server((address.host or "", address.port), family=address.family, backlog=_BACKLOG)
 
 
-def _unix(path: Path) -> socket.socket:
+def _unix(address: Address, path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.is_socket() and not _answers(path):
+        if path.is_socket() and not address.answers():
             path.unlink()  # left by a dead process
         os.fchmod(listener.fileno(), 0o600)  # before bind, which creates the file with this mode
         listener.bind(str(path))
@@ -128,11 +128,6 @@ def _unix(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 def _follow_parent() -> None:

@@ -41,7 +41,7 @@ class EnginePool:
 
         idle_unload_s: engines that have been idle for this long are stopped; None: never.
         """
-        self._engines = [EngineProcess(spec, photo_timeout_s, timing) for spec in specs]
+        self.engines = [EngineProcess(spec, photo_timeout_s, timing) for spec in specs]
         self._idle_unload_s = idle_unload_s
 
     @classmethod
@@ -60,66 +60,61 @@ class EnginePool:
     @property
     def connections(self) -> list[Connection]:
         """What to wait on."""
-        return [engine.connection for engine in self._engines if engine.connection]
-
-    @property
-    def pids(self) -> list[int]:
-        """The engine processes' pids."""
-        return [engine.pid for engine in self._engines if engine.pid is not None]
+        return [engine.connection for engine in self.engines if engine.connection]
 
     @property
     def idle(self) -> list[EngineProcess]:
         """The engines that a batch can be submitted to."""
-        return [engine for engine in self._engines if engine.is_idle]
+        return [engine for engine in self.engines if engine.is_idle]
 
     @property
     def devices(self) -> list[str]:
         """The devices of the engines whose models are loaded."""
-        return [engine.ready.device_name for engine in self._engines if engine.ready]
+        return [engine.ready.device_name for engine in self.engines if engine.ready]
 
     @property
     def is_complete(self) -> bool:
         """Whether all engines have loaded their models."""
-        return all(engine.ready for engine in self._engines)
+        return all(engine.ready for engine in self.engines)
 
     @property
     def is_away(self) -> bool:
         """Whether no engine runs or is about to: not started yet, or unloaded."""
-        return all(engine.is_away for engine in self._engines)
+        return all(engine.is_away for engine in self.engines)
 
     @property
     def signs_of_life(self) -> int:
         """How many messages the engines have sent; grows while one makes progress with a batch."""
-        return sum(engine.signs_of_life for engine in self._engines)
+        return sum(engine.signs_of_life for engine in self.engines)
 
     @property
     def in_work(self) -> tuple[Photo, ...]:
         """The photos submitted and not yet answered."""
-        return tuple(photo for engine in self._engines for photo in engine.in_work)
+        return tuple(photo for engine in self.engines for photo in engine.in_work)
 
     @property
     def progress(self) -> list[InWork]:
         """How far each engine is that works."""
         return [
             InWork(tuple(photo.id for photo in engine.in_work), engine.step.phase.value, engine.step.share)
-            for engine in self._engines
+            for engine in self.engines
             if engine.in_work
         ]
 
     @property
     def due_s(self) -> float | None:
         """When `poll` has something to do even if the pipes stay silent."""
-        due = [*(engine.due_s for engine in self._engines), self._unload_at_s()]
+        due = [*(engine.due_s for engine in self.engines), self._unload_at_s()]
         return min((due_s for due_s in due if due_s is not None), default=None)
 
     def start(self, now: float) -> None:
         """Start the engines; no effect on those that run or are about to."""
-        for engine in self._engines:
+        for engine in self.engines:
             engine.start(now)
 
     def poll(self, now: float) -> list[Event]:
         """What happened since the last call. Raises EngineStartError and WeightsError as `EngineProcess.poll`."""
-        events: list[Event] = [event for engine in self._engines for event in engine.poll(now)]
+        events: list[Event] = [event for engine in self.engines for event in engine.poll(now)]
         unload_at_s = self._unload_at_s()
         if unload_at_s is not None and now >= unload_at_s:
             self.stop()
@@ -128,9 +123,9 @@ class EnginePool:
 
     def stop(self) -> tuple[Photo, ...]:
         """Stop the engine processes; returns their unanswered photos."""
-        return tuple(photo for engine in self._engines for photo in engine.stop())
+        return tuple(photo for engine in self.engines for photo in engine.stop())
 
     def _unload_at_s(self) -> float | None:
-        if self._idle_unload_s is None or not all(engine.is_idle for engine in self._engines):
+        if self._idle_unload_s is None or not all(engine.is_idle for engine in self.engines):
             return None
-        return max(engine.sign_of_life_s for engine in self._engines) + self._idle_unload_s
+        return max(engine.sign_of_life_s for engine in self.engines) + self._idle_unload_s

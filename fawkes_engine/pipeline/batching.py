@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from fawkes_engine.errors import Refusal
 from fawkes_engine.photo.decode import pixel_count
-from fawkes_engine.types import Phase, Request, Step
+from fawkes_engine.steps import Phase, Step
+from fawkes_engine.types import Request
 
 _PIXELS_TOGETHER = 24_000_000  # maximum decoded together; a larger photo is processed alone
 

@@ -21,6 +21,7 @@ from daemon.config.settings import Settings, UserSettings
 from daemon.state.ledger import LEDGER_NAME, Ledger
 from daemon.web.context import Context
 from daemon.web.looks import Looks
+from daemon.web.overview import Overview
 
 _REPEATS = 5
 _SMALL = 1000
@@ -62,10 +63,12 @@ def measured(folder: Path, rows: int) -> dict[str, float]:
     user = UserSettings(name="ada", outboxes=(folder / "outbox",), sync=folder / "sync")
     settings = Settings(state_dir=folder / "state", users=(user,))
     fill(settings.state_dir / LEDGER_NAME, folder / "outbox", rows)
-    looks = Looks(Context(settings, folder / "fawkesd.yaml"))
+    context = Context(settings, folder / "fawkesd.yaml")
+    overview, looks = Overview(context), Looks(context)
     middle = f"after={rows / 2}:{rows // 2}"
     pages: dict[str, Callable[[], object]] = {
-        "overview": lambda: looks.overview(request("")),
+        "overview": lambda: overview.page(request("")),
+        "overview, what is in work": lambda: overview.in_work(request("")),
         "photos, first page": lambda: looks.photos(request("")),
         "photos, in the middle": lambda: looks.photos(request(middle)),
         "photos, name that one has": lambda: looks.photos(request("q=IMG_000042")),

@@ -45,7 +45,26 @@ function compare(box) {
   });
   show(range.value);
 }
-document.querySelectorAll("[data-compare]").forEach(compare);
+
+// A strength is one of the mode that is chosen: without one, all is as before.
+function redo(form) {
+  const { mode, strength } = form.elements;
+  const show = () => {
+    strength.disabled = mode.value === "";
+    form.querySelector("output").value = strength.disabled ? "as before" : `${strength.value} %`;
+  };
+  form.addEventListener("input", show);
+  show();
+}
+
+function prepare(part) {
+  part.querySelectorAll("[data-compare]").forEach(compare);
+  part.querySelectorAll("[data-redo]").forEach(redo);
+}
+prepare(document);
+htmx.onLoad((part) => {
+  if (part !== document.body) prepare(part); // that was prepared above
+});
 
 // One key for what one does often; not while something is typed, nor together with other keys.
 addEventListener("keydown", (event) => {
