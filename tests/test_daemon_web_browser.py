@@ -19,7 +19,7 @@ from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import states
 from pages import link_of, page_of, signed_in, with_page
 from PIL import Image
-from twins import Deed, make_photo
+from twins import GO_ON, Deed, make_photo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -133,6 +133,28 @@ def test_a_photo_dropped_in_appears_without_a_reload(running: Home, opened: Call
     assert grid.evaluate("document.querySelector('.grid img').decode().then(() => true)")
 
 
+def test_how_far_the_photos_in_work_are_is_shown_without_a_reload(
+    home: Home, start: Start, eventually: Wait, opened: Callable[..., Any]
+) -> None:
+    paged = with_page(home)
+    paged.write_config()
+    start(paged.settings, factory="twins:make_patient_engine")
+    eventually(lambda: _answers(paged))
+    page = opened(paged)
+    page.evaluate("window.isSame = true")
+
+    (paged.outbox / "a.jpg").write_bytes(portrait())
+
+    bar = page.get_by_role("progressbar", name="Cloaking")
+    page.get_by_text("25 %").wait_for()
+    assert bar.get_attribute("value") == "0.25"
+    page.get_by_role("heading", name="Cloaking 1 photo").wait_for()
+    paged.settings.targets_dir.with_name(GO_ON).touch()
+    page.get_by_role("heading", name="All is well").wait_for()
+    assert bar.count() == 0
+    assert page.evaluate("window.isSame")
+
+
 def test_a_held_photo_appears_with_its_reason(running: Home, opened: Callable[..., Any]) -> None:
     page = opened(running)
 
@@ -167,7 +189,7 @@ def test_the_slider_and_the_key_flip_between_before_and_after(
     eventually(lambda: states(running) == ["published"])
     page = opened(running, "/photos/1")
     page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
-    slider = page.get_by_role("slider")
+    slider = page.get_by_role("slider", name="How much of the original")
 
     slider.focus()
     page.keyboard.press("Home")
@@ -213,6 +235,32 @@ def test_a_photo_is_unpublished_and_published_again(
     page.get_by_role("link", name="a.jpg").click()
     page.get_by_role("button", name="Cloak again").click()
     eventually(lambda: running.published() == ["a.jpg"])
+
+
+def test_a_photo_is_cloaked_again_weaker_by_the_keyboard_and_shown_without_a_reload(
+    running: Home, opened: Callable[..., Any], eventually: Wait
+) -> None:
+    (running.outbox / "a.jpg").write_bytes(portrait())
+    eventually(lambda: states(running) == ["published"])
+    page = opened(running, "/photos/1")
+    strength = page.get_by_role("slider", name="Strength")
+    page.wait_for_load_state()
+    assert strength.is_disabled()  # of which mode?
+    page.get_by_label("Mode").select_option("strong")
+    strength.focus()
+    page.keyboard.press("End")
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    page.locator("output", has_text="95 %").wait_for()
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.get_by_text("mode strong, strength 95").wait_for()
+    page.get_by_role("slider", name="How much of the original").wait_for()
+    page.keyboard.press("f")
+    assert cut(page) in {"0%", "100%"}  # the part that was loaded hears keys, too
+    assert page.locator("output").inner_text() == "as before"
 
 
 def test_photos_are_reviewed_by_keys(
