@@ -177,6 +177,7 @@ def test_a_signal_lets_the_engine_finish_what_it_does(
 
     assert daemon.stop(number) == 0
     assert home.published() == ["a.jpg"]
+    assert f"ended by {number.name}" in daemon.log
 
 
 def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventually: Wait) -> None:

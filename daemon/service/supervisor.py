@@ -99,6 +99,8 @@ class Supervisor:
 
     def finish(self) -> None:
         """Give the engines `finish_s` to finish their batches; start nothing new."""
+        if self._wakeup.stopping:
+            log.info("ended by %s", self._wakeup.signal)
         self._parts.control.close()
         deadline_s = time.monotonic() + self._timing.finish_s
         while self._parts.pool.in_work and time.monotonic() < deadline_s:

@@ -10,13 +10,17 @@ from types import FrameType
 
 
 class Wakeup:
-    """A pipe to sleep on. stopping: SIGTERM or SIGINT was received. reload: SIGHUP was, and is not handled yet."""
+    """A pipe to sleep on. stopping: SIGTERM or SIGINT was received. reload: SIGHUP was, and is not handled yet.
+
+    signal: the last one's name, for the log.
+    """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd = read_fd
         self._write_fd = write_fd
         self.stopping = False
         self.reload = False
+        self.signal = ""
 
     def set(self) -> None:
         """End the sleep; may be called from any thread and from a signal handler."""
@@ -31,6 +35,7 @@ class Wakeup:
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Set the flag of a signal."""
+        self.signal = signal.Signals(number).name
         if number == signal.SIGHUP:
             self.reload = True
         else:
