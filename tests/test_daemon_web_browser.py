@@ -251,7 +251,7 @@ def test_a_photo_is_cloaked_again_weaker_by_the_keyboard_and_shown_without_a_rel
     page.keyboard.press("End")
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    page.locator("output", has_text="95 %").wait_for()
+    page.locator("[data-shown]", has_text="95 %").wait_for()
 
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -260,7 +260,7 @@ def test_a_photo_is_cloaked_again_weaker_by_the_keyboard_and_shown_without_a_rel
     page.get_by_role("slider", name="How much of the original").wait_for()
     page.keyboard.press("f")
     assert cut(page) in {"0%", "100%"}  # the part that was loaded hears keys, too
-    assert page.locator("output").inner_text() == "as before"
+    assert page.locator("[data-shown]").inner_text() == "as before"
 
 
 def test_photos_are_reviewed_by_keys(

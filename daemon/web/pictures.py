@@ -27,8 +27,11 @@ _ORIGINAL_THUMBNAIL_PX = 480
 _WHOLE_QUALITY, _SMALL_QUALITY = 95, 85
 _FACE_PX = 480
 _MARGIN = 0.35  # around a face, of its size
+# Decoded in the page's process, where no limit of memory holds as in the engine's: 120 MP take 1.2 GiB for a moment
+LARGEST_PIXELS = 120_000_000
+_MANY_PIXELS = 24_000_000
 _DECODERS = threading.BoundedSemaphore(2)
-LARGEST_PIXELS = 120_000_000  # decoded here, where no limit of memory holds as in the engine's process
+_DECODER_OF_MANY = threading.BoundedSemaphore(1)
 
 Box = tuple[float, float, float, float]
 
@@ -146,9 +149,10 @@ def _region(data: bytes, box: Box) -> bytes:
 
 def _decoded(data: bytes) -> Image.Image:
     """The upright picture, with its colour profile and nothing else."""
-    with _DECODERS:
-        if pixel_count(data) > LARGEST_PIXELS:
-            raise InputError(f"it has over {LARGEST_PIXELS // 1_000_000} megapixels; open the file itself")
+    pixels = pixel_count(data)
+    if pixels > LARGEST_PIXELS:
+        raise InputError(f"it has over {LARGEST_PIXELS // 1_000_000} megapixels; open the file itself")
+    with _DECODER_OF_MANY if pixels > _MANY_PIXELS else _DECODERS:
         try:
             photo = decode(data)
         except EngineError as exc:

@@ -51,7 +51,9 @@ function redo(form) {
   const { mode, strength } = form.elements;
   const show = () => {
     strength.disabled = mode.value === "";
-    form.querySelector("output").value = strength.disabled ? "as before" : `${strength.value} %`;
+    const text = strength.disabled ? "as before" : `${strength.value} %`;
+    form.querySelector("[data-shown]").textContent = text;
+    strength.setAttribute("aria-valuetext", text);
   };
   form.addEventListener("input", show);
   show();
