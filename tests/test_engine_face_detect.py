@@ -11,6 +11,7 @@ import torch
 from engine_pictures import ORACLE, astronaut, grey, scaled
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.detect import Face
@@ -115,6 +116,20 @@ def test_a_search_finds_nothing_in_a_texture_and_in_thin_pictures(detector: Mtcn
     for shape in ((1, 4000), (4000, 1), (30, 30)):
         assert detector.search(np.full((*shape, 3), 90, np.uint8)) == []
     assert detector.search(np.repeat(ORACLE.data.brick()[..., None], 3, axis=2)) == []
+
+
+def test_a_photo_that_is_detected_in_at_full_size_is_searched_once_in_each_turn(
+    detector: MtcnnDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def nothing(copy: Image.Image, scale: float) -> list[Face]:
+        sizes.append(copy.size)
+        return []
+
+    monkeypatch.setattr(detector, "_on_copy", nothing)
+    detector.search(np.zeros((60, 80, 3), np.uint8))
+    assert sizes == [(80, 60), (60, 80), (80, 60), (60, 80)]
 
 
 @pytest.mark.parametrize("turns", range(4))

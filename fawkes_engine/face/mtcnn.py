@@ -29,8 +29,9 @@ class MtcnnDetector(FaceDetector):
         found = self.detect(pixels)
         if any(face.confidence >= SURE for face in found):
             return found
-        found += self.at_scale(pixels, 1.0)
         scale = usual_scale(pixels)
+        if scale < 1.0:
+            found += self.at_scale(pixels, 1.0)
         found += [face for turns in (1, 2, 3) for face in self.turned(pixels, turns, scale)]
         return distinct(found)
 
