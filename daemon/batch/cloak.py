@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from daemon.batch.output_folder import NotWritten, Written, process
 from daemon.config.loader import load_if_any
@@ -24,6 +24,9 @@ from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Reques
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
+
+
+Outcome: TypeAlias = Written[Protected] | NotWritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +96,21 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
     return make_engine(settings, targets_dir)
 
 
-def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Written[Protected] | NotWritten]:
+def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Outcome]:
     """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does."""
 
-    def protect(photos: list[bytes]) -> Sequence[Protected | Refusal]:
-        origins = [None if job.force else job.origin(hashlib.sha256(photo).hexdigest()) for photo in photos]
-        new = [photo for photo, origin in zip(photos, origins, strict=True) if origin is None]
-        answers = iter(engine.protect([job.request(photo) for photo in new]))
-        return [_cloaked_already(origin) if origin else next(answers) for origin in origins]
+    def work(photos: list[bytes]) -> Sequence[Protected | Refusal]:
+        return protect(job, engine, photos)
 
-    return process(job.photos, protect, job.out, force=job.force, batch_photos=batch_photos)
+    return process(job.photos, work, job.out, force=job.force, batch_photos=batch_photos)
+
+
+def protect(job: CloakJob, engine: EngineLike, photos: Sequence[bytes]) -> Sequence[Protected | Refusal]:
+    """Cloak photos, one result each, in order; what the service published is refused unless forced."""
+    origins = [None if job.force else job.origin(hashlib.sha256(photo).hexdigest()) for photo in photos]
+    new = [photo for photo, origin in zip(photos, origins, strict=True) if origin is None]
+    answers = iter(engine.protect([job.request(photo) for photo in new]))
+    return [_cloaked_already(origin) if origin else next(answers) for origin in origins]
 
 
 def _cloaked_already(origin: Source) -> Refusal:
@@ -116,7 +124,7 @@ def at_strength(request: Callable[[bytes], Request], strength: int) -> Callable[
     return lambda data: replace(request(data), strength=strength)
 
 
-def as_line(outcome: Written[Protected] | NotWritten) -> str:
+def as_line(outcome: Outcome) -> str:
     """Return the outcome as one readable line; names are escaped."""
     if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
@@ -128,7 +136,7 @@ def as_line(outcome: Written[Protected] | NotWritten) -> str:
     )
 
 
-def as_json(outcome: Written[Protected] | NotWritten) -> str:
+def as_json(outcome: Outcome) -> str:
     """Return the outcome as one line of JSON."""
     if isinstance(outcome, NotWritten):
         return json.dumps({"input": str(outcome.source), "held": outcome.reason})

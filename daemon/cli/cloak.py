@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,10 @@ from daemon.cli import progress
 from daemon.cli.common import Config, Json, Strength, choice_of, examples
 from daemon.exits import Exit
 from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
+
+if TYPE_CHECKING:
+    from daemon.batch.cloak import CloakJob, Outcome
+    from daemon.workers.protocol import EngineLike
 
 app = typer.Typer()
 
@@ -33,14 +38,18 @@ def _user_name(name: str) -> str:
     epilog=examples(
         "fawkesd cloak IMG_1.jpg --user alice --out cloaked",
         "fawkesd cloak ~/Pictures/2026/*.jpg --user alice --out cloaked --json > report.jsonl",
+        "fawkesd cloak - --user alice < IMG_1.jpg > cloaked.jpg",
     ),
 )
 def cloak_photos(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
     user: Annotated[
         str, typer.Option(callback=_user_name, help="User whose target identity the photos get.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the cloaked copies; created if missing.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the cloaked copies; created if missing.", show_default=False),
+    ] = None,
     mode: Annotated[
         ModeName | None,
         typer.Option(help="Mode to use [default: the configuration's, else standard].", show_default=False),
@@ -57,26 +66,66 @@ def cloak_photos(
 
     Needs neither the service nor a configuration. Exits with 1 when a photo is held; the reason is printed. Copies that
     the service published are held: they are cloaked already. Those that this command made are not known again.
+
+    With `-` for PHOTO, reads one photo from standard input and writes its copy, once it is verified, to standard
+    output, and nothing else; the report goes to standard error.
     """
-    from daemon.batch import cloak, output_folder
+    from daemon.batch import cloak, stream
     from daemon.state import history
 
+    _check_places(photos, out)
     setup = cloak.setup(config, user)
     choice = choice_of(mode, strength)
     settings = setup.engine.model_copy(update={"mode": choice.mode} if choice else {})
     request = cloak.at_strength(setup.request, choice.strength) if choice else setup.request
-    held = False
-    with history.reading(setup.state_dir) as known, progress.bar("cloaking") as bar:
-        job = cloak.CloakJob(tuple(photos), request, known.origin, out, force)
-        output_folder.check(job.photos, job.out, force=job.force)
+    report = cloak.as_json if as_json else cloak.as_line
+
+    def load() -> EngineLike:
         cloak.check_target(setup, user)
-        engine = cloak.load_engine(settings.to_engine(), setup.targets_dir)
-        bar.total(len(photos))
-        for outcome in cloak.cloak(job, engine, setup.engine.batch_photos):
+        return cloak.load_engine(settings.to_engine(), setup.targets_dir)
+
+    with history.reading(setup.state_dir) as known:
+        job = cloak.CloakJob(tuple(photos), request, known.origin, out or stream.STREAM, force)
+        if stream.STREAM in photos:
+            raise typer.Exit(_cloak_stream(job, load, report))
+        raise typer.Exit(_cloak_files(job, load, report, setup.engine.batch_photos))
+
+
+def _check_places(photos: Sequence[Path], out: Path | None) -> None:
+    """Raise BadParameter unless there is a folder for photos, or none for the stream."""
+    from daemon.batch.stream import STREAM
+
+    if STREAM in photos and (len(photos) > 1 or out is not None):
+        raise typer.BadParameter("`-` takes one photo to standard output: give no other photo, and no --out")
+    if STREAM not in photos and out is None:
+        raise typer.BadParameter("name the folder for the cloaked copies with --out")
+
+
+def _cloak_files(
+    job: CloakJob, load: Callable[[], EngineLike], report: Callable[[Outcome], str], batch_photos: int
+) -> Exit:
+    from daemon.batch import cloak, output_folder
+
+    output_folder.check(job.photos, job.out, force=job.force)
+    held = False
+    with progress.bar("cloaking") as bar:
+        engine = load()
+        bar.total(len(job.photos))
+        for outcome in cloak.cloak(job, engine, batch_photos):
             held |= isinstance(outcome, output_folder.NotWritten)
-            typer.echo(cloak.as_json(outcome) if as_json else cloak.as_line(outcome))
+            typer.echo(report(outcome))
             bar.advance()
-    raise typer.Exit(Exit.HELD if held else Exit.OK)
+    return Exit.HELD if held else Exit.OK
+
+
+def _cloak_stream(job: CloakJob, load: Callable[[], EngineLike], report: Callable[[Outcome], str]) -> Exit:
+    from daemon.batch import output_folder, stream
+
+    with stream.output() as descriptor, progress.bar("cloaking"):
+        photo = stream.read()
+        outcome = stream.cloak(job, load(), photo, descriptor)
+        typer.echo(report(outcome), err=True)
+    return Exit.HELD if isinstance(outcome, output_folder.NotWritten) else Exit.OK
 
 
 @app.command(

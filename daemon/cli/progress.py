@@ -40,7 +40,7 @@ def bar(label: str) -> Iterator[Bar]:
         *columns,
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=sys.stderr is None or not sys.stderr.isatty(),
         redirect_stdout=sys.stdout.isatty(),
     )
     with progress:

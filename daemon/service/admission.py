@@ -16,9 +16,8 @@ from daemon.service.review import NO_ROOM
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
+from daemon.workers.protocol import PHOTO_MAX_BYTES
 from fawkes_engine import FULL_STRENGTH, Request
-
-_PHOTO_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ class Admission:
 
     def _read(self, photo: Photo, now: float) -> bytes | None:
         reason = objection(photo.source.relative)
-        if photo.snapshot.size > _PHOTO_BYTES:
-            reason = f"the file is larger than {_PHOTO_BYTES >> 20} MiB, too large for the engine; export it smaller"
+        if photo.snapshot.size > PHOTO_MAX_BYTES:
+            reason = f"the file is larger than {PHOTO_MAX_BYTES >> 20} MiB, too large for the engine; export it smaller"
         if reason:
             self._outcomes.hold(photo, reason)
             return None

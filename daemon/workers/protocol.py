@@ -10,6 +10,7 @@ from typing import Protocol
 from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see EngineSpec
+PHOTO_MAX_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 
 
 class EngineLike(Protocol):
