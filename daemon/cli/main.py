@@ -27,6 +27,7 @@ from daemon.cli import (
     photos,
     run,
     service,
+    targets,
     web,
 )
 from daemon.errors import DaemonError
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 for group in (config, run, cloak, photos, decide, control, people):
     app.add_typer(group.app)
+app.add_typer(targets.app, name="targets")
 app.add_typer(models.app, name="models")
 for group in (evaluate, bench, audit, decoys, web):
     app.add_typer(group.app)

@@ -12,6 +12,7 @@ from daemon.model import State
 from daemon.state.folder import open_to_others
 from daemon.state.history import History
 from daemon.state.result_cache import ResultCache
+from daemon.state.target_backup import is_exported
 from daemon.state.targets import FileTargetStore
 
 
@@ -50,7 +51,20 @@ def target(settings: Settings, user: str, history: History) -> Iterator[Finding]
     if lost is not None:
         yield fault(path, lost, f"until then photos of {user} wait")
     elif history.targets.of(user) is not None:
-        yield fine(path, f"is the target that the photos published for {user} carry; keep a backup of it")
+        yield _backup(settings.targets_dir, path, user)
+
+
+def _backup(targets_dir: Path, path: Path, user: str) -> Finding:
+    target = f"is the target that the photos published for {user} carry"
+    exported = is_exported(targets_dir, user)
+    if exported:
+        return fine(path, f"{target}, and was exported")
+    fault = "was never exported" if exported is None else "has changed since it was exported"
+    return warning(
+        path,
+        f"{target}, and {fault}: it cannot be made again",
+        "run `fawkesd targets export FILE`, and keep FILE on another disk",
+    )
 
 
 def why_lost(settings: Settings, user: str, history: History) -> str | None:

@@ -29,7 +29,7 @@ def write(path: Path, data: bytes, *, replace: bool, mode: int = 0o666) -> None:
     except FileExistsError as exc:
         raise OutputExists(f"{path} exists already; move it away or use --force") from exc
     except OSError as exc:
-        if reason := refusal(exc, kind_of(path.parent.stat().st_dev)):
+        if reason := _never(exc, path.parent):
             raise OutputNameRefused(f"{path} cannot be written: {reason}") from exc
         raise OutputError(f"{path} cannot be written ({exc.strerror})") from exc
     finally:
@@ -51,6 +51,15 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
         path.mkdir(mode, parents=True, exist_ok=True)
     except OSError as exc:
         raise OutputError(f"the folder {path} cannot be created ({exc.strerror})") from exc
+
+
+def _never(exc: OSError, folder: Path) -> str | None:
+    """Return why a folder can never hold a file of this name; None if that is not why writing failed."""
+    try:
+        device = folder.stat().st_dev
+    except OSError:  # it is not there, or cannot be reached
+        return None
+    return refusal(exc, kind_of(device))
 
 
 def _write_durably(path: Path, data: bytes, mode: int) -> None:

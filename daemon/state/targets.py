@@ -36,7 +36,7 @@ class FileTargetStore:
         """The person's target, or None before the first photo. Raises TargetError for a damaged file."""
         path = self.path(person)
         try:
-            return _parse(path.read_text(encoding="utf-8"))
+            return parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
@@ -94,6 +94,10 @@ class FileTargetStore:
             raise TargetError(f"the target of {person} would change; it is kept as it is")
         self._write(person, target, replace=True)
 
+    def restore(self, person: str, target: Target) -> None:
+        """Durably store a target that published photos may carry, from a backup. Raises OutputExists."""
+        self._write(person, target, replace=False)
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Context manager: lock out other processes, waiting for them; the lock of one that dies is released."""
@@ -130,7 +134,8 @@ class FileTargetStore:
         atomic.write(self.path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)
 
 
-def _parse(text: str) -> Target:
+def parse(text: str) -> Target:
+    """Read a target from its JSON. Raises ValueError, TypeError, KeyError or AttributeError if it is none."""
     fields = json.loads(text)
     vectors = {name: _vector(vector) for name, vector in fields.pop("vectors").items()}
     known_by = {name: tuple(map(_vector, rows)) for name, rows in fields.pop("known_by").items()}
