@@ -6,6 +6,7 @@ The service is imported only when it runs: no other command needs watchdog.
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from daemon.cli.common import Config, Json, examples, load_settings
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
+
+if TYPE_CHECKING:
+    from daemon.config.settings import Settings
 
 app = typer.Typer()
 
@@ -34,14 +38,21 @@ def run_service(config: Config = None) -> None:
     raise typer.Exit(run.run(settings, lambda: load_settings(config), page=page))
 
 
-@app.command("once", epilog=examples("fawkesd once", "fawkesd once --config ./fawkesd.yaml"))
-def run_once(config: Config = None) -> None:
+@app.command("once", epilog=examples("fawkesd once", "fawkesd once --dry-run"))
+def run_once(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be done; also while the service runs.")
+    ] = False,
+    config: Config = None,
+) -> None:
     """Publish the photos waiting now, then exit.
 
     Exits with 0 when everything was published or waits for review, with 1 when a photo is held, and with 69 when a
     folder or a user's target is missing or cannot be used, after publishing what can be; the reasons are printed.
     """
     settings = load_settings(config)
+    if dry_run:
+        raise typer.Exit(_show_plan(settings))
     from daemon.service import run
     from daemon.state.history import reading
 
@@ -64,15 +75,42 @@ def run_once(config: Config = None) -> None:
     raise typer.Exit(Exit.HELD if result.held else Exit.OK)
 
 
+def _show_plan(settings: Settings) -> Exit:
+    from daemon.service import dry_run
+    from daemon.service.dry_run import Act
+
+    plan = dry_run.plan(settings)
+    for step in plan.steps:
+        why = f": {printable(step.reason)}" if step.reason else ""
+        typer.echo(f"{step.act.value}: {printable(step.path)}{why}")
+    counts = (plan.count(act) for act in (Act.CLOAK, Act.WAIT, Act.HOLD))
+    typer.echo("{} to cloak, {} to wait, {} to hold; nothing was changed".format(*counts))
+    for line in plan.unavailable:
+        typer.echo(f"fawkesd: {printable(line)}", err=True)
+    return Exit.UNAVAILABLE if plan.unavailable else Exit.OK
+
+
 @app.command("status", epilog=examples("fawkesd status", "fawkesd status --json"))
-def show_status(config: Config = None, as_json: Json = False) -> None:
+def show_status(
+    config: Config = None,
+    as_json: Json = False,
+    as_metrics: Annotated[
+        bool, typer.Option("--prometheus", help="Print metrics for Prometheus' node exporter.")
+    ] = False,
+) -> None:
     """Show what was published, is waiting or is held.
 
     Also works while the service is stopped.
     """
+    if as_json and as_metrics:
+        raise typer.BadParameter("choose one of --json and --prometheus")
     settings = load_settings(config)
-    from daemon.status import status
+    from daemon.status import prometheus, status
 
     found = status.read(settings)
-    for line in [status_text.status_json(found)] if as_json else status_text.status_lines(found):
+    if as_metrics:
+        lines = prometheus.lines(found)
+    else:
+        lines = iter([status_text.status_json(found)]) if as_json else status_text.status_lines(found)
+    for line in lines:
         typer.echo(line)
