@@ -23,6 +23,7 @@ from daemon.cli import (
     decoys,
     evaluate,
     models,
+    notify,
     people,
     photos,
     run,
@@ -46,7 +47,7 @@ for group in (config, run, cloak, photos, decide, control, people):
     app.add_typer(group.app)
 app.add_typer(targets.app, name="targets")
 app.add_typer(models.app, name="models")
-for group in (evaluate, bench, audit, decoys, web):
+for group in (evaluate, bench, audit, decoys, web, notify):
     app.add_typer(group.app)
 app.add_typer(service.app, name="service")
 

@@ -302,6 +302,14 @@ class HookSettings(_Keys):
     user is paused or publishing again, or a backlog is done. Only for a service in your own session."""
 
 
+class NotifySettings(_Keys):
+    """Notifications by ntfy, mail, Matrix and others, which need `pip install "fawkesd[notify]"` (docs/notify.md)."""
+
+    urls_file: Written | None = None
+    """File that only you can open (chmod 600), with a URL of Apprise on each line: where `fawkesd notify`, run by a
+    timer, sends how many photos are held or in review, who is paused, and that a backlog is done. null: nowhere."""
+
+
 class WebSettings(_Keys):
     """The web page of the service, which needs `pip install "fawkesd[web]"`."""
 
@@ -363,6 +371,9 @@ class Settings(_Keys):
 
     hooks: HookSettings = HookSettings()
     """Programs run on events, and desktop notifications."""
+
+    notify: NotifySettings = NotifySettings()
+    """Notifications by ntfy, mail, Matrix and others, which need `pip install "fawkesd[notify]"` (docs/notify.md)."""
 
     web: WebSettings = WebSettings()
     """The web page of the service, which needs `pip install "fawkesd[web]"`."""

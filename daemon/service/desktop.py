@@ -16,14 +16,14 @@ from daemon.text import printable
 
 _CHECK_EVERY_S = 5.0
 _NOTIFY_EVERY_S = 60.0
-_BACKLOG_PHOTOS = 10  # fewer are finished before anyone wonders
+BACKLOG_PHOTOS = 10  # fewer are finished before anyone wonders
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What notifications report.
 
-    held, review, waiting: numbers of photos. paused: user -> why nothing can be published.
+    held, review, waiting: numbers of photos. paused: user -> why nothing can be published; empty if not to be told.
     """
 
     held: int = 0
@@ -52,27 +52,28 @@ class DesktopNotices:
             return self._due_s
         found = self._situation()
         self._most_waiting = max(self._most_waiting, found.waiting)
-        news = list(_news(self._reported, found))
+        lines = list(news(self._reported, found))
         if found.waiting == 0:
-            if self._most_waiting >= _BACKLOG_PHOTOS:
-                news.append("No more photos are waiting")
+            if self._most_waiting >= BACKLOG_PHOTOS:
+                lines.append("No more photos are waiting")
             self._most_waiting = 0
         self._reported = found
-        self._due_s = now + (_NOTIFY_EVERY_S if news else _CHECK_EVERY_S)
-        if news:
+        self._due_s = now + (_NOTIFY_EVERY_S if lines else _CHECK_EVERY_S)
+        if lines:
             # the body of a notification is markup
-            body = html.escape("\n".join(map(printable, news)))
+            body = html.escape("\n".join(map(printable, lines)))
             self._run(Call((NOTIFY_SEND, "--app-name=fawkesd", "--", "fawkesd", body)))
-        return self._due_s if news else math.inf
+        return self._due_s if lines else math.inf
 
 
-def _news(before: Situation, after: Situation) -> Iterator[str]:
+def news(before: Situation, after: Situation) -> Iterator[str]:
+    """Yield a line for each thing that is worse or well again."""
     if after.held > before.held:
         yield f"{after.held - before.held} more held: `fawkesd status` shows why"
     if after.review > before.review:
         yield f"{after.review - before.review} more wait for review: `fawkesd held` lists them"
     for user, reason in after.paused.items():
         if before.paused.get(user) != reason:
-            yield f"{user}: paused: {reason}"
+            yield f"{user}: paused: {reason or '`fawkesd status` shows why'}"
     for user in before.paused.keys() - after.paused.keys():
         yield f"{user}: publishing again"
