@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from daemon.config import cross_checks, messages, yaml_source
 from daemon.config.settings import Settings, default_config_path
-from daemon.errors import ConfigError
 
 
 def load(path: Path) -> Settings:
@@ -37,6 +36,5 @@ def parse(text: str, path: Path) -> Settings:
         faults += messages.faults(exc, Settings)
         settings = None
     if settings is None or faults:
-        lines = sorted((document.line(f.where), yaml_source.dotted(f.where), f.problem) for f in faults)
-        raise ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
+        raise yaml_source.error(document, faults, path)
     return settings

@@ -54,6 +54,12 @@ def dotted(where: KeyPath) -> str:
     return text.removeprefix(".") or "the file"
 
 
+def error(document: Document, faults: list[Fault], path: Path) -> ConfigError:
+    """Return the error that lists every fault of a file with its line."""
+    lines = sorted((document.line(fault.where), dotted(fault.where), fault.problem) for fault in faults)
+    return ConfigError("\n".join(f"{path}:{line}: {key}: {problem}" for line, key, problem in lines))
+
+
 def read(path: Path) -> str:
     """Return the text of a configuration file. Raises ConfigError if it cannot be read or is not UTF-8."""
     try:

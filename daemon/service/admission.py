@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from daemon.errors import SourceChanged, SourceFault, SourceGone
+from daemon.config.folder import choice_for
+from daemon.errors import ConfigError, SourceChanged, SourceFault, SourceGone
 from daemon.fs.filenames import objection
 from daemon.fs.files import read_source
 from daemon.model import NoFacePolicy, Photo, Settled
@@ -56,10 +57,18 @@ class Admission:
         request = self._request(photo.source.outbox.user, data)
         if photo.no_face is NoFacePolicy.PUBLISH:
             request = replace(request, publish_faceless=True)
-        choice = self._ledger.choice(read)
+        by_command = self._ledger.choice(read)
+        try:
+            choice = by_command or choice_for(photo.source)
+        except ConfigError as exc:
+            self._outcomes.hold(photo, f"{exc}; correct that file, then run `fawkesd retry`")
+            return None
+        except SourceFault as exc:
+            self._outcomes.later(photo, str(exc))
+            return None
         if choice is not None:
             request = replace(request, mode=choice.mode, strength=choice.strength)
-        read = replace(read, options=_options(request))
+        read = replace(read, options=_options(request, by_folder=choice is not None and by_command is None))
         return None if self._is_done(read, fingerprint, now) else Begin(read, request)
 
     def _read(self, photo: Photo, now: float) -> bytes | None:
@@ -103,10 +112,15 @@ class Admission:
         return cached is not None
 
 
-def _options(request: Request) -> str:
-    """Everything in a request that determines the result, besides the photo and the user; as JSON."""
+def _options(request: Request, *, by_folder: bool) -> str:
+    """Everything in a request that determines the result, besides the photo and the user; as JSON.
+
+    by_folder: mode and strength are those of the photo's folder, and not remembered for the photo.
+    """
     options = asdict(replace(request, data=b""))
     del options["data"], options["user"]
     if request.mode is None and request.strength == FULL_STRENGTH:
         del options["mode"], options["strength"]  # as in rows that are older than these options
+    if by_folder:
+        options["by_folder"] = True
     return json.dumps(options, default=lambda option: option.value)

@@ -7,6 +7,7 @@ The policy of both modules:
     source not readable   -> later          same bytes as before  -> PUBLISHED, from a copy that is intact
     engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
     own published copy    -> HELD: already cloaked
+    faulty .fawkesd.yaml  -> HELD
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
     target lost           -> the same, until it is restored or a new one is chosen on purpose
     another target        -> later: what the engine, or an earlier run, made toward it is not published

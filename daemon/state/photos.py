@@ -135,7 +135,8 @@ class Photos:
         """How the photo is to be cloaked by command: as asked for it last, or for the same bytes under another name."""
         user, root, path = key_of(photo.source)
         rows = self._db.execute(
-            "SELECT coalesce(chosen_mode, json_extract(options, '$.mode')) AS mode,"  # noqa: S608 - constant
+            "SELECT coalesce(chosen_mode, CASE WHEN json_extract(options, '$.by_folder') IS NULL"  # noqa: S608 - constant
+            " THEN json_extract(options, '$.mode') END) AS mode,"
             " coalesce(chosen_strength, json_extract(options, '$.strength')) AS strength FROM photos"
             f" WHERE ({THIS_SOURCE}) OR (user = ? AND input_sha256 = ?)"
             " ORDER BY (root = ? AND path = ?) DESC, id DESC",
