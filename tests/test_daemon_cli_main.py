@@ -1,6 +1,7 @@
 import errno
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from conftest import WITHIN_S
 
 from daemon import exits
 from daemon.batch import cloak
+from daemon.cli.help import GROUPS
 from daemon.cli.main import run_command
 from daemon.config import loader
 from daemon.errors import AlreadyRunning, DaemonError, OutputError
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("init", "check-config", "run", "once", "status", "cloak", "preview"),
     *("why", "history", "held", "retry", "redo", "pause", "resume", "reload", "doctor", "evaluate", "bench"),
-    *("sybil", "audit"),
+    *("sybil", "audit", "notify"),
 ]
 
 
@@ -104,6 +106,42 @@ def test_every_command_answers_help_with_examples(command: str, capsys: pytest.C
     said = capsys.readouterr().out
     assert "--config" in said
     assert f"Examples:\n    fawkesd {command}" in said
+
+
+def test_help_shows_every_command_in_one_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--help"]) == 0
+    said = capsys.readouterr().out
+    named = [name for names in GROUPS.values() for name in names.split()]
+
+    assert len(named) == len(set(named))
+    assert re.findall(r"^  ([a-z][a-z-]*)  +[A-Z]", said, re.MULTILINE) == named
+    assert "Others:" not in said
+    assert (
+        said.index("Every day:")
+        < said.index("  status ")
+        < said.index("Is it enough?:")
+        < said.index("  bench ")
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_no_type_of_the_program(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([command, "--help"]) == 0
+    said = capsys.readouterr().out
+
+    assert not re.search(r"<(path|str|int|float|list)\b|\.\.\.\.|\]\.\.\.\]", said)
+    assert "...}..." not in said
+
+
+@pytest.mark.parametrize("command", ["held", "history", "people"])
+def test_an_empty_answer_is_said_and_prints_nothing(
+    config: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([command, "-c", str(config)]) == 0
+    said = capsys.readouterr()
+
+    assert said.out == ""
+    assert said.err.endswith(".\n")
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

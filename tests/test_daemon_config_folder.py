@@ -1,4 +1,4 @@
-"""`.fawkesd.yaml` in a folder of an outbox, with the tiny engine: for which photos it is, and what a faulty one does."""
+"""`.fawkesd.yaml` in a folder of an outbox, with the tiny engine: for which photos it is, and what a bad one does."""
 
 from __future__ import annotations
 

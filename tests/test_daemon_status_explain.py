@@ -143,12 +143,20 @@ def test_a_symbolic_link_to_another_folder_of_the_outbox_tells_of_the_photo_ther
     assert why(home, home.outbox / "link" / "a.jpg", capsys)["source"] == str(home.outbox / "trip" / "a.jpg")
 
 
+def test_a_file_that_never_was_is_a_wrong_path(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(home.write_config())
+    assert run_command(["why", str(home.outbox / "missing.jpg"), "-c", config]) == 66
+    assert "no such file, nor was there ever one" in capsys.readouterr().err
+
+    home.outbox.rmdir()  # nobody knows what is in it
+    assert run_command(["why", str(home.outbox / "missing.jpg"), "-c", config]) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "note"),
     [
         ("new.jpg", "it is new; fawkesd is not running: start it"),
         ("notes.txt", "files named *.txt are not photos and are ignored"),
-        ("missing.jpg", "the file no longer exists"),
         ("link.jpg", "it is a symbolic link, which is not followed"),
         ("pipe.jpg", "it is not a regular file, so it is ignored"),
         ("album", "it is a folder; `fawkesd history` lists what happened in it"),

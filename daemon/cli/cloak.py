@@ -42,7 +42,7 @@ def _user_name(name: str) -> str:
     ),
 )
 def cloak_photos(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
     user: Annotated[
         str, typer.Option(callback=_user_name, help="User whose target identity the photos get.")
     ],

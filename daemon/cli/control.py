@@ -14,7 +14,7 @@ app = typer.Typer()
 
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*(s|m|min|h|d)")
-Whose = Annotated[str | None, typer.Argument(metavar="[FOLDER-OR-USER]", show_default=False)]
+Whose = Annotated[str | None, typer.Argument(metavar="FOLDER-OR-USER", show_default=False)]
 
 
 @app.command(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Photos = Annotated[list[Path], typer.Argument(metavar="PATH...", show_default=False)]
+Photos = Annotated[list[Path], typer.Argument(metavar="PATH", show_default=False)]
 
 
 @app.command(
@@ -28,7 +28,7 @@ Photos = Annotated[list[Path], typer.Argument(metavar="PATH...", show_default=Fa
     ),
 )
 def approve_photos(
-    photos: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", show_default=False)] = None,
+    photos: Annotated[list[Path] | None, typer.Argument(metavar="PATH", show_default=False)] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Approve every photo that waits for review.")
     ] = False,

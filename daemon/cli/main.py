@@ -31,6 +31,7 @@ from daemon.cli import (
     targets,
     web,
 )
+from daemon.cli.help import Commands
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
 from daemon.text import printable
@@ -38,6 +39,7 @@ from fawkes_engine import EngineError
 
 app = typer.Typer(
     name="fawkesd",
+    cls=Commands,
     help="Cloaks the faces in photos before they reach the folder that is uploaded.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -17,10 +17,11 @@ def notify_people(
     test: Annotated[bool, typer.Option("--test", help="Send a test message.")] = False,
     config: Config = None,
 ) -> None:
-    """Send a notification if something is new: photos held or in review, publishing paused, a backlog done.
+    """Tell on a phone or by mail what is new.
 
-    Meant for a timer, once a minute: compares the status with what the last call told, and sends at most one message in
-    five minutes, to each URL of Apprise in the file `notify.urls_file`. Prints nothing when all is well.
+    That is photos held or in review, publishing paused or resumed, and a backlog that is done. Meant for a timer, once
+    a minute: compares the status with what the last call told, and sends at most one message in five minutes, to each
+    URL of Apprise in the file `notify.urls_file`. Prints nothing when all is well.
     """
     settings = load_settings(config)
     from daemon.service import notify

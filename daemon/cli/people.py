@@ -24,7 +24,7 @@ app = typer.Typer()
     ),
 )
 def enroll_user(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
     user: Annotated[str, typer.Option(help="User whose face most of the photos show.")],
     config: Config = None,
 ) -> None:
@@ -62,13 +62,15 @@ def list_people(config: Config = None, as_json: Json = False) -> None:
         found = {p: {"target": t.identity, "chosen_at": t.chosen_at} for p, t in targets.items()}
         typer.echo(json.dumps(found, indent=2))
         return
+    if not targets:
+        typer.echo("Nobody is known yet: a user gets a target with the first photo.", err=True)
     for person, target in targets.items():
         typer.echo(f"{person}: target {target.identity}, since {target.chosen_at}")
 
 
 @app.command("forget", epilog=examples("fawkesd forget ~1f3a5b7c9d0e", "fawkesd forget --strangers"))
 def forget_people(
-    people: Annotated[list[str] | None, typer.Argument(metavar="[PERSON]...", show_default=False)] = None,
+    people: Annotated[list[str] | None, typer.Argument(metavar="PERSON", show_default=False)] = None,
     strangers: Annotated[
         bool, typer.Option("--strangers", help="Forget everyone who is not a user.")
     ] = False,

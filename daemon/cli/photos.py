@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.config.settings import Settings
     from daemon.control.commands import Reply
     from daemon.model import Choice, Source
+    from daemon.state.history import Record
 
 app = typer.Typer()
 
@@ -56,7 +57,7 @@ def explain_photo(
 
 @app.command("history", epilog=examples("fawkesd history", "fawkesd history ~/Pictures/outbox/trip --json"))
 def show_history(
-    place: Annotated[Path | None, typer.Argument(metavar="[PATH]", show_default=False)] = None,
+    place: Annotated[Path | None, typer.Argument(metavar="PATH", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     config: Config = None,
     as_json: Json = False,
@@ -69,12 +70,16 @@ def show_history(
     from daemon.status import lookup
 
     records = lookup.newest_at(settings, place, limit)
-    _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
+    _echo_records(
+        records,
+        as_json=as_json,
+        none="Nothing has happened to any photo there." if place else "Nothing has happened yet.",
+    )
 
 
 @app.command("held", epilog=examples("fawkesd held", "fawkesd held --json"))
 def show_held(config: Config = None, as_json: Json = False) -> None:
-    """Show the photos that are held, and why, those that wait for review, and those that were rejected.
+    """Show what is held, and why, and what waits for review or was rejected.
 
     Exits with 1 if any is held or waits for review. Also works while the service is stopped.
     """
@@ -85,13 +90,13 @@ def show_held(config: Config = None, as_json: Json = False) -> None:
     with reading(settings.state_dir) as history:
         open_ones = [*history.in_state(State.HELD), *history.in_state(State.REVIEW)]
         records = [*open_ones, *history.in_state(State.REJECTED)]
-    _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
+    _echo_records(records, as_json=as_json, none="No photo is held, waits for review or was rejected.")
     raise typer.Exit(Exit.HELD if open_ones else Exit.OK)
 
 
 @app.command("retry", epilog=examples("fawkesd retry ~/Pictures/outbox/IMG_1.jpg", "fawkesd retry --all"))
 def retry_photos(
-    photos: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", show_default=False)] = None,
+    photos: Annotated[list[Path] | None, typer.Argument(metavar="PATH", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Retry every photo that failed.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -121,7 +126,7 @@ def retry_photos(
     ),
 )
 def redo_photos(
-    photos: Annotated[list[Path], typer.Argument(metavar="PATH...", show_default=False)],
+    photos: Annotated[list[Path], typer.Argument(metavar="PATH", show_default=False)],
     mode: Annotated[
         ModeName | None,
         typer.Option(help="Mode for these photos, from now on [default: as before].", show_default=False),
@@ -160,6 +165,13 @@ def _redo(settings: Settings, source: Source, choice: Choice | None) -> Reply:
     if choice is not None:
         redo = replace(redo, mode=choice.mode, strength=choice.strength)
     return client.run(settings.state_dir, redo)
+
+
+def _echo_records(records: Sequence[Record], *, as_json: bool, none: str) -> None:
+    """none: said on stderr in place of an empty list."""
+    if not records and not as_json:
+        typer.echo(none, err=True)
+    _echo_lines([explain_text.records_json(records)] if as_json else map(explain_text.history_line, records))
 
 
 def _echo_lines(lines: Iterable[str]) -> None:

@@ -102,6 +102,8 @@ class Supervisor:
         if self._wakeup.stopping:
             log.info("ended by %s", self._wakeup.signal)
         self._parts.control.close()
+        if self._parts.pool.in_work:
+            log.info("finishing %d in work; no further photo is begun", len(self._parts.pool.in_work))
         deadline_s = time.monotonic() + self._timing.finish_s
         while self._parts.pool.in_work and time.monotonic() < deadline_s:
             self.sleep_until(deadline_s)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config.settings import Settings, UserSettings
+from daemon.errors import InputError
 from daemon.fs.absence import absence
 from daemon.fs.filenames import Kind, kind_by_suffix
 from daemon.fs.files import snapshot_of
@@ -42,15 +43,22 @@ class Explanation:
 
 
 def explain(settings: Settings, path: Path) -> Explanation:
-    """Explain a path. Raises InputError if it is in no configured folder, and LedgerError."""
+    """Explain a path. Raises InputError if it is in no configured folder or never was there, and LedgerError."""
     place = absolute(path)
     with reading(settings.state_dir) as history:
         source = source_behind_link(settings, path) or source_at(settings, history, place)
         if source is not None:
+            if _never_was(history, source):
+                raise InputError(f"{printable(place)}: no such file, nor was there ever one; check the path")
             return _explain(settings, history, place, source)
     user = sync_folder_of(settings, place)
     assert user is not None, "source_at returns None only for a foreign file in a sync folder"
     return _foreign(place, user)
+
+
+def _never_was(history: History, source: Source) -> bool:
+    is_away = absence(source.outbox.root) is not None  # then nothing is known
+    return not (is_away or os.path.lexists(source.path) or history.of_source(source))
 
 
 def _foreign(place: Path, user: UserSettings) -> Explanation:
