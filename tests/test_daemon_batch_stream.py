@@ -19,16 +19,22 @@ from daemon.exits import Exit
 
 PHOTO = bytes(range(256)) * 4096  # 1 MiB, more than a pipe holds
 PROGRAM = """
-import os, sys
+import os, sys, time
 from test_daemon_batch_cloak import ReversingEngine
 from daemon.batch import cloak
 from daemon.cli.main import run_command
 from fawkes_engine import NoFace
 
 class Loud(ReversingEngine):
+    def protect(self, requests, *, on_step=None):
+        for _ in range(3):
+            on_step()
+        return super().protect(requests)
+
     def _one(self, data):
         print("a library prints")
         os.write(1, b"and so does one in C\\n")
+        time.sleep(0.3)  # a bar is drawn ten times a second
         return NoFace("no face was found") if data == b"faceless" else super()._one(data)
 
 cloak.load_engine = lambda settings, targets_dir: Loud()
@@ -175,3 +181,18 @@ def test_a_stream_without_an_end_fills_no_memory(cloak: Cloak, monkeypatch: pyte
         patch.setattr(stream, "_STDIN", endless.fileno())
         with pytest.raises(InputError, match="larger than 1 MiB"):
             stream.read()
+
+
+def test_a_bar_on_a_terminal_tells_what_is_done_and_how_far(cloak: Cloak) -> None:
+    mine, theirs = pty.openpty()
+    done = cloak(stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, on Linux
+        while part := os.read(mine, 1024):
+            shown += part
+    os.close(mine)
+
+    assert done.stdout == PHOTO[::-1]
+    assert b"loading the recognisers" in shown
+    assert b"cloaking, step 3" in shown

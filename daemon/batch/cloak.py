@@ -96,20 +96,27 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
     return make_engine(settings, targets_dir)
 
 
-def cloak(job: CloakJob, engine: EngineLike, batch_photos: int) -> Iterator[Outcome]:
-    """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does."""
+def cloak(
+    job: CloakJob, engine: EngineLike, batch_photos: int, on_step: Callable[[], None] | None = None
+) -> Iterator[Outcome]:
+    """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does.
+
+    on_step: called often while the engine works.
+    """
 
     def work(photos: list[bytes]) -> Sequence[Protected | Refusal]:
-        return protect(job, engine, photos)
+        return protect(job, engine, photos, on_step)
 
     return process(job.photos, work, job.out, force=job.force, batch_photos=batch_photos)
 
 
-def protect(job: CloakJob, engine: EngineLike, photos: Sequence[bytes]) -> Sequence[Protected | Refusal]:
+def protect(
+    job: CloakJob, engine: EngineLike, photos: Sequence[bytes], on_step: Callable[[], None] | None = None
+) -> Sequence[Protected | Refusal]:
     """Cloak photos, one result each, in order; what the service published is refused unless forced."""
     origins = [None if job.force else job.origin(hashlib.sha256(photo).hexdigest()) for photo in photos]
     new = [photo for photo, origin in zip(photos, origins, strict=True) if origin is None]
-    answers = iter(engine.protect([job.request(photo) for photo in new]))
+    answers = iter(engine.protect([job.request(photo) for photo in new], on_step=on_step))
     return [_cloaked_already(origin) if origin else next(answers) for origin in origins]
 
 

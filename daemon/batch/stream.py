@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from daemon.batch.cloak import CloakJob, Outcome, protect
@@ -63,9 +63,15 @@ def output() -> Iterator[int]:
         os.close(descriptor)
 
 
-def cloak(job: CloakJob, engine: EngineLike, photo: bytes, descriptor: int) -> Outcome:
+def cloak(
+    job: CloakJob,
+    engine: EngineLike,
+    photo: bytes,
+    descriptor: int,
+    on_step: Callable[[], None] | None = None,
+) -> Outcome:
     """Cloak a photo and write its copy; nothing is written for one that is held. Raises OutputError."""
-    (result,) = protect(job, engine, [photo])
+    (result,) = protect(job, engine, [photo], on_step)
     if isinstance(result, Refusal):
         return NotWritten(Path("standard input"), str(result))
     _write(descriptor, result.data)

@@ -108,10 +108,10 @@ def _cloak_files(
 
     output_folder.check(job.photos, job.out, force=job.force)
     held = False
-    with progress.bar("cloaking") as bar:
+    with progress.bar("loading the recognisers") as bar:
         engine = load()
         bar.total(len(job.photos))
-        for outcome in cloak.cloak(job, engine, batch_photos):
+        for outcome in cloak.cloak(job, engine, batch_photos, bar.steps("cloaking")):
             held |= isinstance(outcome, output_folder.NotWritten)
             typer.echo(report(outcome))
             bar.advance()
@@ -121,9 +121,11 @@ def _cloak_files(
 def _cloak_stream(job: CloakJob, load: Callable[[], EngineLike], report: Callable[[Outcome], str]) -> Exit:
     from daemon.batch import output_folder, stream
 
-    with stream.output() as descriptor, progress.bar("cloaking"):
+    with stream.output() as descriptor, progress.bar("loading the recognisers") as bar:
         photo = stream.read()
-        outcome = stream.cloak(job, load(), photo, descriptor)
+        engine = load()
+        bar.total(1)
+        outcome = stream.cloak(job, engine, photo, descriptor, bar.steps("cloaking"))
         typer.echo(report(outcome), err=True)
     return Exit.HELD if isinstance(outcome, output_folder.NotWritten) else Exit.OK
 
