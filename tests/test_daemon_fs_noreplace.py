@@ -123,6 +123,22 @@ def test_other_faults_of_a_link_are_faults(
     assert contents(tmp_path) == {"a": b"a"}
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_link_that_fails_as_on_a_broken_disk_is_no_way_only_if_the_rename_knows_no_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(errno.EIO))
+    monkeypatch.setattr(noreplace, "rename", refusing(number))
+    (tmp_path / "a").write_bytes(b"a")
+
+    if number == errno.EIO:
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            way(tmp_path / "a", tmp_path / "b")
+    else:
+        assert way(tmp_path / "a", tmp_path / "b") is None
+    assert contents(tmp_path) == {"a": b"a"}
+
+
 @needs_seccomp
 @pytest.mark.parametrize("under", [(), NO_LINKS, NO_LINKS_NO_FLAG], ids=WAYS)
 def test_one_of_many_gets_the_name_and_no_file_is_lost(tmp_path: Path, under: tuple[str, ...]) -> None:

@@ -201,7 +201,7 @@ def test_a_sync_folder_that_cannot_be_used_pauses_its_user_and_loses_no_result(s
     assert service.destinations.open_users == []
     assert service.state(photo) is State.READY
     marker.with_name("away").rename(marker)
-    service.destinations.reopen(DEFAULT_TIMING.reprobe_s)
+    service.destinations.look(DEFAULT_TIMING.reprobe_s)
     again = service.ledger.move(photo, State.WORKING)
     assert service.admission.begin(again, FINGERPRINT, 0.0) is None  # the cached result needs no engine
     assert service.home.published() == ["a.jpg"]

@@ -194,3 +194,29 @@ def test_a_stick_mounted_by_an_old_fuse_program_is_named(home: Home, tmp_path: P
 
     assert states(home) == ["ready"]
     assert (found.level, "FUSE" in found.advice) == (Level.FAULT, True)
+
+
+@needs_root
+def test_a_cloud_mounted_by_rclone_is_named(home: Home, tmp_path: Path) -> None:
+    """Its answer to a link is that of a broken disk."""
+    program = shutil.which("rclone")
+    if program is None or not Path("/dev/fuse").exists():
+        pytest.skip("rclone, or /dev/fuse, is not there")
+    disk, remote = tmp_path / "disk", tmp_path / "remote"
+    disk.mkdir()
+    remote.mkdir()
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    command = [program, "--config=", "mount", remote, disk, "--daemon", "--vfs-cache-mode=writes", cache]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("rclone cannot mount here")
+    try:
+        home = on(disk, home)
+        (home.outbox / "a.jpg").write_bytes(make_photo())
+        (reason,) = once(home.settings, Counter(), FACTORY).unavailable
+        assert "(fuse.rclone) has neither hard links nor renames" in reason
+        (found,) = doctor(home)
+    finally:
+        unmount(disk)
+
+    assert states(home) == ["ready"]
+    assert (found.level, "local disk" in found.advice) == (Level.FAULT, True)

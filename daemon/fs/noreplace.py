@@ -56,7 +56,16 @@ def way(file: Path, other: Path) -> Way | None:
     try:
         place(file, other)
     except OSError as exc:
-        if exc.errno in NO_FLAG:
+        # EIO is also what mounts by rclone say to a link; a disk that fails says it to the rename, too.
+        if exc.errno in NO_FLAG or (exc.errno == errno.EIO and _refuses_the_flag(file, other)):
             return None
         raise
     return Way.LINK if file.exists() else Way.RENAME
+
+
+def _refuses_the_flag(file: Path, other: Path) -> bool:
+    try:
+        rename(file, other)
+    except OSError as exc:
+        return exc.errno in NO_FLAG
+    return False

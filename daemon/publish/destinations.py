@@ -26,19 +26,22 @@ from fawkes_engine import Report
 
 log = logging.getLogger(__name__)
 
+_NOT_OPENED = "not opened yet"
+
 
 @dataclass(slots=True)
 class Destination:
     """Where one user's photos are published.
 
-    paused: why nothing can be published now, None if it can. retry_at_s: monotonic. need_bytes: what did not fit.
+    paused: why nothing can be published now, None if it can. look_at_s: when to look again whether it can, monotonic.
+    need_bytes: what did not fit.
     """
 
     user: str
     folder: SyncFolder
     publisher: Publisher
-    paused: str | None = "not opened yet"
-    retry_at_s: float = 0.0
+    paused: str | None = _NOT_OPENED
+    look_at_s: float = 0.0
     need_bytes: int = 0
 
 
@@ -76,9 +79,9 @@ class Destinations:
 
     @property
     def due_s(self) -> float | None:
-        """When `reopen` has something to retry."""
+        """When `look` has something to retry."""
         return min(
-            (destination.retry_at_s for destination in self._destinations.values() if destination.paused),
+            (destination.look_at_s for destination in self._destinations.values() if destination.paused),
             default=None,
         )
 
@@ -93,14 +96,20 @@ class Destinations:
             self._ledger.facts.forget(facts.PAUSED + destination.user)  # of an earlier run
             self._try(destination, now)
 
-    def reopen(self, now: float) -> None:
-        """Retry the paused destinations that are due."""
+    def look(self, now: float) -> None:
+        """Retry the paused destinations that are due; pause those whose folder has gone, also with nothing to publish."""
         for destination in self._destinations.values():
-            if destination.paused and now >= destination.retry_at_s:
-                try:
+            if now < destination.look_at_s:
+                continue
+            destination.look_at_s = now + self._timing.reprobe_s
+            try:
+                if destination.paused:
                     self._try(destination, now)
-                except AlreadyRunning as exc:
-                    self.pause(destination.user, str(exc), now)
+                else:
+                    with destination.folder.writable(0):
+                        pass
+            except (AlreadyRunning, SyncUnavailable) as exc:
+                self.pause(destination.user, str(exc), now)
 
     def pause(self, user: str, reason: str, now: float) -> None:
         """Publish nothing for this user until folder and target are proven usable again."""
@@ -109,7 +118,7 @@ class Destinations:
             log.error("user %s: paused: %s", user, printable(reason), extra=about(Outcome.PAUSED, user=user))
             self._ledger.facts.note(facts.PAUSED + user, reason)
         destination.paused = reason
-        destination.retry_at_s = now + self._timing.reprobe_s
+        destination.look_at_s = now + self._timing.reprobe_s
         destination.folder.release()
 
     def can_take(self, user: str, need_bytes: int, now: float) -> bool:
@@ -194,7 +203,7 @@ class Destinations:
         except (PublishError, TargetError) as exc:
             self.pause(destination.user, str(exc), now)
         else:
-            if destination.retry_at_s:
+            if destination.paused != _NOT_OPENED:
                 log.info(
                     "user %s: publishing again",
                     destination.user,

@@ -68,7 +68,7 @@ class Dispatcher:
 
         Raises EngineStartError and WeightsError.
         """
-        self._destinations.reopen(now)
+        self._destinations.look(now)
         for event in self._pool.poll(now):
             self._handle(event, now)
         due = [self._publish_approved(now), self._begin(now)] if feed and self._open_outboxes else []
