@@ -92,7 +92,9 @@ def test_flags_alone_write_a_configuration(tmp_path: Path, capsys: pytest.Captur
     where = ["--outbox", str(first), "--outbox", str(second), "--sync", str(tmp_path / "s")]
     assert run_command(["init", "-c", str(path), "--user", "alice", *where, "--create"]) == 0
     assert load(path).users[0].outboxes == (first, second)
-    assert "fawkesd once" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fawkesd once" in said
+    assert "First run `fawkesd models fetch`" in said  # tests see no models
 
 
 def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import DaemonProcess, Home
+from conftest import CONFIG_NAME, DaemonProcess, Home
 from faulty import FACTORY, NAMESPACE, Counter, limited, needs_bindfs, needs_namespace, needs_strace
 from twins import any_target, make_photo
 
@@ -300,6 +300,26 @@ def test_a_configuration_that_others_can_change_is_told(home: Home, which: str) 
     (finding,) = bad(home)
 
     assert finding.advice == f"run `chmod o-w '{path}'`"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_is_not_told_to_take_the_configuration_of_the_account_away(home: Home) -> None:
+    os.chown(home.write_config(), 4711, -1)
+
+    found = examine(home.settings, home.state_dir.with_name(CONFIG_NAME), FACTORY, deep=False)
+
+    assert not [finding for finding in found if "chown" in finding.advice]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_a_command_of_root_left_in_the_state_folder_of_an_account_is_told(home: Home) -> None:
+    published(home, "a.jpg")
+    os.chown(home.state_dir, 4711, -1)
+
+    (finding, *_) = [one for one in bad(home) if one.level is Level.FAULT]
+
+    assert "belongs to root, not to 4711 as the state folder does" in finding.message
+    assert f"`sudo chown -R 4711 '{home.state_dir}'`" in finding.advice
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

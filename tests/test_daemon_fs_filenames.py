@@ -14,7 +14,9 @@ from daemon.fs.filenames import Kind, candidates, kind_of, objection, output_nam
 from daemon.text import printable
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "trip/b.png", "IMG.HEIC", "c.dng", "d.gif"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "A.JPEG", "trip/b.png", "IMG.HEIC", "c.dng", "d.gif", "e.EXR", "f.xcf"]
+)
 def test_every_kind_of_photo_is_a_photo(name: str) -> None:
     assert kind_of(PurePath(name)) is Kind.PHOTO
 
@@ -62,7 +64,7 @@ def test_patterns_of_files_spare_folders_and_those_of_folders_files(name: str) -
     assert kind_of(PurePath(name)) is Kind.PHOTO
 
 
-@pytest.mark.parametrize("name", ["IMG_1.MOV", "trip/IMG_1.mp4"])
+@pytest.mark.parametrize("name", ["IMG_1.MOV", "trip/IMG_1.mp4", "00001.MTS", "DSCF0001.AVI"])
 def test_clips_are_told_from_photos_and_from_the_rest(name: str) -> None:
     assert kind_of(PurePath(name)) is Kind.CLIP
 

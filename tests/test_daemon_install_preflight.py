@@ -112,6 +112,7 @@ def installed_by(
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(installer, "_SYSTEM_UNITS", tmp_path / "etc" / "system")
     monkeypatch.setattr(installer, "_CATALOGS", tmp_path / "lib" / "catalog")
+    monkeypatch.setattr(installer, "_BOOTED", tmp_path)
     monkeypatch.setattr(installer, "systemctl", lambda _scope, *words: calls.append(words))
     monkeypatch.setattr(installer, "_run_quietly", lambda _command: None)
     monkeypatch.setattr(preflight, "objections", lambda _service: iter(()))
@@ -140,6 +141,21 @@ def test_installed_files_can_be_read_by_all_whatever_the_umask(
     }
     assert made == {"system": 0o755, "fawkesd.service": 0o644, "catalog": 0o755, "fawkesd.catalog": 0o644}
     assert home.state_dir.stat().st_mode & 0o777 == 0o700
+
+
+@needs_root
+def test_where_systemd_does_not_run_nothing_is_written(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installed_by: Callable[[Service], list[tuple[str, ...]]],
+) -> None:
+    monkeypatch.setattr(installer, "_BOOTED", tmp_path / "run" / "systemd")
+
+    with pytest.raises(ServiceError, match="this machine does not run systemd"):
+        installed_by(service(home))
+
+    assert not (tmp_path / "etc").exists()
 
 
 @needs_root

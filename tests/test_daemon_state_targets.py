@@ -110,6 +110,13 @@ def test_a_damaged_target_is_an_error_and_is_kept(tmp_path: Path, content: str) 
     assert (tmp_path / "ada.json").read_text() == content
 
 
+def test_nobody_is_told_to_delete_a_target_that_cannot_be_read_now(tmp_path: Path) -> None:
+    (tmp_path / "ada.json").mkdir()  # as root, no mode would keep the test from reading a file
+
+    with pytest.raises(TargetError, match=r"cannot be read .*Keep the file"):
+        FileTargetStore(tmp_path).get("ada")
+
+
 def test_more_may_be_learned_about_a_person_but_never_another_identity(tmp_path: Path) -> None:
     store = FileTargetStore(tmp_path)
     store.add("ada", TARGET)

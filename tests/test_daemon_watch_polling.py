@@ -16,8 +16,11 @@ from conftest import DaemonProcess, Home
 from faulty import NAMESPACE, fact, having, inside, limited, needs_bindfs, needs_namespace, states
 from twins import Deed, make_photo
 
+from daemon.doctor import folders
+from daemon.doctor.findings import as_line
 from daemon.model import Outbox
 from daemon.state import facts
+from daemon.state.history import reading
 from daemon.status import explain, status, status_text
 from daemon.watch.watcher import Arrival, Watcher
 
@@ -230,6 +233,9 @@ def test_what_is_mounted_below_an_outbox_is_looked_at_watched_and_waited_for(
         (stick, "not mounted", 1)
     ]
     assert f"nothing is mounted on {stick}" in explain.explain(home.settings, stick / "held.jpg").notes
+    with reading(home.state_dir) as history:
+        found = [as_line(one) for one in folders.outboxes(home.settings, history, None)]
+    assert any(f"warning  {stick}: nothing is mounted on it any more: 2 photo(s)" in line for line in found)
 
     inside(daemon, "mount", "--bind", content, stick)
     eventually(lambda: states(home) == ["published", "held", "published", "published"])

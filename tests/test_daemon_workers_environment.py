@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from conftest import Home
+from faulty import FACTORY, Counter, needs_root
+from twins import make_photo
 
+from daemon.service.run import once
 from daemon.workers.environment import engine_environment
 
 
@@ -45,3 +51,29 @@ def test_a_spin_count_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) ->
     with engine_environment():
         assert os.environ["GOMP_SPINCOUNT"] == "7"
     assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_an_engine_starts_though_the_working_directory_is_gone(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+
+    assert once(home.settings, Counter(), FACTORY).published == 1
+
+
+@needs_root
+def test_a_working_directory_that_the_account_may_not_enter_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `sudo -u photos` in the home of an administrator."""
+    (tmp_path / "home").mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path / "home")
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        with engine_environment():
+            assert Path.cwd() == Path("/")
+    finally:
+        os.seteuid(0)

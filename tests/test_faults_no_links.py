@@ -205,8 +205,8 @@ def test_a_cloud_mounted_by_rclone_is_named(home: Home, tmp_path: Path) -> None:
     disk, remote = tmp_path / "disk", tmp_path / "remote"
     disk.mkdir()
     remote.mkdir()
-    cache = f"--cache-dir={tmp_path / 'cache'}"
-    command = [program, "--config=", "mount", remote, disk, "--daemon", "--vfs-cache-mode=writes", cache]
+    options = ["--config=", "--daemon", "--vfs-cache-mode=writes", f"--cache-dir={tmp_path / 'cache'}"]
+    command = [program, "mount", str(remote), str(disk), *options]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("rclone cannot mount here")
     try:

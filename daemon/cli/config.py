@@ -35,6 +35,7 @@ def write_config(
     """
     from daemon.cli import wizard
     from daemon.config.settings import default_config_path
+    from fawkes_engine.weights import catalog
 
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
@@ -44,8 +45,13 @@ def write_config(
         wizard.create_folders(answers)
     elif not from_options.complete:
         wizard.offer_folders(answers)
-    warn_of_absent(wizard.write(path, answers, force=force))
+    settings = wizard.write(path, answers, force=force)
+    warn_of_absent(settings)
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
+    if len(catalog.best_on_disk(settings.engine.models_folder)) == 1:
+        typer.echo(
+            "First run `fawkesd models fetch`: with the one recogniser of the package, cloaks protect much less."
+        )
     typer.echo(
         "For another person, add an entry like the first below `users:`; `fawkesd check-config` checks it."
     )

@@ -74,11 +74,17 @@ def _links(settings: Settings, config: Path) -> Iterator[Finding]:
 
 
 def _rights(config: Path, models: Path) -> Iterator[Finding]:
-    """Report what other users could change: the configuration names programs that run with the user's rights."""
+    """Report what other users could change: the configuration names programs that run with the user's rights.
+
+    Root may look at the configuration of the account that the service runs as.
+    """
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        trusted.add(config.stat().st_uid)
     for path in (config, config.absolute().parent, models):
         with suppress(FileNotFoundError):
             status = path.stat()
-            if status.st_uid not in {0, os.geteuid()}:
+            if status.st_uid not in trusted:
                 yield warning(
                     path, "belongs to another user, who can change it", f"run `chown {os.geteuid()} '{path}'`"
                 )

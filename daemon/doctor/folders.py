@@ -15,6 +15,7 @@ from daemon.fs.kernel import NoEvents, no_events, watches_used_up
 from daemon.fs.locks import holder
 from daemon.fs.mounts import remote_below, remote_kind
 from daemon.fs.noreplace import Way
+from daemon.model import State
 from daemon.publish.marker import MARKER_NAME, read_marker
 from daemon.publish.way_in import Obstacle, way_in
 from daemon.state import facts
@@ -76,6 +77,8 @@ def outboxes(settings: Settings, history: History, pid: int | None) -> Iterator[
             yield fault(
                 outbox, "cannot be read", "run fawkesd as the owner of the photos, or make it readable"
             )
+    for user in settings.users:
+        yield from _unmounted(user, history)
     yield events(missing, poll)
     yield from limits(folders, _LIMITS, used_up=used_up)
 
@@ -86,6 +89,13 @@ def _away(user: UserSettings, folder: Path, reason: str, *, was_used: bool) -> F
         return fault(folder, f"{reason}; its photos wait for it", "mount its drive, or restore the folder")
     others = (*user.outboxes, user.sync)
     return warning(folder, f"{reason}, and was never used; fawkesd waits for it", advice(folder, others))
+
+
+def _unmounted(user: UserSettings, history: History) -> Iterator[Finding]:
+    """Name the mounts below the outboxes that are away with photos, which are not taken for removed ones."""
+    for folder in history.away(user.name, (State.READY, State.HELD, State.REVIEW)):
+        what = f"nothing is mounted on it any more: {folder.waiting} photo(s) of it wait or are held"
+        yield warning(folder.path, what, "mount it again")
 
 
 def _not_seen(folder: Path, reason: str) -> Finding:

@@ -8,8 +8,9 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.doctor.folders import space
+from daemon.fs.files import account
 from daemon.model import State
-from daemon.state.folder import open_to_others
+from daemon.state.folder import of_another_account, open_to_others
 from daemon.state.history import History
 from daemon.state.result_cache import ResultCache
 from daemon.state.target_backup import is_exported
@@ -27,6 +28,15 @@ def folder(state_dir: Path) -> Iterator[Finding]:
             is_open[0],
             "can be opened by other users of this machine",
             f"run `chmod -R go= '{state_dir}'`; on a disk without modes, such as FAT, mount it with umask=077",
+        )
+    theirs = of_another_account(state_dir)
+    if theirs:
+        owner = account(state_dir.stat().st_uid)
+        yield fault(
+            theirs[0],
+            f"belongs to {account(theirs[0].stat().st_uid)}, not to {owner} as the state folder does: a command was "
+            "run as another account",
+            f"run `sudo chown -R {owner} '{state_dir}'`, and the commands of fawkesd as {owner}",
         )
     yield space(state_dir)
 

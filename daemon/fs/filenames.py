@@ -20,14 +20,19 @@ from daemon.fs.ignore import ignored_by
 PHOTO_SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif"),
-        *(".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".psd", ".mpo", ".insp"),
+        *(".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".psd", ".psb", ".mpo", ".insp", ".exr", ".xcf"),
         *(".dng", ".raw", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"),
-        *(".raf", ".pef", ".srw", ".rwl", ".iiq", ".3fr", ".x3f", ".erf", ".kdc", ".mrw"),
+        *(".raf", ".pef", ".srw", ".rwl", ".iiq", ".3fr", ".x3f", ".erf", ".kdc", ".mrw", ".dcr", ".gpr"),
     }
 )
 
-# Live and motion photos come with a clip of the same faces; a clip is never published.
-CLIP_SUFFIXES = frozenset({".mov", ".mp4", ".m4v", ".3gp"})
+# Live and motion photos come with a clip of the same faces, and cameras film, too; a clip is never published.
+CLIP_SUFFIXES = frozenset(
+    {
+        *(".mov", ".mp4", ".m4v", ".3gp", ".3g2", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".mkv", ".webm"),
+        *(".wmv", ".insv"),
+    }
+)
 
 # Extensions that name one format: a published JPEG keeps the name IMG_1.JPEG.
 _ALIASES = {

@@ -142,11 +142,12 @@ def _rights(path: Path, exc: OSError) -> str:
         status = os.lstat(path)
     except OSError:
         return ""
-    mode, owner = stat.filemode(status.st_mode), _account(status.st_uid)
-    return f" (its mode is {mode}, its owner {owner}; fawkesd runs as {_account(os.geteuid())})"
+    mode, owner = stat.filemode(status.st_mode), account(status.st_uid)
+    return f" (its mode is {mode}, its owner {owner}; fawkesd runs as {account(os.geteuid())})"
 
 
-def _account(uid: int) -> str:
+def account(uid: int) -> str:
+    """The name of an account, for messages; its number if it has none."""
     if uid == _UNMAPPED:
         return "another account"
     try:

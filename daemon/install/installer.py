@@ -17,6 +17,7 @@ from daemon.install import preflight
 from daemon.install.units import ALL_UNITS, CATALOG, PAGE_UNIT, Scope, Service, configured, template, text_of
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
+_BOOTED = Path("/run/systemd/system")  # is there if systemd runs: see sd_booted(3)
 _CATALOGS = Path("/usr/local/lib/systemd/catalog")
 
 
@@ -46,6 +47,8 @@ def install(service: Service, *, enable: bool) -> list[Path]:
             f"{', '.join(others)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
         )
     faults += _other_configuration(service)
+    if not _BOOTED.is_dir():
+        faults.append("this machine does not run systemd; start `fawkesd run` in another way")
     if faults:
         raise ServiceError(
             "the service would not work, and nothing was installed:\n"

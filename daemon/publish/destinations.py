@@ -97,7 +97,7 @@ class Destinations:
             self._try(destination, now)
 
     def look(self, now: float) -> None:
-        """Retry the paused destinations that are due; pause those whose folder has gone, also with nothing to publish."""
+        """Retry the paused destinations that are due, and pause those whose folder has gone meanwhile."""
         for destination in self._destinations.values():
             if now < destination.look_at_s:
                 continue

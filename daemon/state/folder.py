@@ -35,6 +35,12 @@ def open_to_others(state_dir: Path) -> list[Path]:
     return _those(state_dir, is_open_to_others)
 
 
+def of_another_account(state_dir: Path) -> list[Path]:
+    """What in the state folder belongs to another account than the folder, as after a command of root's."""
+    owner = state_dir.stat().st_uid
+    return _those(state_dir, lambda path: path.stat().st_uid != owner)
+
+
 def _those(state_dir: Path, is_one: Callable[[Path], bool]) -> list[Path]:
     found = []
     for path in (state_dir, *(path for pattern in _WITH_FACES for path in state_dir.glob(pattern))):

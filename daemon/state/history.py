@@ -121,13 +121,13 @@ class History:
             for row in rows
         )
 
-    def away(self, user: str) -> tuple[PausedFolder, ...]:
-        """Mounts below a user's outboxes that are away while photos of them wait."""
+    def away(self, user: str, states: Sequence[State] = (State.READY,)) -> tuple[PausedFolder, ...]:
+        """Mounts below a user's outboxes that are away while photos of them are in one of these states."""
         rows = self._db.execute(
-            "SELECT mounts.root, prefix, count(*) AS waiting FROM mounts JOIN photos USING (user, root)"
-            " WHERE user = ? AND away AND state = 'ready' AND substr(path, 1, length(prefix)) = prefix"
+            "SELECT mounts.root, prefix, count(*) AS waiting FROM mounts JOIN photos USING (user, root)"  # noqa: S608
+            f" WHERE user = ? AND away AND state IN ({marks(states)}) AND substr(path, 1, length(prefix)) = prefix"
             " GROUP BY mounts.root, prefix",
-            (user,),
+            (user, *(state.value for state in states)),
         )
         return tuple(
             PausedFolder(

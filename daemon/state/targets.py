@@ -15,6 +15,7 @@ from pathlib import Path
 
 from daemon.errors import OutputError, OutputExists, TargetError
 from daemon.fs import atomic
+from daemon.fs.files import explain
 from daemon.fs.locks import DirectoryLock
 from daemon.fs.private import make_private
 from daemon.state.fixed_targets import FixedTargets
@@ -39,7 +40,12 @@ class FileTargetStore:
             return parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
+        except OSError as exc:
+            raise TargetError(
+                f"the target of {person} in {path} cannot be read ({explain(exc)}); `fawkesd doctor` says more. Keep "
+                "the file: without it nothing more is published for this person"
+            ) from exc
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise TargetError(
                 f"the target of {person} in {path} cannot be read ({exc}); restore it from a backup. Delete it "
                 "only if nothing was ever published for this person: a new target is then chosen"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # With glibc's defaults every large tensor is mapped, zeroed by the kernel and unmapped again, which took up
 # to half of a batch's time. 32 MiB is the largest threshold that glibc accepts.
@@ -21,7 +22,15 @@ SPIN_COUNT = ("GOMP_SPINCOUNT", "10000")
 
 @contextlib.contextmanager
 def engine_environment() -> Iterator[None]:
-    """Give processes that are started in a with block the environment of an engine; a spin count that is set stays."""
+    """Give processes that are started in a with block the environment of an engine; a spin count that is set stays.
+
+    They begin in the working directory, which is left for / if it is gone or, as after `sudo -u`, this account may not
+    enter it.
+    """
+    try:
+        os.chdir(Path.cwd())
+    except OSError:
+        os.chdir("/")
     name, spins = SPIN_COUNT
     wanted = _MALLOC | {name: os.environ.get(name, spins)}
     before = {name: os.environ.get(name) for name in wanted}
