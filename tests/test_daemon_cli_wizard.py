@@ -94,7 +94,7 @@ def test_flags_alone_write_a_configuration(tmp_path: Path, capsys: pytest.Captur
     assert load(path).users[0].outboxes == (first, second)
     said = capsys.readouterr().out
     assert "fawkesd once" in said
-    assert "First run `fawkesd models fetch`" in said  # tests see no models
+    assert "`fawkesd models fetch`" in said  # tests see no models
 
 
 def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

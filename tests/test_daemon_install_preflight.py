@@ -63,6 +63,21 @@ def test_rights_that_are_missing_are_named_with_the_folder(open_home: Home) -> N
 
 
 @needs_root
+def test_a_python_that_the_service_may_not_read_is_to_be_installed_elsewhere(
+    open_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = open_home.outbox.parent / "home of root"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr(preflight, "program_folders", lambda: [closed])
+
+    said = told(service(open_home))
+
+    assert (
+        f"daemon cannot use the Python in {closed}; install fawkesd, and the Python that it runs in" in said
+    )
+
+
+@needs_root
 def test_a_model_that_the_service_may_not_read_is_named(open_home: Home) -> None:
     folder = open_home.outbox.parent / "models"
     folder.mkdir()

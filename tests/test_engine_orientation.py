@@ -1,11 +1,15 @@
 """Which way up a photo is: told by the format's own place, and by nothing else.
 
-What is right is what Chromium 150 showed of files made as here: it turns JPEG and PNG by EXIF's tag and AVIF by `irot`;
-WebP it never turns, other programs do. It turns none of the four by XMP.
+What is right is what a browser shows of files made as here, and what exiftool reads in the format's own place.
+Chromium turns JPEG and PNG by EXIF's tag and AVIF by `irot`; WebP it never turns, other programs do. XMP turns nothing.
 """
 
 from __future__ import annotations
 
+import base64
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +83,44 @@ def test_the_formats_own_orientation_counts_whatever_xmp_says(file_format: str, 
         assert shape(data) == expected
         plain = decode(photo(file_format, exif=lies), heic=HeicAs.HEIC).pixels
         assert np.array_equal(decode(data, heic=HeicAs.HEIC).pixels, plain)
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.parametrize("lies", [None, 1, 3, 6, 8])
+def test_a_photo_lies_as_exiftool_reads_it(tmp_path: Path, lies: int | None) -> None:
+    for file_format in FORMATS:
+        data = photo(file_format, exif=lies, xmp=XMP["of this picture"])
+        (tmp_path / file_format).write_bytes(data)
+        command = [
+            "exiftool",
+            "-n",
+            "-s3",
+            "-IFD0:Orientation",
+            "-QuickTime:Rotation",
+            tmp_path / file_format,
+        ]
+        read = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        is_turned = {"6", "8"} if file_format not in {"AVIF", "HEIF"} else {"90", "270"}
+        assert shape(data) == (ON_ITS_SIDE if is_turned & set(read) else UPRIGHT), (file_format, read)
+
+
+@pytest.mark.browser
+def test_a_photo_lies_as_a_browser_shows_it() -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium is installed")
+    show = """async (address) => {
+        const picture = new Image(); picture.src = address; await picture.decode();
+        return [picture.naturalHeight, picture.naturalWidth];
+    }"""
+    with playwright.sync_playwright() as driver:
+        page = driver.chromium.launch(executable_path=program, args=["--no-sandbox"]).new_page()
+        for file_format in ("JPEG", "PNG", "AVIF"):
+            for lies in (None, 1, 3, 6, 8):
+                data = photo(file_format, exif=lies, xmp=XMP["of this picture"])
+                address = f"data:image/{file_format.lower()};base64,{base64.b64encode(data).decode()}"
+                assert tuple(page.evaluate(show, address)) == shape(data), (file_format, lies)
 
 
 def test_exif_of_an_avif_does_not_turn_it() -> None:

@@ -50,7 +50,8 @@ def write_config(
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
     if len(catalog.best_on_disk(settings.engine.models_folder)) == 1:
         typer.echo(
-            "First run `fawkesd models fetch`: with the one recogniser of the package, cloaks protect much less."
+            "First fetch more face recognisers (`fawkesd models fetch`): with the package's one alone, cloaks protect "
+            "much less."
         )
     typer.echo(
         "For another person, add an entry like the first below `users:`; `fawkesd check-config` checks it."

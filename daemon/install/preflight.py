@@ -102,14 +102,18 @@ def _no_access(service: Service) -> Iterator[str]:
         *((outbox, "rx", "read") for outbox in service.outboxes),
         *((user.sync, "rwx", "write to") for user in service.settings.users),
         *((folder, "rwx", "write to") for folder in service.writable if folder.exists()),
-        *((folder, "rx", "use Python in") for folder in program_folders()),
         *((catalog.path(model, folder), "r", "read") for model in catalog.on_disk(folder)),
         (service.config, "r", "read"),
-        (Path(sys.executable), "x", "run"),
     ]
     for path, rights, verb in needed:
         if not _has_access(service, path, rights):
             yield f"{name} cannot {verb} {printable(path)}; change its owner or mode, or those of the folders above it"
+    for path, rights in (*((folder, "rx") for folder in program_folders()), (Path(sys.executable), "x")):
+        if not _has_access(service, path, rights):
+            yield (
+                f"{name} cannot use the Python in {printable(path)}; install fawkesd, and the Python that it runs in, "
+                "where that account can read them, such as in /opt"
+            )
 
 
 def _has_access(service: Service, path: Path, rights: str) -> bool:
