@@ -267,7 +267,7 @@ def test_a_drive_that_turns_out_to_be_another_configured_folder_is_not_used(
     mount("--bind", home.sync, home.outbox)
     try:
         eventually(lambda: f"is the same folder as the sync folder users[0].sync ({home.sync})" in daemon.log)
-        assert str(home.outbox) in waits_for(home.settings)
+        assert waits_for(home.settings) == [str(home.outbox)]
         assert states(home) == []
         reason = f"fault    {home.outbox}: the running service waits for it: {home.outbox} is the same folder"
         found = examine(home.settings, home.write_config(), FACTORY, deep=False)

@@ -91,14 +91,8 @@ def test_a_photo_lies_as_exiftool_reads_it(tmp_path: Path, lies: int | None) -> 
     for file_format in FORMATS:
         data = photo(file_format, exif=lies, xmp=XMP["of this picture"])
         (tmp_path / file_format).write_bytes(data)
-        command = [
-            "exiftool",
-            "-n",
-            "-s3",
-            "-IFD0:Orientation",
-            "-QuickTime:Rotation",
-            tmp_path / file_format,
-        ]
+        tags = ["-IFD0:Orientation", "-QuickTime:Rotation"]
+        command = ["exiftool", "-n", "-s3", *tags, str(tmp_path / file_format)]
         read = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         is_turned = {"6", "8"} if file_format not in {"AVIF", "HEIF"} else {"90", "270"}
         assert shape(data) == (ON_ITS_SIDE if is_turned & set(read) else UPRIGHT), (file_format, read)

@@ -106,8 +106,7 @@ class Destinations:
                 if destination.paused:
                     self._try(destination, now)
                 else:
-                    with destination.folder.writable(0):
-                        pass
+                    destination.folder.look()
             except (AlreadyRunning, SyncUnavailable) as exc:
                 self.pause(destination.user, str(exc), now)
 

@@ -71,7 +71,7 @@ class SyncFolder:
                 self._marker = known or read_marker(root) or write_marker(root)
                 self._check_marker(root)
                 self._prepare_staging(root)
-                self._prove_way_in()
+                _prove_way_in(self._sync, self.staging)
                 _prove_space(self.staging, need_bytes)
                 if known is None:  # a folder that could not be used must not be waited for
                     self._ledger.markers.remember(self._sync, self._marker)
@@ -86,6 +86,14 @@ class SyncFolder:
             self._lock.release()
             self._lock = None
 
+    def look(self) -> None:
+        """Raise SyncUnavailable if the folder is away, or another one is in its place. Cheap, and proves no more."""
+        try:
+            with opened(self._sync, DIRECTORY) as root:
+                self._check_same(root)
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
     @contextlib.contextmanager
     def writable(self, need_bytes: int) -> Iterator[int]:
         """A descriptor of the sync folder, checked: same device, right marker, room for `need_bytes`.
@@ -96,6 +104,9 @@ class SyncFolder:
             try:
                 root = stack.enter_context(opened(self._sync, DIRECTORY))
                 self._check_same(root)
+                self._check_place(is_new=False)  # it may have been moved, and a link left in its place
+                if self.staging.is_symlink() or not self.staging.is_dir():
+                    raise SyncUnavailable(f"the staging folder {self.staging} was removed or replaced")
                 self._check_space(root, need_bytes)
             except OSError as exc:
                 raise self._unavailable(exc) from exc
@@ -163,9 +174,6 @@ class SyncFolder:
         if os.fstat(root).st_dev != self._dev:
             raise SyncUnavailable(f"{self._sync} is on a different device than before: is its drive mounted?")
         self._check_marker(root)
-        self._check_place(is_new=False)  # it may have been moved, and a link left in its place
-        if self.staging.is_symlink() or not self.staging.is_dir():
-            raise SyncUnavailable(f"the staging folder {self.staging} was removed or replaced")
 
     def _check_space(self, root: int, need_bytes: int) -> None:
         space = os.fstatvfs(root)
@@ -200,10 +208,11 @@ class SyncFolder:
             if _STAGED_NAME.fullmatch(entry.name):
                 entry.unlink()
 
-    def _prove_way_in(self) -> None:
-        found = way_in(self._sync / MARKER_NAME, self.staging)
-        if isinstance(found, Obstacle):
-            raise _refused(found)
+
+def _prove_way_in(sync: Path, staging: Path) -> None:
+    found = way_in(sync / MARKER_NAME, staging)
+    if isinstance(found, Obstacle):
+        raise _refused(found)
 
 
 def _prove_space(staging: Path, need_bytes: int) -> None:
