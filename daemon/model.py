@@ -240,3 +240,6 @@ class Progress(Protocol):
 
     def advance(self, n: int = 1) -> None:
         """Count n more photos as done: published, held, or gone."""
+
+    def doing(self, words: str) -> None:
+        """Show what is being done."""

@@ -42,12 +42,16 @@ class Counter:
 
     totals: list[int] = field(default_factory=list)
     advanced: int = 0
+    done: list[str] = field(default_factory=list)
 
     def total(self, n: int) -> None:
         self.totals.append(n)
 
     def advance(self, n: int = 1) -> None:
         self.advanced += n
+
+    def doing(self, words: str) -> None:
+        self.done.append(words)
 
 
 def column(home: Home, name: str, where: str = "1") -> list[Any]:

@@ -447,3 +447,13 @@ def test_the_state_directory_is_private(home: Home) -> None:
 
     assert home.state_dir.stat().st_mode & 0o777 == 0o700
     assert Settings.model_validate_json(home.settings.model_dump_json()) == home.settings
+
+
+def test_once_tells_what_it_does(home: Home) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    counter = Counter()
+
+    once(home.settings, counter, FACTORY)
+
+    assert counter.advanced == 1
+    assert {"loading the recognisers", "finding faces"} <= set(counter.done)

@@ -20,7 +20,7 @@ from daemon.state.history import reading
 from daemon.state.targets import FileTargetStore
 from daemon.text import printable
 from daemon.workers.protocol import EngineLike
-from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request, unseen
+from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request, Step, unseen
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
@@ -97,7 +97,7 @@ def load_engine(settings: EngineSettings, targets_dir: Path) -> Engine:
 
 
 def cloak(
-    job: CloakJob, engine: EngineLike, batch_photos: int, on_step: Callable[[], None] | None = None
+    job: CloakJob, engine: EngineLike, batch_photos: int, on_step: Callable[[Step], None] | None = None
 ) -> Iterator[Outcome]:
     """Cloak the photos; yield each outcome, in order, when its file is on disk. Raises as `process` does.
 
@@ -111,7 +111,7 @@ def cloak(
 
 
 def protect(
-    job: CloakJob, engine: EngineLike, photos: Sequence[bytes], on_step: Callable[[], None] | None = None
+    job: CloakJob, engine: EngineLike, photos: Sequence[bytes], on_step: Callable[[Step], None] | None = None
 ) -> Sequence[Protected | Refusal]:
     """Cloak photos, one result each, in order; what the service published is refused unless forced."""
     origins = [None if job.force else job.origin(hashlib.sha256(photo).hexdigest()) for photo in photos]

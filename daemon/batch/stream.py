@@ -12,7 +12,7 @@ from daemon.batch.cloak import CloakJob, Outcome, protect
 from daemon.batch.output_folder import NotWritten, Written
 from daemon.errors import InputError, OutputError
 from daemon.workers.protocol import PHOTO_MAX_BYTES, EngineLike
-from fawkes_engine import Refusal
+from fawkes_engine import Refusal, Step
 
 STREAM = Path("-")  # on the command line, in place of a photo
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -68,7 +68,7 @@ def cloak(
     engine: EngineLike,
     photo: bytes,
     descriptor: int,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Outcome:
     """Cloak a photo and write its copy; nothing is written for one that is held. Raises OutputError."""
     (result,) = protect(job, engine, [photo], on_step)

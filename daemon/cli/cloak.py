@@ -16,6 +16,7 @@ from fawkes_engine import FULL_STRENGTH, STRONGEST_MODE, ModeName
 if TYPE_CHECKING:
     from daemon.batch.cloak import CloakJob, Outcome
     from daemon.workers.protocol import EngineLike
+    from fawkes_engine import Step
 
 app = typer.Typer()
 
@@ -111,11 +112,17 @@ def _cloak_files(
     with progress.bar("loading the recognisers") as bar:
         engine = load()
         bar.total(len(job.photos))
-        for outcome in cloak.cloak(job, engine, batch_photos, bar.steps("cloaking")):
+        for outcome in cloak.cloak(job, engine, batch_photos, _shown(bar)):
             held |= isinstance(outcome, output_folder.NotWritten)
             typer.echo(report(outcome))
             bar.advance()
     return Exit.HELD if held else Exit.OK
+
+
+def _shown(bar: progress.Bar) -> Callable[[Step], None]:
+    from daemon.status.status_text import share_words
+
+    return lambda step: bar.doing(share_words(step.phase.value, step.share))
 
 
 def _cloak_stream(job: CloakJob, load: Callable[[], EngineLike], report: Callable[[Outcome], str]) -> Exit:
@@ -125,7 +132,7 @@ def _cloak_stream(job: CloakJob, load: Callable[[], EngineLike], report: Callabl
         photo = stream.read()
         engine = load()
         bar.total(1)
-        outcome = stream.cloak(job, engine, photo, descriptor, bar.steps("cloaking"))
+        outcome = stream.cloak(job, engine, photo, descriptor, _shown(bar))
         typer.echo(report(outcome), err=True)
     return Exit.HELD if isinstance(outcome, output_folder.NotWritten) else Exit.OK
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,15 +19,9 @@ class Bar:
     _progress: Progress
     _task: TaskID
 
-    def steps(self, doing: str) -> Callable[[], None]:
-        """Show what is being done; return what counts its steps, so that a bar which stands still is seen to work."""
-        numbers = count(1)
-        self._progress.update(self._task, description=doing)
-
-        def step() -> None:
-            self._progress.update(self._task, description=f"{doing}, step {next(numbers)}")
-
-        return step
+    def doing(self, words: str) -> None:
+        """Show what is being done, so that a bar which stands still is seen to work."""
+        self._progress.update(self._task, description=words)
 
     def total(self, n: int) -> None:
         """Set the number of photos."""

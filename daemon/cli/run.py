@@ -56,7 +56,7 @@ def run_once(
     from daemon.service import run
     from daemon.state.history import reading
 
-    with progress.bar("cloaking") as bar:
+    with progress.bar("looking at the outboxes") as bar:
         result = run.once(settings, bar)
     typer.echo(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:

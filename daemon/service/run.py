@@ -145,12 +145,20 @@ def once(
         progress.total(supervisor.scan())
         while not supervisor.is_done and supervisor.has_work:
             due_s = supervisor.step()
+            progress.doing(_doing(parts))
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
         supervisor.finish()
         parts.hooks.drain()
         review = parts.ledger.count(State.REVIEW)
         return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)), review)
+
+
+def _doing(parts: Parts) -> str:
+    works = parts.pool.progress
+    if works:
+        return ", ".join(status_text.share_words(work.doing, work.share) for work in works)
+    return "waiting" if parts.pool.is_complete else "loading the recognisers"
 
 
 def _unavailable(parts: Parts) -> Iterator[str]:

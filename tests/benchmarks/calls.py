@@ -40,6 +40,9 @@ class Nobody:
     def advance(self, n: int = 1) -> None:
         """Ignored."""
 
+    def doing(self, words: str) -> None:
+        """Ignored."""
+
 
 def main() -> None:
     """Measure, and print the figures of one photo."""
