@@ -33,6 +33,7 @@ class Extractor:
     chip_px: side of the square chip it takes. template: (5, 2), where the five landmarks lie on the chip, px.
     network: chips (N, 3, chip_px, chip_px), RGB, [0, 1] -> raw embeddings (N, D).
     mean: (D,) or a scalar, the raw embedding of the average stranger.
+    in_pairs: whether an odd number of chips gets one of them twice where a gradient is wanted, see `embed`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Extractor:
     template: npt.NDArray[np.float64]
     network: nn.Module
     mean: Tensor
+    in_pairs: bool = True
 
     def onto_photo(self, face: Face) -> Similarity:
         """Return the transform from chip pixels to the photo's pixels that aligns this face."""
@@ -51,7 +53,7 @@ class Extractor:
         A face's gradient, and the embedding it goes through, do not depend on the others in the batch.
         """
         count = len(chips)
-        if count % 2 and chips.requires_grad:
+        if count % 2 and chips.requires_grad and self.in_pairs:
             # oneDNN sums even batches in one order, batches of one, five or seven in another (measured)
             chips = torch.cat([chips, chips[:1]])
         raw = self.network(chips.contiguous(memory_format=torch.channels_last))

@@ -10,6 +10,7 @@ from torch import Tensor
 from fawkes_engine import extractors
 from fawkes_engine.errors import EngineError
 from fawkes_engine.extractors import KNOWN_BY, Extractor
+from fawkes_engine.extractors.alone import equal_alone, is_possible
 from fawkes_engine.extractors.bfloat16 import in_bfloat16, is_faster
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import Canvas
@@ -37,10 +38,8 @@ class Ensemble:
             raise EngineError(f"{KNOWN_BY} must be among the extractors: it identifies people")
         self._device = device
         self._measuring = {n: extractors.load(n, pool.mean(n), device, models_dir) for n in self.names}
-        half = is_faster(device)
-        optimising = [in_bfloat16(e) if half else e for e in self._measuring.values()]
-        self._optimising: list[Extractor] = optimising
-        verifier, *others = sorted(optimising, key=lambda e: e.name != KNOWN_BY)
+        self._optimising = [_for_optimising(e, device) for e in self._measuring.values()]
+        verifier, *others = sorted(self._optimising, key=lambda e: e.name != KNOWN_BY)
         self.second_try = [e for other in others for e in (verifier, other)] or [verifier]
 
     def turns(self, second: Collection[str] = ()) -> list[Extractor]:
@@ -49,9 +48,8 @@ class Ensemble:
 
     def warm_up(self) -> None:
         """Run every network once."""
-        every = {
-            id(e): e for e in (*self._measuring.values(), *self._optimising)
-        }  # in float32 they are the same
+        # in float32 they share their weights, and what one pass prepares
+        every = {id(next(e.network.parameters())): e for e in (*self._measuring.values(), *self._optimising)}
         for extractor in every.values():
             extractor.embed(torch.zeros(1, 3, extractor.chip_px, extractor.chip_px, device=self._device))
 
@@ -70,3 +68,9 @@ class Ensemble:
             chips = [sample_chips(c, [o], extractor.chip_px) for c, o in zip(cuts, onto, strict=True)]
             embedded[extractor.name] = extractor.embed(torch.cat(chips).to(self._device))
         return embedded
+
+
+def _for_optimising(extractor: Extractor, device: torch.device) -> Extractor:
+    if is_faster(device):
+        return in_bfloat16(extractor)
+    return equal_alone(extractor) if is_possible(device) else extractor
