@@ -35,7 +35,7 @@ def groups(requests: Sequence[Request]) -> Iterator[list[Request]]:
 def evenly(items: Sequence[Item], at_most: int) -> Iterator[Sequence[Item]]:
     """Split faces into as few batches as possible, about equally large: 10 and 9 take less time than 16 and 3.
 
-    All but the last have an even size, since an odd batch is padded with a duplicate face for the recognisers.
+    All but the last have an even size, since an odd batch may be padded with a duplicate face for the recognisers.
     """
     if not items:
         return
