@@ -23,12 +23,11 @@ import os, sys, time
 from test_daemon_batch_cloak import ReversingEngine
 from daemon.batch import cloak
 from daemon.cli.main import run_command
-from fawkes_engine import NoFace
+from fawkes_engine import NoFace, Phase, Step
 
 class Loud(ReversingEngine):
     def protect(self, requests, *, on_step=None):
-        for _ in range(3):
-            on_step()
+        on_step(Step(Phase.CLOAK, 0.45))
         return super().protect(requests)
 
     def _one(self, data):
@@ -195,4 +194,4 @@ def test_a_bar_on_a_terminal_tells_what_is_done_and_how_far(cloak: Cloak) -> Non
 
     assert done.stdout == PHOTO[::-1]
     assert b"loading the recognisers" in shown
-    assert b"cloaking, step 3" in shown
+    assert b"cloaking, 45%" in shown
