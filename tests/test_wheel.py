@@ -84,7 +84,7 @@ def test_the_wheel_publishes_a_photo_and_shows_its_unit(fawkesd: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("tool", ["pipx", "uv"])
 def test_the_wheel_is_installed_into_an_empty_environment(tool: str, wheel: Path, tmp_path: Path) -> None:
     constraints = str(ROOT / "constraints.txt")
