@@ -4,25 +4,34 @@
     immich-share.py https://photos.example.org --key-file KEY --from ALBUM-ID --to ALBUM-ID --user alice
 
 Run it by a timer as the account that has fawkesd; docs/immich.md tells how. Only what `fawkesd cloak -` has verified is
-uploaded. Exits with 1 when a photo is held, and with 69 when immich or fawkesd cannot be used.
+uploaded. Exits with 1 when a photo is held or fails, and with 69 when immich or fawkesd cannot be used.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import json
 import os
 import secrets
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-HELD, UNAVAILABLE = 1, 69  # of `fawkesd cloak`
+HELD, UNAVAILABLE, CONFIG = 1, 69, 78  # of `fawkesd cloak`
+FOR_ALL = (UNAVAILABLE, CONFIG)  # would be the same for every photo
 TIMEOUT_S = 60
+NOT_IMMICH = (ValueError, KeyError, TypeError)  # what an answer of something else leads to
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects are errors: followed, they would carry the key to another server."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
 
 
 class Immich:
@@ -32,6 +41,7 @@ class Immich:
         """server: its address, without /api."""
         self._api = f"{server.rstrip('/')}/api"
         self._key = key
+        self._opener = urllib.request.build_opener(NoRedirects())
 
     def photos(self, album: str) -> list[dict[str, Any]]:
         """Return the pictures of an album."""
@@ -83,7 +93,7 @@ class Immich:
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
         headers = {"x-api-key": self._key, "Accept": "*/*"} | ({"Content-Type": kind} if kind else {})
         request = urllib.request.Request(self._api + path, body, headers, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with self._opener.open(request, timeout=TIMEOUT_S) as answer:
             return bytes(answer.read())
 
 
@@ -95,11 +105,15 @@ def share(immich: Immich, source: str, target: str, cloak: list[str], record: Pa
         if asset["id"] in done:
             continue
         made = subprocess.run(cloak, input=immich.original(asset), stdout=subprocess.PIPE, check=False)
-        if made.returncode == HELD:
-            print(f"{asset['originalFileName']!a} is held, and not shared", file=sys.stderr)
+        if made.returncode in FOR_ALL:
+            made.check_returncode()
+        if made.returncode != 0:
+            print(
+                f"{asset['originalFileName']!a} is not shared: `fawkesd cloak` held it or failed",
+                file=sys.stderr,
+            )
             code = HELD
             continue
-        made.check_returncode()
         copy = immich.upload(asset, name_of(asset["originalFileName"], made.stdout), made.stdout)
         immich.add(target, copy)
         done[asset["id"]] = copy
@@ -122,6 +136,14 @@ def remember(record: Path, done: dict[str, str]) -> None:
     new.replace(record)
 
 
+def read_key(file: Path) -> str:
+    """Return the key in a file. Raises ValueError, which does not show it, if the file holds anything else."""
+    key = file.read_text(encoding="ascii", errors="replace").strip()
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError(f"{file} holds no key of immich: one line of letters and digits")
+    return key
+
+
 def main() -> int:
     """Run the command line."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
@@ -136,9 +158,9 @@ def main() -> int:
     record = state / "fawkesd" / f"immich-{Path(options.source).name}-{Path(options.target).name}.json"
     cloak = [options.fawkesd, "cloak", "-", "--user", options.user]
     try:
-        immich = Immich(options.server, options.key_file.read_text().strip())
+        immich = Immich(options.server, read_key(options.key_file))
         return share(immich, options.source, options.target, cloak, record)
-    except (OSError, urllib.error.URLError, subprocess.CalledProcessError, ValueError, KeyError) as exc:
+    except (OSError, http.client.HTTPException, subprocess.CalledProcessError, *NOT_IMMICH) as exc:
         print(f"immich-share: {exc!r}", file=sys.stderr)
         return UNAVAILABLE
 

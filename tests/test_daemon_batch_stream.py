@@ -19,7 +19,7 @@ from daemon.exits import Exit
 
 PHOTO = bytes(range(256)) * 4096  # 1 MiB, more than a pipe holds
 PROGRAM = """
-import os, sys, time
+import ctypes, os, sys, time
 from test_daemon_batch_cloak import ReversingEngine
 from daemon.batch import cloak
 from daemon.cli.main import run_command
@@ -33,6 +33,7 @@ class Loud(ReversingEngine):
     def _one(self, data):
         print("a library prints")
         os.write(1, b"and so does one in C\\n")
+        ctypes.CDLL(None).puts(b"and one that is buffered")
         time.sleep(0.3)  # a bar is drawn ten times a second
         return NoFace("no face was found") if data == b"faceless" else super()._one(data)
 
@@ -45,7 +46,13 @@ Cloak = Callable[..., "subprocess.CompletedProcess[bytes]"]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     root = Path(__file__).parents[1]
-    return {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    # an unbuffered Python makes the buffers of C libraries unbuffered, too
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": f"{root}:{root / 'tests'}",
+    }
 
 
 @pytest.fixture

@@ -122,6 +122,10 @@ def source(outbox: Path) -> Source:
     ("text", "fault"),
     [
         (b"mode: [strong", ":1: is not valid YAML"),
+        (b"mode: " + b"[" * 1500, "is nested too deeply"),
+        (b"mode: !!int ''", ":1: is not valid YAML"),
+        (b"mode: !!bool x", ":1: is not valid YAML"),
+        (b"mode: !!timestamp x", ":1: is not valid YAML"),
         (b"strenght: 80", ":1: strenght: "),
         (b"strength: 101", ":1: strength: "),
         (b"strength: true", ":1: strength: "),

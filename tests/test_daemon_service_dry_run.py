@@ -60,6 +60,15 @@ def test_what_is_said_is_what_once_does(home: Home) -> None:
     assert acts(home) == {}
 
 
+def test_a_folder_whose_file_is_faulty_is_held(home: Home) -> None:
+    (home.outbox / "trip").mkdir()
+    (home.outbox / "trip" / ".fawkesd.yaml").write_text("strength: much")
+    (home.outbox / "trip" / "a.jpg").write_bytes(make_photo())
+    (home.outbox / "b.jpg").write_bytes(make_photo(seed=1))
+
+    assert acts(home) == {"trip/a.jpg": Act.HOLD, "b.jpg": Act.CLOAK}
+
+
 def test_before_the_first_start_everything_is_new_and_no_state_folder_is_made(home: Home) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo())
 
@@ -88,7 +97,7 @@ def test_the_command_prints_a_line_for_each_photo_and_69_for_a_missing_folder(
     said = capsys.readouterr()
     assert (
         said.out
-        == f"would cloak: {home.outbox / 'a.jpg'}\n1 to cloak, 0 to wait, 0 to hold; nothing was changed\n"
+        == f"would cloak: {home.outbox / 'a.jpg'}\n1 to cloak, 0 to wait, 0 to hold, 0 to remove; nothing was changed\n"
     )
 
     home.sync.rmdir()

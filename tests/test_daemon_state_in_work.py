@@ -22,6 +22,16 @@ def test_the_same_is_not_written_again(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_could_not_be_noted_is_noted_by_the_next_call(tmp_path: Path) -> None:
+    file = InWorkFile(tmp_path / "state")  # is missing
+    file.note([])
+    (tmp_path / "state").mkdir()
+
+    file.note([])
+
+    assert (tmp_path / "state" / in_work.NAME).exists()
+
+
 def test_a_missing_or_damaged_file_tells_nothing(tmp_path: Path) -> None:
     assert in_work.read(tmp_path) == []
     for text in ("", "[{", '[{"ids": 1}]', "7"):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,38 @@ def test_a_damaged_target_is_restored_and_kept_aside(store: FileTargetStore) -> 
     assert store.get("ada") == TARGET
     assert store.path("ada").with_suffix(".json.damaged").read_text() == '{"identity": "mi'
     assert store.people() == ["ada"]
+
+
+def test_what_was_kept_aside_stays_when_another_file_is_damaged(store: FileTargetStore) -> None:
+    for text in ("first", "second"):
+        store.path("ada").parent.mkdir(parents=True, exist_ok=True)
+        store.path("ada").write_text(text)
+        target_backup.restore(store.path("x").parent, {"ada": TARGET})
+
+    kept = sorted(path.read_text() for path in store.path("x").parent.glob("ada.json.damaged*"))
+    assert kept == ["first", "second"]
+
+
+def test_a_target_that_cannot_be_read_now_is_not_replaced(store: FileTargetStore) -> None:
+    store.path("ada").mkdir(parents=True)  # reading it fails for root, too
+
+    with pytest.raises(TargetError, match="cannot be read"):
+        target_backup.restore(store.path("x").parent, {"ada": TARGET})
+
+    assert store.path("ada").is_dir()
+
+
+def test_what_was_imported_counts_as_exported(
+    store: FileTargetStore, tmp_path: Path, options: list[str]
+) -> None:
+    store.add("ada", TARGET)
+    file = tmp_path / "targets.age"
+    assert run_command(["targets", "export", str(file), *options]) == Exit.OK
+    shutil.rmtree(store.path("x").parent)
+
+    assert run_command(["targets", "import", str(file), *options]) == Exit.OK
+
+    assert target_backup.is_exported(store.path("x").parent, "ada")
 
 
 NAMES = st.dictionaries(st.sampled_from(["ada", "bob", "eve"]), st.sampled_from(["mix-1", "mix-2", "mix-3"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from conftest import Home
@@ -14,6 +15,8 @@ from twins import Deed, make_photo
 from daemon.cli.main import run_command
 from daemon.exits import Exit
 from daemon.service.run import once
+from daemon.status.prometheus import lines
+from daemon.status.status import read
 
 SAMPLE = re.compile(
     r'(?P<name>fawkesd_[a-z_]+)(?:\{(?P<labels>[a-z]+="[^"\\\n]*"(?:,[a-z]+="[^"\\\n]*")*)\})? [0-9.e+]+'
@@ -31,14 +34,22 @@ def metrics(home: Home, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_numbers_are_those_of_the_status(metrics: str) -> None:
-    lines = metrics.splitlines()
+    found = metrics.splitlines()
 
-    assert "fawkesd_up 0" in lines
-    assert 'fawkesd_photos{user="ada",state="published"} 1' in lines
-    assert 'fawkesd_photos{user="ada",state="held"} 1' in lines
-    assert 'fawkesd_photos{user="ada",state="waiting"} 0' in lines
-    assert 'fawkesd_paused_folders{user="ada"} 0' in lines
-    assert 'fawkesd_backlog_seconds{user="ada"} 0' in lines
+    assert "fawkesd_up 0" in found
+    assert 'fawkesd_photos{user="ada",state="published"} 1' in found
+    assert 'fawkesd_photos{user="ada",state="held"} 1' in found
+    assert 'fawkesd_photos{user="ada",state="waiting"} 0' in found
+    assert 'fawkesd_paused_folders{user="ada"} 0' in found
+    assert 'fawkesd_backlog_seconds{user="ada"} 0' in found
+
+
+def test_large_numbers_are_exact(home: Home) -> None:
+    status = read(home.settings)
+    (user,) = status.users
+    many = replace(status, users=(replace(user, published=1_234_567),))
+
+    assert 'fawkesd_photos{user="ada",state="published"} 1234567' in lines(many)
 
 
 def test_every_metric_is_explained_once_before_its_samples(metrics: str) -> None:

@@ -23,18 +23,21 @@ REVERSES = """#!{python}
 import sys
 assert sys.argv[1:] == ["cloak", "-", "--user", "ada"]
 photo = sys.stdin.buffer.read()
-sys.exit(1) if photo == b"faceless" else sys.stdout.buffer.write(photo[::-1])
+codes = {{b"faceless": 1, b"crashes": 70, b"no target": 69}}
+sys.exit(codes[photo]) if photo in codes else sys.stdout.buffer.write(photo[::-1])
 """
 
 
 class Twin:
-    """Albums and assets; `broken` makes uploads fail."""
+    """Albums and assets; `broken` makes uploads fail, `moved_to` is where requests are sent on to."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.names: dict[str, str] = {}
         self.albums: dict[str, list[str]] = {"mine": [], "shared": []}
         self.broken = False
+        self.moved_to = ""
+        self.asked: list[str] = []
         self.http = HTTPServer(("127.0.0.1", 0), type("OfThis", (Handler,), {"twin": self}))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
@@ -60,12 +63,21 @@ class Handler(BaseHTTPRequestHandler):
     twin: Twin
 
     def do_GET(self) -> None:
+        self.twin.asked.append("a redirect was followed" if self.twin.moved_to else "original")
         match self._path():
             case ["assets", asset, "original"]:
                 self._answer(200, self.twin.files[asset])
 
     def do_POST(self) -> None:
-        match self._path():
+        path = self._path()
+        self.twin.asked.append(path[0])
+        if self.twin.moved_to:
+            self.send_response(302)
+            self.send_header("Location", f"{self.twin.moved_to}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        match path:
             case ["search", "metadata"]:
                 self._search(json.loads(self._body()))
             case ["assets"]:
@@ -128,9 +140,9 @@ def immich() -> Iterator[Twin]:
     twin.http.server_close()
 
 
-def share(immich: Twin, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def share(immich: Twin, tmp_path: Path, content: str = f"{KEY}\n") -> subprocess.CompletedProcess[str]:
     key = tmp_path / "key"
-    key.write_text(f"{KEY}\n")
+    key.write_text(content)
     command = [sys.executable, str(ROOT / "service" / "immich-share.py"), immich.url, "--key-file", str(key)]
     program = tmp_path / "fawkesd-twin"
     program.write_text(REVERSES.format(python=sys.executable))
@@ -166,8 +178,40 @@ def test_what_is_held_is_not_shared_and_what_failed_is_tried_again(immich: Twin,
     immich.broken = False
     done = share(immich, tmp_path)
     assert done.returncode == 1
-    assert done.stderr == "'x\\x1b.jpg' is held, and not shared\n"
+    assert done.stderr.startswith("'x\\x1b.jpg' is not shared: ")
     assert [immich.files[one] for one in immich.albums["shared"]] == [b"tsrif"]
+
+
+def test_a_photo_that_fails_holds_up_no_other(immich: Twin, tmp_path: Path) -> None:
+    immich.add("x", b"crashes", "x.jpg", "mine")
+    immich.add("a", b"first", "a.jpg", "mine")
+
+    assert share(immich, tmp_path).returncode == 1
+    assert [immich.files[one] for one in immich.albums["shared"]] == [b"tsrif"]
+
+
+def test_what_would_fail_for_every_photo_ends_the_run(immich: Twin, tmp_path: Path) -> None:
+    immich.add("x", b"no target", "x.jpg", "mine")
+    immich.add("a", b"first", "a.jpg", "mine")
+
+    assert share(immich, tmp_path).returncode == 69
+    assert immich.albums["shared"] == []
+
+
+def test_a_redirect_does_not_get_the_key(immich: Twin, tmp_path: Path) -> None:
+    immich.moved_to = immich.url.replace("127.0.0.1", "localhost")
+
+    assert share(immich, tmp_path).returncode == 69
+    assert immich.asked == ["search"]
+
+
+@pytest.mark.parametrize("text", ["# my key\n{KEY}", "“{KEY}”", ""])
+def test_a_file_that_is_no_key_is_told_without_it(immich: Twin, tmp_path: Path, text: str) -> None:
+    done = share(immich, tmp_path, text.format(KEY=KEY))
+
+    assert done.returncode == 69
+    assert "holds no key" in done.stderr
+    assert KEY not in done.stderr
 
 
 def test_a_server_that_is_away_is_told(tmp_path: Path, immich: Twin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from daemon.errors import InputError, OutputError
 from daemon.workers.protocol import PHOTO_MAX_BYTES, EngineLike
 from fawkes_engine import Refusal, Step
 
-STREAM = Path("-")  # on the command line, in place of a photo
+STREAM = "-"  # on the command line, in place of a photo; `./-` is a file
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _EXAMPLE = "`fawkesd cloak - --user NAME < IMG_1.jpg > cloaked.jpg`"
 
@@ -59,6 +60,7 @@ def output() -> Iterator[int]:
         yield descriptor
     finally:
         sys.stdout.flush()
+        ctypes.CDLL(None).fflush(None)  # what C libraries have printed, too, is for standard error
         os.dup2(descriptor, _STDOUT)
         os.close(descriptor)
 

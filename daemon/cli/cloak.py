@@ -43,7 +43,7 @@ def _user_name(name: str) -> str:
     ),
 )
 def cloak_photos(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", show_default=False)],
     user: Annotated[
         str, typer.Option(callback=_user_name, help="User whose target identity the photos get.")
     ],
@@ -86,13 +86,13 @@ def cloak_photos(
         return cloak.load_engine(settings.to_engine(), setup.targets_dir)
 
     with history.reading(setup.state_dir) as known:
-        job = cloak.CloakJob(tuple(photos), request, known.origin, out or stream.STREAM, force)
+        job = cloak.CloakJob(tuple(map(Path, photos)), request, known.origin, out or Path(), force)
         if stream.STREAM in photos:
             raise typer.Exit(_cloak_stream(job, load, report))
         raise typer.Exit(_cloak_files(job, load, report, setup.engine.batch_photos))
 
 
-def _check_places(photos: Sequence[Path], out: Path | None) -> None:
+def _check_places(photos: Sequence[str], out: Path | None) -> None:
     """Raise BadParameter unless there is a folder for photos, or none for the stream."""
     from daemon.batch.stream import STREAM
 
@@ -133,7 +133,7 @@ def _cloak_stream(job: CloakJob, load: Callable[[], EngineLike], report: Callabl
         engine = load()
         bar.total(1)
         outcome = stream.cloak(job, engine, photo, descriptor, _shown(bar))
-        typer.echo(report(outcome), err=True)
+    typer.echo(report(outcome), err=True)
     return Exit.HELD if isinstance(outcome, output_folder.NotWritten) else Exit.OK
 
 

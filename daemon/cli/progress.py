@@ -45,7 +45,7 @@ def bar(label: str) -> Iterator[Bar]:
         console=Console(stderr=True),
         transient=True,
         disable=sys.stderr is None or not sys.stderr.isatty(),
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
     with progress:
         yield Bar(progress, progress.add_task(label, total=None))

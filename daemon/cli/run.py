@@ -83,8 +83,8 @@ def _show_plan(settings: Settings) -> Exit:
     for step in plan.steps:
         why = f": {printable(step.reason)}" if step.reason else ""
         typer.echo(f"{step.act.value}: {printable(step.path)}{why}")
-    counts = (plan.count(act) for act in (Act.CLOAK, Act.WAIT, Act.HOLD))
-    typer.echo("{} to cloak, {} to wait, {} to hold; nothing was changed".format(*counts))
+    counts = (plan.count(act) for act in (Act.CLOAK, Act.WAIT, Act.HOLD, Act.REMOVE))
+    typer.echo("{} to cloak, {} to wait, {} to hold, {} to remove; nothing was changed".format(*counts))
     for line in plan.unavailable:
         typer.echo(f"fawkesd: {printable(line)}", err=True)
     return Exit.UNAVAILABLE if plan.unavailable else Exit.OK

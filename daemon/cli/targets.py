@@ -80,7 +80,9 @@ def import_targets(
     except OSError as exc:
         raise InputError(f"{printable(file)} cannot be read ({exc.strerror})") from exc
     targets = target_backup.decrypt(data, _passphrase(passphrase_file, is_new=False))
-    restored = target_backup.restore(cloak.targets_dir(config), targets)
+    targets_dir = cloak.targets_dir(config)
+    restored = target_backup.restore(targets_dir, targets)
+    target_backup.note_export(targets_dir, targets)  # FILE holds them
     for user in targets:
         typer.echo(f"{user}: {'restored' if user in restored else 'is there already'}")
 

@@ -83,12 +83,15 @@ def parse(text: str, path: Path) -> Document:
         if node is not None:
             _record_lines(document, node)
             document.data = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date such as 2026-99-99
+    except RecursionError as exc:
+        raise ConfigError(f"{path}:1: is not valid YAML: it is nested too deeply; {_CHECK}") from exc
+    # What is no YAMLError comes from values: ValueError from a date such as 2026-99-99, the others from tags
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as exc:
         context = getattr(exc, "context", None) or ""
         began = context.endswith(("quoted scalar", "simple key"))  # the end of which may be many lines below
         mark = getattr(exc, "context_mark" if began else "problem_mark", None)
         line = (mark.line if mark else text.count("\n", 0, getattr(exc, "position", 0))) + 1
-        problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
+        problem = getattr(exc, "problem", None) or (str(exc).splitlines() or [type(exc).__name__])[0]
         advice = next((advice for sign, advice in _ADVICE.items() if sign in f"{context}: {problem}"), _CHECK)
         raise ConfigError(f"{path}:{line}: is not valid YAML: {problem}; {advice}") from exc
     return document

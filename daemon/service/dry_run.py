@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from daemon.config.folder import choice_for
 from daemon.config.settings import Settings
+from daemon.errors import ConfigError, SourceFault
 from daemon.fs.absence import absence
 from daemon.fs.filenames import Kind, kind_of, objection
 from daemon.fs.files import snapshot_of
@@ -71,9 +73,11 @@ def plan(settings: Settings) -> Plan:
             found.steps += sorted(
                 _steps(outbox, history, _pause(settings, history, outbox, users)), key=_place
             )
+        usable = {user.name for user in settings.users} - users.keys()
         found.steps += [
             Step(Act.REMOVE, record.photo.source.path, "it was recalled")
             for record in history.in_state(State.RECALLING)
+            if record.photo.source.outbox.user in usable
         ]
     return found
 
@@ -116,10 +120,16 @@ def _step(source: Source, snapshot: Snapshot, pause: str | None) -> Step:
     reason = objection(source.relative)
     if snapshot.size > PHOTO_MAX_BYTES:
         reason = f"it is larger than {PHOTO_MAX_BYTES >> 20} MiB"
-    if reason is not None:
-        return Step(Act.HOLD, source.path, reason)
     unfinished = why_unfinished(source.path)
     wait = pause or (unfinished.value if unfinished else None)
+    try:
+        choice_for(source)
+    except ConfigError as exc:
+        reason = reason or str(exc)
+    except SourceFault as exc:
+        wait = wait or str(exc)
+    if reason is not None:
+        return Step(Act.HOLD, source.path, reason)
     return Step(Act.CLOAK, source.path) if wait is None else Step(Act.WAIT, source.path, wait)
 
 

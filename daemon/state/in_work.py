@@ -35,14 +35,14 @@ class InWorkFile:
         self._noted: Sequence[InWork] | None = None
 
     def note(self, works: Sequence[InWork]) -> None:
-        """Record what the engines do now; a disk that is full keeps what was noted before."""
+        """Record what the engines do now; on a disk that is full it is tried again at the next call."""
         if works == self._noted:
             return
-        self._noted = works
         temporary = self._path.with_suffix(".tmp")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps([asdict(one) for one in works]))
             temporary.replace(self._path)
+            self._noted = works
 
 
 def read(state_dir: Path) -> list[InWork]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 from daemon.errors import InputError, TargetError
@@ -85,7 +86,7 @@ def restore(targets_dir: Path, targets: Mapping[str, Target]) -> list[str]:
     """Durably write the targets that are missing or damaged; return whose.
 
     A damaged file is kept beside the restored one, as NAME.json.damaged. Raises TargetError, and writes nothing, if
-    one would take the place of another target.
+    one would take the place of another target, or of one that cannot be read now.
     """
     store = FileTargetStore(targets_dir)
     with store.alone(), reading(targets_dir.parent) as history:
@@ -96,8 +97,8 @@ def restore(targets_dir: Path, targets: Mapping[str, Target]) -> list[str]:
             raise TargetError("nothing was imported:\n" + "\n".join(faults))
         missing = [user for user, target in targets.items() if not store.has(user, target.identity)]
         for user in missing:
-            with contextlib.suppress(FileNotFoundError):
-                store.path(user).rename(store.path(user).with_suffix(".json.damaged"))
+            if store.path(user).exists():
+                store.path(user).rename(_aside(store.path(user)))
             store.restore(user, targets[user])
     return missing
 
@@ -122,11 +123,20 @@ def is_exported(targets_dir: Path, user: str) -> bool | None:
     return None if exported is None or target is None else bool(exported == _digest(target))
 
 
+def _aside(path: Path) -> Path:
+    """A free name for a damaged file."""
+    names = (path.with_suffix(f".json.damaged{number or ''}") for number in count())
+    return next(name for name in names if not name.exists())
+
+
 def _conflicts(store: FileTargetStore, published: FixedTargets, user: str, target: Target) -> Iterator[str]:
     path, identity = store.path(user), target.identity
     fixed = published.of(user)
     if fixed not in {None, identity}:
         yield f"the photos published for {user} carry {fixed}, and the backup has {identity}"
+    if _is_unreadable(path):
+        yield f"{printable(path)} cannot be read; see `fawkesd doctor`"
+        return
     found = _intact(store, user)
     if found is not None and found.identity != identity:
         yield (
@@ -137,6 +147,17 @@ def _conflicts(store: FileTargetStore, published: FixedTargets, user: str, targe
         owned = _intact(store, other)
         if other != user and owned is not None and owned.identity == identity:
             yield f"{identity}, which the backup has for {user}, is the target of {other} here"
+
+
+def _is_unreadable(path: Path) -> bool:
+    """Whether there is a file of which nobody can tell whether it is damaged."""
+    try:
+        path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _intact(store: FileTargetStore, person: str) -> Target | None:

@@ -29,7 +29,7 @@ def lines(status: Status) -> Iterator[str]:
         yield f"# TYPE {gauge.name} gauge"
         for labels, value in gauge.samples.items():
             text = ",".join(f'{name}="{label}"' for name, label in labels)
-            yield f"{gauge.name}{{{text}}} {value:g}" if text else f"{gauge.name} {value:g}"
+            yield f"{gauge.name}{{{text}}} {value:.15g}" if text else f"{gauge.name} {value:.15g}"
 
 
 def _gauges(status: Status) -> Iterator[_Gauge]:
