@@ -71,7 +71,8 @@ class Engine:
 
         A photo that cannot be protected yields its Refusal and does not affect the others. A photo's result does
         not depend on the others, with two exceptions: a user's first photos choose the user's target together, and a
-        person's mean face is refined by each of the first 16 photos that show the person.
+        person's mean face is refined by each of the first 16 photos that show the person. That holds to the bit on one
+        thread and on two; on more, PyTorch was seen to round sums by how many faces pass together.
         on_step: called often, with how far the photos are that are worked on together; also a sign of life.
         """
         results: list[Protected | Refusal] = []

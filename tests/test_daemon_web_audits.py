@@ -113,3 +113,11 @@ def test_too_few_photos_are_told_before_anything_starts(home: Home, audits: Audi
         audits.start(user)
 
     assert audits.of("ada") is None
+
+
+def test_photos_whose_copy_is_gone_do_not_count(home: Home, audits: Audits) -> None:
+    for path in home.sync.glob("*.jpg"):
+        path.unlink()
+
+    with pytest.raises(InputError, match="There are none so far"):
+        audits.start(home.settings.users[0])

@@ -367,6 +367,10 @@ def test_the_page_never_imports_torch() -> None:
     assert not {"torch", "torchvision"} & set(done.stdout.split())
 
 
+def test_a_path_that_no_socket_can_have_answers_nothing() -> None:
+    assert not Address.parse(f"unix:/{200 * 'a'}").answers()
+
+
 def test_a_flood_is_refused_and_does_not_shut_the_owner_out(tmp_path: Path) -> None:
     async def answer_all(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

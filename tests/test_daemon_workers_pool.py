@@ -7,6 +7,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from twins import Deed, is_cloaked, make_photo
 from daemon.errors import EngineStartError
 from daemon.model import Outbox, Photo, Snapshot, Source, State
 from daemon.timing import DEFAULT_TIMING, Timing
+from daemon.workers import worker
 from daemon.workers.pool import EnginePool, Event, Unloaded
 from daemon.workers.process import Answer, Died
-from daemon.workers.protocol import EngineSpec, Ready, Refused
-from fawkes_engine import EngineSettings, Protected, Request
+from daemon.workers.protocol import EngineSpec, Heartbeat, Ready, Refused
+from fawkes_engine import EngineSettings, Phase, Protected, Request, Step
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
@@ -310,3 +312,30 @@ def _is_running(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_each_phase_is_told_at_once() -> None:
+    told = [Step(Phase.FIND, 1.0), Step(Phase.CLOAK, 0.1), Step(Phase.CLOAK, 0.2), Step(Phase.CHECK)]
+
+    class Quick:
+        fingerprint = device_name = "none"
+
+        def warm_up(self) -> None:
+            return
+
+        def protect(
+            self, _requests: object, *, on_step: Callable[[Step], None] | None = None
+        ) -> list[Protected]:
+            assert on_step is not None
+            for step in told:
+                on_step(step)
+            return []
+
+    here, there = Pipe()
+    worker._answer(there, Quick(), [])
+    steps = []
+    while here.poll():
+        heartbeat = here.recv()
+        assert isinstance(heartbeat, Heartbeat)
+        steps.append(heartbeat.step)
+    assert [step.phase for step in steps] == [Phase.FIND, Phase.CLOAK, Phase.CHECK]

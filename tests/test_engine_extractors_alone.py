@@ -72,3 +72,9 @@ def test_only_a_cpu_with_avx2_alone_is_trusted(monkeypatch: pytest.MonkeyPatch) 
     assert not is_possible(CPU)
     able.clear()
     assert not is_possible(CPU)
+
+
+def test_on_three_threads_faces_pass_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": False})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert not is_possible(CPU)

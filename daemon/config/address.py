@@ -70,9 +70,12 @@ class Address:
 
     def answers(self) -> bool:
         """Whether something listens there."""
-        with socket.socket(self.family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_ANSWER_S)
-            return probe.connect_ex(self.reachable) == 0
+        try:
+            with socket.socket(self.family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_ANSWER_S)
+                return probe.connect_ex(self.reachable) == 0
+        except OSError:  # no such family here, or a path that is too long for a socket
+            return False
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -77,6 +77,7 @@ class Audits:
                     stdout=output,
                     stderr=subprocess.PIPE,
                     text=True,
+                    errors="replace",
                     umask=0o077,
                 )
             finally:
@@ -117,7 +118,7 @@ class Audits:
     def _check(self, user: UserSettings) -> None:
         """Raise InputError, with what to do on the page, where the command would tell of its options."""
         with reading(self._settings.state_dir) as history:
-            usable = (1 for record in history.in_state(State.PUBLISHED) if _is_usable(record, user.name))
+            usable = (1 for record in history.in_state(State.PUBLISHED) if _is_usable(record, user))
             clean = len(list(islice(usable, _LEAST)))
         if clean < _LEAST:
             raise InputError(
@@ -132,9 +133,12 @@ class Audits:
             for line in lines:
                 run.said = line.strip().removeprefix("fawkesd: ") or run.said
         code = run.process.wait()
-        if code == 0:
-            for path in (self.report(user), self._figures(user)):
-                self._new(path).replace(path)
+        try:
+            if code == 0:
+                for path in (self.report(user), self._figures(user)):
+                    self._new(path).replace(path)
+        except OSError as exc:
+            run.said, code = f"what it found cannot be kept ({exc.strerror})", 1
         run.code = code
 
     def _figures(self, user: str) -> Path:
@@ -146,10 +150,12 @@ class Audits:
         return path.with_name(f"{path.name}.new")
 
 
-def _is_usable(record: Record, user: str) -> bool:
+def _is_usable(record: Record, user: UserSettings) -> bool:
     """Whether an audit can take the copy for a photo of the user alone, and its original for a clean one."""
-    faces = record.report["faces"] if record.report else []
-    return [face["person"] for face in faces] == [user] and record.photo.source.path.is_file()
+    photo, faces = record.photo, record.report["faces"] if record.report else []
+    shows_user = photo.source.outbox.user == user.name and [face["person"] for face in faces] == [user.name]
+    has_copy = photo.output is not None and (user.sync / photo.output.relative).is_file()
+    return shows_user and has_copy and photo.source.path.is_file()
 
 
 def _result(found: Mapping[str, list[Mapping[str, object]]], made: float) -> Result:

@@ -58,7 +58,8 @@ class Context:
         """A page, with what is shown on all of them; a notice is shown once."""
         session = request.state.session
         with self._lock:
-            notice = self._notices.pop(session, None) if session and not name.startswith("_") else None
+            is_seen = session and not name.startswith("_") and "hx-request" not in request.headers
+            notice = self._notices.pop(session, None) if is_seen else None
         whole = {
             "here": request.url.path,
             "csrf": request.state.csrf,

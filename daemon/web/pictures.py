@@ -6,8 +6,10 @@ an original only while it is the file that the ledger knows.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -120,39 +122,41 @@ def _original_bytes(photo: Photo) -> bytes:
 
 
 def _whole(data: bytes) -> bytes:
-    return _encoded(_decoded(data), _WHOLE_QUALITY)
+    with _decoded(data) as image:
+        return _encoded(image, _WHOLE_QUALITY)
 
 
 def _scaled(data: bytes, size_px: int) -> bytes:
-    image = _decoded(data)
-    image.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return _encoded(image, _SMALL_QUALITY)
+    with _decoded(data) as image:
+        image.thumbnail((size_px, size_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return _encoded(image, _SMALL_QUALITY)
 
 
 def _region(data: bytes, box: Box) -> bytes:
     """Cut a box with a margin out; at least its own pixels, at most _FACE_PX of them on a side."""
-    image = _decoded(data)
     x0, y0, x1, y1 = box
     dx, dy = (x1 - x0) * _MARGIN, (y1 - y0) * _MARGIN
-    cut = (
-        max(round(x0 - dx), 0),
-        max(round(y0 - dy), 0),
-        min(round(x1 + dx), image.width),
-        min(round(y1 + dy), image.height),
-    )
-    part = image.crop(cut)
-    if max(part.size) > _FACE_PX:
-        part.thumbnail((_FACE_PX, _FACE_PX), Image.Resampling.LANCZOS)
-    part.info["icc_profile"] = image.info.get("icc_profile")
-    return _encoded(part, _WHOLE_QUALITY)
+    with _decoded(data) as image:
+        cut = (
+            max(round(x0 - dx), 0),
+            max(round(y0 - dy), 0),
+            min(round(x1 + dx), image.width),
+            min(round(y1 + dy), image.height),
+        )
+        part = image.crop(cut)
+        if max(part.size) > _FACE_PX:
+            part.thumbnail((_FACE_PX, _FACE_PX), Image.Resampling.LANCZOS)
+        part.info["icc_profile"] = image.info.get("icc_profile")
+        return _encoded(part, _WHOLE_QUALITY)
 
 
-def _decoded(data: bytes) -> Image.Image:
-    """The upright picture, with its colour profile and nothing else."""
+@contextlib.contextmanager
+def _decoded(data: bytes) -> Iterator[Image.Image]:
+    """Context manager: the upright picture, with its colour profile and nothing else; two at a time, one large one."""
     pixels = pixel_count(data)
     if pixels > LARGEST_PIXELS:
         raise InputError(f"it has over {LARGEST_PIXELS // 1_000_000} megapixels; open the file itself")
-    with _DECODER_OF_MANY if pixels > _MANY_PIXELS else _DECODERS:
+    with _DECODER_OF_MANY if pixels > _MANY_PIXELS else contextlib.nullcontext(), _DECODERS:
         try:
             photo = decode(data)
         except EngineError as exc:
@@ -161,7 +165,7 @@ def _decoded(data: bytes) -> Image.Image:
             raise InputError("there is not enough memory for this picture") from exc
         image = Image.fromarray(photo.pixels)
         image.info["icc_profile"] = None if photo.grey else photo.icc or photo.implied
-        return image
+        yield image
 
 
 def _encoded(image: Image.Image, quality: int) -> bytes:

@@ -19,7 +19,7 @@ from daemon.state.targets import FileTargetStore
 from daemon.workers.environment import load_torch
 from daemon.workers.limits import confine
 from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
-from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
+from fawkes_engine import EngineSettings, Phase, Protected, Refusal, Request, Step
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
@@ -57,11 +57,12 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
 
 def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]) -> None:
     sent_at_s = time.monotonic()
+    phase: Phase | None = None
 
     def on_step(step: Step) -> None:
-        nonlocal sent_at_s
-        if time.monotonic() - sent_at_s >= _HEARTBEAT_EVERY_S:
-            sent_at_s = time.monotonic()
+        nonlocal sent_at_s, phase
+        if step.phase != phase or time.monotonic() - sent_at_s >= _HEARTBEAT_EVERY_S:
+            sent_at_s, phase = time.monotonic(), step.phase
             connection.send(Heartbeat(step))
 
     for index, result in enumerate(_protect(engine, batch, on_step)):

@@ -3,8 +3,9 @@
 PyTorch gives some convolutions to oneDNN and some to its own code, by the number of images, and the two add up in
 different orders: its own code gets small maps of a single image, and on one thread filters of 1 x 1 for fewer than 16.
 oneDNN adds up the gradient of a single picture otherwise, too (dlib's first layer on two threads). So here pictures and
-small maps of a single image pass twice, and 16 images in halves. With AVX2 nothing else depends on the number (measured
-layer by layer on 1, 2, 4 and 16 threads), so that a face alone need not pass whole networks twice.
+small maps of a single image pass twice, and 16 images in halves. With AVX2, on one thread and on two, nothing else
+depends on the number, so that a face alone need not pass whole networks twice. On three and more, other layers were
+found to add up otherwise (SFace's last one on three, dlib's gradient on six).
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from fawkes_engine.extractors.layers import replace_layers
 _SMALL = 20_480  # values of a single image, up to which its own code is taken
 _SMALL_FILTER_PX = 3
 _COLOURS = 3
+_MOST_THREADS = 2
 _MANY = 16  # images from which on oneDNN gets filters of 1 x 1 on one thread, too
 
 
 def is_possible(device: torch.device) -> bool:
-    """Whether this makes a face's bits the same: on CPUs with AVX2 alone; AVX-512's orders were found to differ."""
+    """Whether this makes a face's bits the same: with AVX2 alone (AVX-512's orders differ), on up to two threads."""
     able = torch.cpu.get_capabilities()
-    return bool(device.type == "cpu" and able.get("avx2") and not able.get("avx512_f"))
+    has_avx2_alone = bool(able.get("avx2") and not able.get("avx512_f"))
+    return device.type == "cpu" and has_avx2_alone and torch.get_num_threads() <= _MOST_THREADS
 
 
 def equal_alone(extractor: Extractor) -> Extractor:
