@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
-from twins import Deed, make_photo
+from twins import GO_ON, Deed, make_photo
 
 from daemon.cli.main import run_command
 from daemon.model import Outbox, Photo, Snapshot, Source, State
@@ -240,10 +240,11 @@ def test_a_running_daemon_is_not_disturbed(
     eventually: Callable[[Callable[[], object]], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    start(home.settings)
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    start(home.settings, factory="twins:make_patient_engine")
 
     eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "working")
+    home.settings.targets_dir.with_name(GO_ON).touch()
     eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "published")
 
 
