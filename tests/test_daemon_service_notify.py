@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace as replaced
@@ -17,6 +16,7 @@ from faulty import FACTORY, Counter
 from hypothesis import given
 from hypothesis import strategies as st
 from twins import Deed, make_photo
+from web import serving
 
 from daemon.cli.main import run_command
 from daemon.config.settings import NotifySettings
@@ -56,12 +56,8 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    thread = threading.Thread(target=server.http.serve_forever)
-    thread.start()
-    yield server
-    server.http.shutdown()
-    thread.join()
-    server.http.server_close()
+    with serving(server.http):
+        yield server
 
 
 @pytest.fixture

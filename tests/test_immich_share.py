@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from web import serving
 
 ROOT = Path(__file__).parents[1]
 KEY = "key-of-immich"
@@ -132,12 +132,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def immich() -> Iterator[Twin]:
     twin = Twin()
-    thread = threading.Thread(target=twin.http.serve_forever)
-    thread.start()
-    yield twin
-    twin.http.shutdown()
-    thread.join()
-    twin.http.server_close()
+    with serving(twin.http):
+        yield twin
 
 
 def share(immich: Twin, tmp_path: Path, content: str = f"{KEY}\n") -> subprocess.CompletedProcess[str]:

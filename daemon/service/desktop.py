@@ -16,7 +16,7 @@ from daemon.text import printable
 
 _CHECK_EVERY_S = 5.0
 _NOTIFY_EVERY_S = 60.0
-BACKLOG_PHOTOS = 10  # fewer are finished before anyone wonders
+_BACKLOG_PHOTOS = 10  # fewer are finished before anyone wonders
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,8 @@ class DesktopNotices:
             return self._due_s
         found = self._situation()
         self._most_waiting = max(self._most_waiting, found.waiting)
-        lines = list(news(self._reported, found))
+        lines = list(news(self._reported, found, self._most_waiting))
         if found.waiting == 0:
-            if self._most_waiting >= BACKLOG_PHOTOS:
-                lines.append("No more photos are waiting")
             self._most_waiting = 0
         self._reported = found
         self._due_s = now + (_NOTIFY_EVERY_S if lines else _CHECK_EVERY_S)
@@ -66,8 +64,8 @@ class DesktopNotices:
         return self._due_s if lines else math.inf
 
 
-def news(before: Situation, after: Situation) -> Iterator[str]:
-    """Yield a line for each thing that is worse or well again."""
+def news(before: Situation, after: Situation, most_waiting: int) -> Iterator[str]:
+    """Yield a line for each thing that is worse or well again. most_waiting: photos of the backlog, at its largest."""
     if after.held > before.held:
         yield f"{after.held - before.held} more held: `fawkesd status` shows why"
     if after.review > before.review:
@@ -77,3 +75,5 @@ def news(before: Situation, after: Situation) -> Iterator[str]:
             yield f"{user}: paused: {reason or '`fawkesd status` shows why'}"
     for user in before.paused.keys() - after.paused.keys():
         yield f"{user}: publishing again"
+    if not after.waiting and most_waiting >= _BACKLOG_PHOTOS:
+        yield "No more photos are waiting"

@@ -18,7 +18,7 @@ from daemon.errors import ConfigError, NotAnswering, ServiceError
 from daemon.fs import atomic
 from daemon.fs.private import is_open_to_others
 from daemon.model import PauseReason
-from daemon.service.desktop import BACKLOG_PHOTOS, Situation, news
+from daemon.service.desktop import Situation, news
 from daemon.state.folder import prepare
 from daemon.state.history import PausedFolder
 from daemon.status import status
@@ -96,9 +96,7 @@ def send(urls: Sequence[tuple[int, str]], text: str) -> list[int]:
 
 def _lines(told: Told, found: Situation) -> Iterator[str]:
     before = Situation(held=told.held, review=told.review, paused=dict.fromkeys(told.paused, ""))
-    yield from news(before, found)
-    if not found.waiting and told.most_waiting >= BACKLOG_PHOTOS:
-        yield "No more photos are waiting"
+    return news(before, found, told.most_waiting)
 
 
 def _situation(settings: Settings, told: Told | None) -> Situation:
