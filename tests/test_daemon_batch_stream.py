@@ -185,7 +185,7 @@ def test_a_stream_without_an_end_fills_no_memory(cloak: Cloak, monkeypatch: pyte
     monkeypatch.setattr(stream, "PHOTO_MAX_BYTES", 1 << 20)
     with Path("/dev/zero").open("rb") as endless, pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "_STDIN", endless.fileno())
-        with pytest.raises(InputError, match="larger than 1 MiB"):
+        with pytest.raises(InputError, match="larger than"):
             stream.read()
 
 

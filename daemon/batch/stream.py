@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.batch.cloak import CloakJob, Outcome, protect
 from daemon.batch.output_folder import NotWritten, Written
 from daemon.errors import InputError, OutputError
-from daemon.workers.protocol import PHOTO_MAX_BYTES, EngineLike
+from daemon.workers.protocol import PHOTO_MAX_BYTES, TOO_LARGE, EngineLike
 from fawkes_engine import Refusal, Step
 
 STREAM = "-"  # on the command line, in place of a photo; `./-` is a file
@@ -34,7 +34,7 @@ def read() -> bytes:
     if not data:
         raise InputError(f"standard input is empty; give it a photo: {_EXAMPLE}")
     if len(data) > PHOTO_MAX_BYTES:
-        raise InputError(f"the photo is larger than {PHOTO_MAX_BYTES >> 20} MiB; export it smaller")
+        raise InputError(f"the photo is {TOO_LARGE}")
     return data
 
 

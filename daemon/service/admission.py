@@ -11,13 +11,13 @@ from daemon.config.folder import choice_for
 from daemon.errors import ConfigError, SourceChanged, SourceFault, SourceGone
 from daemon.fs.filenames import objection
 from daemon.fs.files import read_source
-from daemon.model import NoFacePolicy, Photo, Settled
+from daemon.model import NoFacePolicy, Photo, Settled, Snapshot, Source
 from daemon.service.outcomes import Outcomes
 from daemon.service.review import NO_ROOM
 from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
-from daemon.workers.protocol import PHOTO_MAX_BYTES
+from daemon.workers.protocol import PHOTO_MAX_BYTES, TOO_LARGE
 from fawkes_engine import FULL_STRENGTH, Request
 
 
@@ -72,10 +72,8 @@ class Admission:
         return None if self._is_done(read, fingerprint, now) else Begin(read, request)
 
     def _read(self, photo: Photo, now: float) -> bytes | None:
-        reason = objection(photo.source.relative)
-        if photo.snapshot.size > PHOTO_MAX_BYTES:
-            reason = f"the file is larger than {PHOTO_MAX_BYTES >> 20} MiB, too large for the engine; export it smaller"
-        if reason:
+        reason = why_held_unread(photo.source, photo.snapshot)
+        if reason is not None:
             self._outcomes.hold(photo, reason)
             return None
         try:
@@ -110,6 +108,13 @@ class Admission:
             self._outcomes.later(photo, NO_ROOM, may_hold=False)
             return True
         return cached is not None
+
+
+def why_held_unread(source: Source, snapshot: Snapshot) -> str | None:
+    """Return why a photo is held for its name or its size alone, in words; None if it is not."""
+    if snapshot.size > PHOTO_MAX_BYTES:
+        return f"the file is {TOO_LARGE}"
+    return objection(source.relative)
 
 
 def _options(request: Request, *, by_folder: bool) -> str:

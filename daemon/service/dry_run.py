@@ -11,16 +11,16 @@ from daemon.config.folder import choice_for
 from daemon.config.settings import Settings
 from daemon.errors import ConfigError, SourceFault
 from daemon.fs.absence import absence
-from daemon.fs.filenames import Kind, kind_of, objection
+from daemon.fs.filenames import Kind, kind_of
 from daemon.fs.files import snapshot_of
 from daemon.fs.walk import walk
 from daemon.model import WAITING, Outbox, Snapshot, Source, State
+from daemon.service.admission import why_held_unread
 from daemon.state.history import History, reading
 from daemon.state.photos import is_known
 from daemon.state.targets import FileTargetStore
 from daemon.status.lookup import outboxes
 from daemon.watch.completeness import why_unfinished
-from daemon.workers.protocol import PHOTO_MAX_BYTES
 
 
 class Act(Enum):
@@ -117,9 +117,7 @@ def _is_due(history: History, source: Source, snapshot: Snapshot) -> bool:
 
 
 def _step(source: Source, snapshot: Snapshot, pause: str | None) -> Step:
-    reason = objection(source.relative)
-    if snapshot.size > PHOTO_MAX_BYTES:
-        reason = f"it is larger than {PHOTO_MAX_BYTES >> 20} MiB"
+    reason = why_held_unread(source, snapshot)
     unfinished = why_unfinished(source.path)
     wait = pause or (unfinished.value if unfinished else None)
     try:

@@ -11,6 +11,7 @@ from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see EngineSpec
 PHOTO_MAX_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
+TOO_LARGE = f"larger than {PHOTO_MAX_BYTES >> 20} MiB, too large for the engine; export it smaller"
 
 
 class EngineLike(Protocol):
