@@ -16,6 +16,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+from service_manager import Manager
+from twins import hold_of
 from web import Web
 
 from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
@@ -100,6 +102,14 @@ class Home:
         users = (user.model_copy(update={"ignore": patterns}),)
         return replace(self, settings=self.settings.model_copy(update={"users": users}))
 
+    @contextlib.contextmanager
+    def engine_held(self) -> Iterator[None]:
+        """Context manager: during the with block the tiny engine gets no further than a quarter of a photo."""
+        hold = hold_of(self.state_dir)
+        hold.touch()
+        yield
+        hold.unlink()
+
     def published(self) -> list[str]:
         """Names below the sync folder, without the marker."""
         files = [path for path in self.sync.rglob("*") if path.is_file()]
@@ -126,6 +136,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger(tmp_path / LEDGER_NAME)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """The service manager of the daemons that the test starts."""
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with Manager(address) as one:
+        yield one
 
 
 @pytest.fixture

@@ -478,11 +478,12 @@ def test_a_reload_takes_up_a_new_outbox_and_lets_the_old_ones_photos_wait(
 def test_a_reload_finishes_what_is_in_work(
     home: Home, running: DaemonProcess, eventually: Wait, tmp_path: Path
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    eventually(lambda: states(home) == ["working"])
     (tmp_path / "new").mkdir()
+    with home.engine_held():
+        (home.outbox / "a.jpg").write_bytes(make_photo())
+        eventually(lambda: states(home) == ["working"])
 
-    assert fawkesd(home.with_outbox(tmp_path / "new"), "reload") == 0
+        assert fawkesd(home.with_outbox(tmp_path / "new"), "reload") == 0
 
     eventually(lambda: running.log.count("engine ready") == 2)
     assert home.published() == ["a.jpg"]

@@ -135,11 +135,12 @@ def test_a_photo_that_is_in_work_when_it_is_recalled_does_not_come_back(
     home: Home, start: Start, eventually: Wait
 ) -> None:
     path = published_photo(home)
-    photo(home, deed=Deed.TAKE_A_SECOND)
-    daemon = start(home.settings)
-    eventually(lambda: engine_works(daemon) == 1)
+    photo(home, seed=1)
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: engine_works(daemon) == 1)
 
-    assert fawkesd(home, "recall", path) == 0
+        assert fawkesd(home, "recall", path) == 0
 
     eventually(lambda: states(home) == ["recalled", "recalled"])
     assert home.published() == []

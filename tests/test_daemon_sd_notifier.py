@@ -6,15 +6,15 @@ import itertools
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
+from service_manager import Manager
 from twins import make_photo
 
 from daemon.sd import sockets
@@ -27,30 +27,6 @@ LOADING = Health(engine_ready=False, working=False, progress=0)
 IDLE = Health(engine_ready=True, working=False, progress=1)
 
 
-class Manager:
-    """The service manager's end of the notify socket. heard: every assignment so far, in order."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self._socket.setblocking(False)
-        self._heard: list[str] = []
-
-    @property
-    def heard(self) -> list[str]:
-        try:
-            while True:
-                self._heard += self._socket.recv(65536).decode().split("\n")
-        except BlockingIOError:
-            return self._heard
-
-    def count(self, assignment: str) -> int:
-        return self.heard.count(assignment)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture(params=["path", "abstract"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return (
@@ -60,22 +36,12 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     )
 
 
-@pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    one = Manager(str(tmp_path / "notify"))
-    yield one
-    one.close()
-
-
 def test_both_kinds_of_address_are_spoken_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    manager = Manager(address)
+    with Manager(address) as manager:
+        sockets.notify("READY=1", "STATUS=here")
 
-    sockets.notify("READY=1", "STATUS=here")
-
-    assert manager.heard == ["READY=1", "STATUS=here"]
-    manager.close()
+        assert manager.heard == ["READY=1", "STATUS=here"]
 
 
 def test_the_same_is_said_with_systemd_python(manager: Manager) -> None:
@@ -160,7 +126,7 @@ def test_the_daemon_is_ready_with_its_engine_and_tells_the_status_and_the_end(
     daemon = start(home.settings)
     eventually(lambda: "READY=1" in manager.heard)
     assert manager.heard[0].startswith("EXTEND_TIMEOUT_USEC=")
-    assert "engine ready" in daemon.log
+    eventually(lambda: "engine ready" in daemon.log)
 
     (home.outbox / "a.jpg").write_bytes(make_photo())
     eventually(lambda: "published" in daemon.log)

@@ -171,11 +171,13 @@ def test_a_restart_repeats_nothing(home: Home, start: Start, eventually: Wait) -
 def test_a_signal_lets_the_engine_finish_what_it_does(
     home: Home, start: Start, eventually: Wait, number: signal.Signals
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    daemon = start(home.settings)
-    eventually(lambda: states(home) == ["working"])
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        daemon.process.send_signal(number)
 
-    assert daemon.stop(number) == 0
+    assert daemon.process.wait(WITHIN_S) == 0
     assert home.published() == ["a.jpg"]
     assert f"ended by {number.name}" in daemon.log
 
@@ -193,10 +195,11 @@ def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventu
 def test_a_killed_supervisor_publishes_once_after_its_restart(
     home: Home, start: Start, eventually: Wait
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    daemon = start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    daemon.stop(signal.SIGKILL)
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        daemon.stop(signal.SIGKILL)
     assert home.published() == []
 
     start(home.settings)
@@ -207,11 +210,12 @@ def test_a_killed_supervisor_publishes_once_after_its_restart(
 
 def test_a_killed_engine_costs_no_photo(home: Home, start: Start, eventually: Wait) -> None:
     for number in range(3):
-        (home.outbox / f"{number}.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND, seed=number))
-    daemon = start(home.settings)
-    eventually(lambda: "working" in states(home))
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: "working" in states(home))
 
-    os.kill(daemon.engine_pid, signal.SIGKILL)
+        os.kill(daemon.engine_pid, signal.SIGKILL)
 
     eventually(lambda: states(home) == ["published"] * 3)
     assert home.published() == ["0.jpg", "1.jpg", "2.jpg"]
@@ -335,20 +339,22 @@ def test_two_configurations_cannot_share_a_sync_folder(
 def test_an_overwrite_during_the_work_publishes_the_later_content(
     home: Home, start: Start, eventually: Wait
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.PROTECT, seed=77))
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        (home.outbox / "a.jpg").write_bytes(make_photo(seed=77))
 
     eventually(lambda: states(home) == ["superseded", "published"])
     assert home.published() == ["a.jpg"]
 
 
 def test_a_photo_removed_during_the_work_is_not_published(home: Home, start: Start, eventually: Wait) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    (home.outbox / "a.jpg").unlink()
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        (home.outbox / "a.jpg").unlink()
 
     eventually(lambda: states(home) == ["gone"])
     assert home.published() == []
@@ -357,10 +363,11 @@ def test_a_photo_removed_during_the_work_is_not_published(home: Home, start: Sta
 def test_a_photo_that_waits_on_a_drive_mounted_anew_is_published(
     home: Home, start: Start, eventually: Wait
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    daemon = start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    daemon.stop(signal.SIGKILL)
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        daemon.stop(signal.SIGKILL)
     database = sqlite3.connect(home.state_dir / LEDGER_NAME)
     with database:
         database.execute("UPDATE photos SET dev = dev + 1")  # what a mount does to the device number
@@ -404,8 +411,8 @@ def test_a_name_that_is_no_text_is_held_and_cannot_forge_a_log_line(
     daemon = start(home.settings)
 
     eventually(lambda: states(home) == ["held", "held"])
-    assert "bad\\xff.jpg" in daemon.log
-    assert "two\\nERROR lines.jpg" in daemon.log
+    eventually(lambda: "bad\\xff.jpg" in daemon.log)
+    eventually(lambda: "two\\nERROR lines.jpg" in daemon.log)
 
 
 def test_a_reader_of_the_sync_folder_sees_whole_cloaked_photos_only(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import DaemonProcess, Home
 from faulty import Counter, column, engine_works, states
-from twins import Deed, any_target, make_photo
+from twins import any_target, make_photo
 
 from daemon.cli.main import run_command
 from daemon.config.settings import UserSettings
@@ -34,8 +34,8 @@ Losing = Callable[[Path], None]
 FACTORY = "twins:make_faithful_engine"
 
 
-def drop_photo(home: Home, name: str, deed: Deed = Deed.PROTECT) -> None:
-    (home.outbox / name).write_bytes(make_photo(deed, seed=sum(name.encode())))
+def drop_photo(home: Home, name: str) -> None:
+    (home.outbox / name).write_bytes(make_photo(seed=sum(name.encode())))
 
 
 def target_file(home: Home, user: str = "ada") -> Path:
@@ -120,11 +120,12 @@ def test_a_target_lost_while_the_engine_works_is_missed_before_the_next_photo(
 ) -> None:
     target = published_once(home)
     daemon = start(home.settings, factory=FACTORY)
-    drop_photo(home, "slow.jpg", Deed.TAKE_A_SECOND)
-    eventually(lambda: engine_works(daemon))  # it has read the target by then
-    backup = target_file(home).read_bytes()
-    target_file(home).unlink()
-    drop_photo(home, "next.jpg")
+    with home.engine_held():
+        drop_photo(home, "slow.jpg")
+        eventually(lambda: engine_works(daemon))  # it has read the target by then
+        backup = target_file(home).read_bytes()
+        target_file(home).unlink()
+        drop_photo(home, "next.jpg")
 
     eventually(lambda: is_paused(home) and states(home) == ["published", "published", "ready"])
     assert not target_file(home).exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
-from twins import GO_ON, Deed, make_photo
+from twins import Deed, make_photo
 
 from daemon.cli.main import run_command
 from daemon.model import Outbox, Photo, Snapshot, Source, State
@@ -241,10 +241,10 @@ def test_a_running_daemon_is_not_disturbed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    start(home.settings, factory="twins:make_patient_engine")
+    with home.engine_held():
+        start(home.settings)
+        eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "working")
 
-    eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "working")
-    home.settings.targets_dir.with_name(GO_ON).touch()
     eventually(lambda: why(home, home.outbox / "a.jpg", capsys)["state"] == "published")
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import DaemonProcess, Home
 from faulty import FACTORY, Counter
 from test_daemon_state_targets import TARGET
-from twins import GO_ON, Deed, make_photo
+from twins import Deed, make_photo
 
 from daemon.cli.main import run_command
 from daemon.model import Outbox
@@ -98,11 +98,10 @@ def test_what_the_engine_does_is_told_with_how_far_it_is_until_it_is_done(
     home: Home, start: Callable[..., DaemonProcess], eventually: Callable[[Callable[[], object]], None]
 ) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo())
-    daemon = start(home.settings, factory="twins:make_patient_engine")
     expected = (Batch((home.outbox / "a.jpg",), "cloaking", 0.25),)
-    eventually(lambda: read(home.settings).in_work == expected)
-
-    home.settings.targets_dir.with_name(GO_ON).touch()
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: read(home.settings).in_work == expected)
 
     eventually(lambda: read(home.settings).in_work == () and home.published() == ["a.jpg"])
     daemon.stop()

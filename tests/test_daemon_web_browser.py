@@ -19,7 +19,7 @@ from conftest import WITHIN_S, DaemonProcess, Home
 from faulty import states
 from pages import link_of, page_of, signed_in, with_page
 from PIL import Image
-from twins import GO_ON, Deed, make_photo
+from twins import Deed, make_photo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -138,18 +138,18 @@ def test_how_far_the_photos_in_work_are_is_shown_without_a_reload(
 ) -> None:
     paged = with_page(home)
     paged.write_config()
-    start(paged.settings, factory="twins:make_patient_engine")
+    start(paged.settings, factory="twins:make_faithful_engine")
     eventually(lambda: _answers(paged))
     page = opened(paged)
     page.evaluate("window.isSame = true")
 
-    (paged.outbox / "a.jpg").write_bytes(portrait())
+    with paged.engine_held():
+        (paged.outbox / "a.jpg").write_bytes(portrait())
 
-    bar = page.get_by_role("progressbar", name="Cloaking")
-    page.get_by_text("25 %").wait_for()
-    assert bar.get_attribute("value") == "0.25"
-    page.get_by_role("heading", name="Cloaking 1 photo").wait_for()
-    paged.settings.targets_dir.with_name(GO_ON).touch()
+        bar = page.get_by_role("progressbar", name="Cloaking")
+        page.get_by_text("25 %").wait_for()
+        assert bar.get_attribute("value") == "0.25"
+        page.get_by_role("heading", name="Cloaking 1 photo").wait_for()
     page.get_by_role("heading", name="All is well").wait_for()
     assert bar.count() == 0
     assert page.evaluate("window.isSame")

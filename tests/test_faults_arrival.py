@@ -200,9 +200,10 @@ def test_fault_05_an_overwrite_during_the_work_publishes_the_second_content_only
     home: Home, start: Start, eventually: Wait
 ) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.PROTECT))
+    with home.engine_held():
+        start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        (home.outbox / "a.jpg").write_bytes(make_photo(Deed.PROTECT))
 
     eventually(lambda: "published" in states(home))
     assert states(home) == ["superseded", "published"]
@@ -213,18 +214,16 @@ def test_fault_05_an_overwrite_during_the_work_publishes_the_second_content_only
 def test_fault_06_a_photo_removed_at_any_stage_is_gone_without_noise(
     home: Home, start: Start, eventually: Wait, stage: str
 ) -> None:
-    settings = having(home, settle_s=5.0 if stage == "settling" else 0.1)
-    engine = settings.engine.model_copy(update={"photo_timeout_s": 5.0})
-    daemon = start(settings.model_copy(update={"engine": engine}))
+    daemon = start(having(home, settle_s=5.0 if stage == "settling" else 0.1))
     eventually(lambda: "engine ready" in daemon.log)
-    if stage == "ready":  # the engine is busy with another one
-        # for five seconds, in which the other one is seen to wait, also on a busy machine
-        (home.outbox / "first.jpg").write_bytes(make_photo(Deed.HANG, seed=1))
-        eventually(lambda: states(home) == ["working"])
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    if stage != "settling":
-        eventually(lambda: column(home, "state", "path = CAST('a.jpg' AS BLOB)") == [stage])
-    (home.outbox / "a.jpg").unlink()
+    with home.engine_held():
+        if stage == "ready":  # the engine is busy with another one
+            (home.outbox / "first.jpg").write_bytes(make_photo(seed=1))
+            eventually(lambda: states(home) == ["working"])
+        (home.outbox / "a.jpg").write_bytes(make_photo())
+        if stage != "settling":
+            eventually(lambda: column(home, "state", "path = CAST('a.jpg' AS BLOB)") == [stage])
+        (home.outbox / "a.jpg").unlink()
 
     if stage == "settling":
         (home.outbox / "last.jpg").write_bytes(make_photo(seed=2))
@@ -395,10 +394,11 @@ def test_fault_15_a_drive_that_goes_during_the_work_costs_no_photo(
 ) -> None:
     with drive(home.outbox) as content:
         mount("--bind", content, home.outbox)
-        (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-        daemon = start(home.settings)
-        eventually(lambda: states(home) == ["working"])
-        unmount(home.outbox)
+        (home.outbox / "a.jpg").write_bytes(make_photo())
+        with home.engine_held():
+            daemon = start(home.settings)
+            eventually(lambda: states(home) == ["working"])
+            unmount(home.outbox)
         eventually(lambda: states(home) == ["ready"])
 
         mount("--bind", content, home.outbox)

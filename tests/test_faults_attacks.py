@@ -83,10 +83,11 @@ def test_a_sync_folder_deleted_and_made_anew_gets_nothing_until_its_marker_is_ba
 def test_a_sync_folder_exchanged_during_the_work_gets_nothing(
     home: Home, running: DaemonProcess, eventually: Wait, tmp_path: Path
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    eventually(lambda: "working" in states(home))
-    home.sync.rename(tmp_path / "aside")
-    home.sync.mkdir()
+    with home.engine_held():
+        (home.outbox / "a.jpg").write_bytes(make_photo(seed=1))
+        eventually(lambda: "working" in states(home))
+        home.sync.rename(tmp_path / "aside")
+        home.sync.mkdir()
 
     eventually(lambda: "user ada: paused" in running.log)
 
@@ -213,10 +214,11 @@ def test_a_photo_replaced_while_it_is_worked_on_is_published_as_it_is_now_or_not
     ends: str | None,
 ) -> None:
     path, later = home.outbox / "a.jpg", make_photo(seed=9)
-    path.write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    eventually(lambda: "working" in states(home))
+    with home.engine_held():
+        path.write_bytes(make_photo(seed=1))
+        eventually(lambda: "working" in states(home))
 
-    strike(path, later)
+        strike(path, later)
 
     eventually(lambda: "working" not in states(home))
     if ends == "published":
@@ -269,16 +271,17 @@ def test_folders_that_a_reload_moves_while_photos_are_in_work_leak_and_lose_noth
     home: Home, running: DaemonProcess, eventually: Wait, tmp_path: Path
 ) -> None:
     """The folders go to other places, and the new outbox is what was the sync folder."""
-    for number in range(6):
-        (home.outbox / f"{number}.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND, seed=number))
-    eventually(lambda: "working" in states(home))
     (user,) = home.settings.users
     other = tmp_path / "other sync"
     other.mkdir()
     users = (user.model_copy(update={"outboxes": (home.sync, home.outbox), "sync": other}),)
     moved = replace(home, sync=other, settings=home.settings.model_copy(update={"users": users}))
+    with home.engine_held():
+        for number in range(6):
+            (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number + 1))
+        eventually(lambda: "working" in states(home))
 
-    assert run_command(["reload", "-c", str(moved.write_config())]) == 0
+        assert run_command(["reload", "-c", str(moved.write_config())]) == 0
 
     eventually(lambda: running.log.count("engine ready") == 2)
     every = {"first.jpg", *(f"{number}.jpg" for number in range(6))}

@@ -27,7 +27,7 @@ from faulty import (
     states,
     unmount,
 )
-from twins import Deed, is_cloaked, make_photo
+from twins import is_cloaked, make_photo
 
 from daemon.config.settings import Settings
 from daemon.publish.marker import MARKER_NAME
@@ -75,10 +75,11 @@ def test_fault_10_a_result_that_finds_the_disk_full_is_kept_and_not_made_again(
     home: Home, disk: Path, start: Start, eventually: Wait
 ) -> None:
     home = on(disk, home)
-    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.TAKE_A_SECOND))
-    daemon = start(home.settings)
-    eventually(lambda: states(home) == ["working"])
-    filler = fill(disk)
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    with home.engine_held():
+        daemon = start(home.settings)
+        eventually(lambda: states(home) == ["working"])
+        filler = fill(disk)
     eventually(lambda: "user ada: paused" in daemon.log and states(home) == ["ready"])
     assert len(list((home.state_dir / "results").iterdir())) == 1
     assert [path.name for path in home.sync.parent.glob(".fawkesd-staging-sync/*")] == ["lock"]

@@ -58,7 +58,7 @@ class Deed(Enum):
 
 
 LEAST_STRENGTH = 50  # that protects
-GO_ON = "go on"
+HOLD = "hold the engine"  # the tiny engine waits while a file of this name lies beside the state folder
 
 
 class TinyEngine:
@@ -67,6 +67,10 @@ class TinyEngine:
     fingerprint = "tiny-1"
     device_name = "abacus"
 
+    def __init__(self, hold: Path | None = None) -> None:
+        """hold: while there is such a file, a photo is a quarter done."""
+        self._hold = hold
+
     def warm_up(self) -> None:
         return
 
@@ -74,6 +78,10 @@ class TinyEngine:
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         log.warning("the tiny engine works on %d", len(requests))
+        while self._hold is not None and self._hold.exists():
+            if on_step is not None:
+                on_step(Step(Phase.CLOAK, 0.25))
+            time.sleep(0.02)
         self._check_memory([_deed(request.data) for request in requests])
         return [_protect(request, on_step) for request in requests]
 
@@ -108,14 +116,20 @@ def make_engine_without_weights(_settings: EngineSettings, _targets_dir: Path) -
     raise WeightsError("the weights of dlib are missing")
 
 
-def make_engine(_settings: EngineSettings, _targets_dir: Path) -> TinyEngine:
-    return TinyEngine()
+def make_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
+    return TinyEngine(hold_of(targets_dir.parent))
+
+
+def hold_of(state_dir: Path) -> Path:
+    """The file that holds the engine."""
+    return state_dir.with_name(HOLD)
 
 
 class FaithfulEngine(TinyEngine):
     """Moves each photo toward its user's target in the real store, as the real engine does, and says so."""
 
     def __init__(self, targets_dir: Path) -> None:
+        super().__init__(hold_of(targets_dir.parent))
         self._store = FileTargetStore(targets_dir)
 
     def protect(
@@ -141,27 +155,6 @@ def any_target() -> Target:
 
 def make_faithful_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
     return FaithfulEngine(targets_dir)
-
-
-class PatientEngine(FaithfulEngine):
-    """Is a quarter done until a file named "go on" lies beside the folder of the targets."""
-
-    def __init__(self, targets_dir: Path) -> None:
-        super().__init__(targets_dir)
-        self._sign = targets_dir.with_name(GO_ON)
-
-    def protect(
-        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
-    ) -> list[Protected | Refusal]:
-        while not self._sign.exists():
-            if on_step is not None:
-                on_step(Step(Phase.CLOAK, 0.25))
-            time.sleep(0.02)
-        return super().protect(requests, on_step=on_step)
-
-
-def make_patient_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
-    return PatientEngine(targets_dir)
 
 
 def moved_toward(target: str, user: str, result: Protected | Refusal) -> Protected | Refusal:
