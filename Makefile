@@ -15,6 +15,9 @@ WORKERS := -n auto --maxprocesses 3 --dist worksteal
 # PyPI's PyTorch brings 5 GB of CUDA; where no driver of a graphics card is, its small build is tried first, with uv
 HAS_GPU := $(shell command -v nvidia-smi)
 
+# The extra `systemd` is compiled against libsystemd-dev; where that is missing, its tests skip
+HAS_SYSTEMD := $(shell pkg-config --exists libsystemd 2>/dev/null && echo yes)
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(HAS_GPU),)
@@ -23,6 +26,9 @@ ifeq ($(HAS_GPU),)
 		|| echo "PyTorch's CPU build cannot be had here; its CUDA build follows"
 endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+ifneq ($(HAS_SYSTEMD),)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[systemd]'
+endif
 	-$(BIN)/fawkesd models fetch  # where that fails, cloaks are computed against dlib alone
 	touch $@
 

@@ -126,6 +126,26 @@ def test_every_command_answers_while_a_folder_is_away(
     assert not any(place.exists() for place in places)
 
 
+def test_a_health_check_fails_until_the_service_runs_and_has_its_folders(
+    home: Home, start: Start, eventually: Wait, say: Say
+) -> None:
+    check = ("status", "--check")
+    assert say(*check)[0] == 69
+    assert say("status")[0] == 0
+    (home.outbox / "no.jpg").write_bytes(make_photo(Deed.REFUSE))
+    daemon = start(home.settings)
+
+    eventually(lambda: ", 1 held" in first_line(read(home.settings)))
+    assert say(*check)[0] == 0  # held photos are no fault of the service
+    places = unplug(home, "sync")
+    eventually(lambda: waits_for(home.settings) == [str(place) for place in places])
+    assert say(*check)[:2] == (69, say("status")[1])
+    plug_in(*places)
+    eventually(lambda: say(*check, "--json")[0] == 0)
+    assert daemon.stop() == 0
+    assert say(*check)[0] == 69
+
+
 def answers(home: Home, say: Say, places: list[Path]) -> None:
     """Ask what may be asked with folders away, whether or not the daemon runs."""
     for arguments in (["status"], ["history"], ["people"], ["check-config"]):

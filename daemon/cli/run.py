@@ -92,15 +92,23 @@ def _show_plan(settings: Settings) -> Exit:
 
 @app.command("status", epilog=examples("fawkesd status", "fawkesd status --json"))
 def show_status(
+    *,
     config: Config = None,
     as_json: Json = False,
     as_metrics: Annotated[
         bool, typer.Option("--prometheus", help="Print metrics for Prometheus' node exporter.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Exit with 69 unless the service is running and can use every folder and target."
+        ),
+    ] = False,
 ) -> None:
     """Show what was published, is waiting or is held.
 
-    Also works while the service is stopped.
+    Also works while the service is stopped. Exits with 0 all the same, unless --check is given, which a container's
+    health check asks by.
     """
     if as_json and as_metrics:
         raise typer.BadParameter("choose one of --json and --prometheus")
@@ -114,3 +122,5 @@ def show_status(
         lines = iter([status_text.status_json(found)]) if as_json else status_text.status_lines(found)
     for line in lines:
         typer.echo(line)
+    if check and not found.is_working:
+        raise typer.Exit(Exit.UNAVAILABLE)

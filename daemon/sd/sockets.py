@@ -32,7 +32,8 @@ def notify(*assignments: str) -> None:
     """Notify the service manager, for example of "READY=1"; no effect if none listens."""
     message = "\n".join(assignments)
     if sd_daemon is not None:
-        sd_daemon.notify(message)
+        with contextlib.suppress(OSError):  # a nonsensical address, or nobody there
+            sd_daemon.notify(message)
         return
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):

@@ -100,6 +100,11 @@ class Status:
     users: tuple[UserStatus, ...]
     in_work: tuple[Batch, ...] = ()
 
+    @property
+    def is_working(self) -> bool:
+        """Whether it is running and can use every outbox, sync folder and target."""
+        return self.running and not self.waits_for
+
 
 def read(settings: Settings) -> Status:
     """Read the current status, which is empty before the first start. Raises LedgerError."""
