@@ -74,6 +74,7 @@ def test_optional_fields_are_skipped(optional: bytes) -> None:
         ("nfs4", True),
         ("cifs", True),
         ("fuse.rclone", True),
+        ("fakeowner", True),
         ("fuse", True),
         ("fuseblk", False),
         ("ext4", False),

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -235,6 +236,34 @@ def test_a_folder_used_by_another_daemon_says_by_which_process(bench: Bench) -> 
 
     with pytest.raises(AlreadyRunning, match=str(os.getpid())):
         other.activate()
+
+
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [
+        ("sync", r"sync cannot be used: Permission denied"),
+        (".", r"the place for the staging folder, cannot be written to"),
+    ],
+)
+def test_a_folder_of_somebody_else_is_named_with_its_owner(closed: str, words: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # that of pytest is closed to others
+        root, user = Path(name), os.geteuid()
+        (root / "sync").mkdir()
+        ledger = Ledger(root / LEDGER_NAME)
+        folder = SyncFolder(root / "sync", root / "staging", ledger)
+        for place in (root, root / "sync"):
+            place.chmod(0o777)
+        (root / closed).chmod(0o555)
+        os.seteuid(user or 65534)  # root may write everywhere
+        try:
+            with pytest.raises(
+                SyncUnavailable, match=rf"{words} \(its mode is dr-xr-xr-x, its owner .*runs as"
+            ):
+                folder.activate()
+        finally:
+            os.seteuid(user)
+            root.chmod(0o700)
+            ledger.close()
 
 
 def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def read_source(settled: Settled) -> bytes:
     except FileNotFoundError as exc:
         raise SourceGone(str(source.path)) from exc
     except OSError as exc:
-        raise SourceFault(f"the photo cannot be read: {explain(exc)}{_rights(source.path, exc)}") from exc
+        raise SourceFault(f"the photo cannot be read: {explain(exc)}{rights(source.path, exc)}") from exc
     if len(data) != settled.snapshot.size:
         raise SourceChanged(str(source.path))
     return data
@@ -134,8 +134,8 @@ def explain(exc: OSError) -> str:
     return exc.strerror or str(exc)
 
 
-def _rights(path: Path, exc: OSError) -> str:
-    """Who may read a file that this process may not, so that the user can fix it."""
+def rights(path: Path, exc: OSError) -> str:
+    """Whose a file or folder is that this process may not use, so that the user can fix it; "" for another error."""
     if exc.errno not in {errno.EACCES, errno.EPERM}:
         return ""
     try:

@@ -18,7 +18,10 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")  # how spaces, tabs, line feeds and backsl
 # A change made on another machine, or below a FUSE daemon, raises no event here; and a lease is either
 # granted blindly (FUSE) or refused because of the protocol (SMB).
 _REMOTE = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "prl_fs"}
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre"),
+        *("virtiofs", "vboxsf", "prl_fs", "fakeowner"),  # of virtual machines; the last is Docker Desktop's
+    }
 )
 
 

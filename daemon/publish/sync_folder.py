@@ -19,7 +19,7 @@ from pathlib import Path
 from daemon.errors import NameRefused, PublishError, PublishFault, SyncUnavailable
 from daemon.fs.absence import absence, unmounted
 from daemon.fs.filenames import refusal
-from daemon.fs.files import DIRECTORY, explain, opened, write_all
+from daemon.fs.files import DIRECTORY, explain, opened, rights, write_all
 from daemon.fs.locks import DirectoryLock
 from daemon.fs.mounts import kind_of
 from daemon.fs.private import restrict, where_modes_exist
@@ -160,7 +160,8 @@ class SyncFolder:
         reason = absence(self._sync)
         if reason is not None:
             return SyncUnavailable(f"{self._sync} {reason}: is its drive mounted?")
-        return SyncUnavailable(f"{self._sync} cannot be used: {explain(exc)}")
+        whose = "" if os.access(self._sync, os.W_OK, effective_ids=True) else rights(self._sync, exc)
+        return SyncUnavailable(f"{self._sync} cannot be used: {explain(exc)}{whose}")
 
     def _check_place(self, *, is_new: bool) -> None:
         place = unmounted(self._sync) if is_new else None  # later, the marker tells
@@ -199,7 +200,11 @@ class SyncFolder:
             )
         if not self.staging.exists() and parent.stat().st_dev != os.fstat(root).st_dev:
             raise _refused(apart(self.staging, self._sync))
-        self.staging.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.staging.mkdir(mode=0o700, exist_ok=True)
+        except PermissionError as exc:
+            place = f"{parent}, the place for the staging folder"
+            raise SyncUnavailable(f"{place}, cannot be written to{rights(parent, exc)}") from exc
         if not stat.S_ISDIR(self.staging.lstat().st_mode):
             raise SyncUnavailable(f"the staging directory {self.staging} is not a directory")
         restrict(self.staging)

@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.config.settings import Settings
 from daemon.control.server import ControlServer
 from daemon.errors import LedgerUnavailable
-from daemon.fs.files import explain, snapshot_of
+from daemon.fs.files import explain, rights, snapshot_of
 from daemon.fs.locks import DirectoryLock
 from daemon.model import Outbox, Photo, State
 from daemon.publish.destinations import Destination, Destinations
@@ -144,7 +144,8 @@ def _locked(state_dir: Path) -> DirectoryLock:
         prepare(state_dir)
         return DirectoryLock(state_dir, _COMMAND_S)
     except OSError as exc:
-        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {explain(exc)}") from exc
+        reason = f"{explain(exc)}{rights(state_dir, exc)}"
+        raise LedgerUnavailable(f"the state directory {state_dir} cannot be used: {reason}") from exc
 
 
 def _settle_reviews(ledger: Ledger, results: ResultCache) -> None:
