@@ -79,6 +79,11 @@ start() { pod run --detach --name fawkesd "${limits[@]}" "${arguments[@]}" local
 stop() { pod stop --time 45 fawkesd >/dev/null && [ "$(pod wait fawkesd)" = 0 ]; }
 inside() { pod exec fawkesd "$@"; }
 said() { pod logs fawkesd 2>&1 | grep -c "$1" >/dev/null; }
+page_answers() {
+    "$python" -c 'import socket, sys; page = socket.socket(socket.AF_UNIX); page.connect(sys.argv[1])
+page.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); sys.exit(b" 200 " not in page.recv(64))' \
+        "$STATE/page.sock" 2>/dev/null
+}
 works_on() { inside fawkesd status | grep -c "in work: $1" >/dev/null; }
 drop() {
     "$python" -c 'from skimage import data; from PIL import Image; import sys
@@ -128,5 +133,13 @@ pod start fawkesd >/dev/null
 within 300 test -s "$PUBLISHED/sync/b.jpg" || fail "b.jpg was not published after a restart"
 [ "$(find "$PUBLISHED/sync" -name '*.jpg' | wc -l)" = 2 ] || fail "not each photo once"
 ok "a restart goes on: the photo is published, once"
-stop || fail "the last stop"
+stop || fail "the stop without work"
+
+pod rm fawkesd >/dev/null
+sed '$a web: {listen: "unix:/state/page.sock"}' service/container/fawkesd.yaml >"$work/fawkesd.yaml"
+arguments=("${arguments[@]/#--volume=*fawkesd.yaml*/--volume=$work/fawkesd.yaml:/etc/fawkesd/fawkesd.yaml:ro}")
+start
+within 120 page_answers || fail "the page does not answer at its socket"
+ok "the page answers at a socket in the state folder, without a network"
+stop || fail "the stop with the page"
 echo "the container passes"
