@@ -10,7 +10,7 @@ HAS_MORE := import sys, torch; sys.exit(not torch.cpu.get_capabilities().get("av
 # Tests run in as many processes as there are cores, and in three at most: one takes up to 1.4 GB, what it starts another
 WORKERS := -n auto --maxprocesses 3 --dist worksteal
 
-.PHONY: demo install lint types test explore numeric slow wheel container-test all clean
+.PHONY: demo install lint types test explore numeric slow wheel deb all clean
 
 # PyPI's PyTorch brings 5 GB of CUDA; where no driver of a graphics card is, its small build is tried first, with uv
 HAS_GPU := $(shell command -v nvidia-smi)
@@ -66,13 +66,13 @@ numeric-avx2-%: install
 slow: install
 	$(BIN)/python -m pytest -m slow
 
-# Needs root; takes minutes and 20 GB of disk while it runs
-container-test: install
-	service/container/test.sh $(BIN)/python
-
 # dist/ gets the wheel and the source distribution
 wheel: install
 	$(BIN)/python -m build --outdir dist
+
+# dist/ gets the Debian package; needs debhelper and dpkg-dev
+deb: install
+	service/debian/build.sh $(BIN)/python
 
 all: lint types test
 

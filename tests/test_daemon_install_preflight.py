@@ -19,7 +19,7 @@ from daemon.fs import absence
 from daemon.install import installer, preflight
 from daemon.install.installer import _make_folders, install
 from daemon.install.preflight import objections
-from daemon.install.units import Scope, Service
+from daemon.install.units import Program, Scope, Service
 from fawkes_engine.weights import catalog
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -64,13 +64,12 @@ def test_rights_that_are_missing_are_named_with_the_folder(open_home: Home) -> N
 
 @needs_root
 def test_a_python_that_the_service_may_not_read_is_to_be_installed_elsewhere(
-    open_home: Home, monkeypatch: pytest.MonkeyPatch
+    open_home: Home,
 ) -> None:
     closed = open_home.outbox.parent / "home of root"
     closed.mkdir(mode=0o700)
-    monkeypatch.setattr(preflight, "program_folders", lambda: [closed])
 
-    said = told(service(open_home))
+    said = told(replace(service(open_home), program=Program(Path(sys.executable), (closed,))))
 
     assert (
         f"daemon cannot use the Python in {closed}; install fawkesd, and the Python that it runs in" in said

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.config.settings import UserSettings
 from daemon.fs.absence import unmounted
 from daemon.fs.mounts import mount_of
-from daemon.install.units import Scope, Service, parent_of_both, program_folders
+from daemon.install.units import Scope, Service, parent_of_both
 from daemon.text import printable
 from fawkes_engine.weights import catalog
 
@@ -108,7 +107,10 @@ def _no_access(service: Service) -> Iterator[str]:
     for path, rights, verb in needed:
         if not _has_access(service, path, rights):
             yield f"{name} cannot {verb} {printable(path)}; change its owner or mode, or those of the folders above it"
-    for path, rights in (*((folder, "rx") for folder in program_folders()), (Path(sys.executable), "x")):
+    for path, rights in (
+        *((folder, "rx") for folder in service.program.folders),
+        (service.program.python, "x"),
+    ):
         if not _has_access(service, path, rights):
             yield (
                 f"{name} cannot use the Python in {printable(path)}; install fawkesd, and the Python that it runs in, "

@@ -7,7 +7,7 @@ import pwd
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -39,6 +39,25 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """The Python that runs fawkesd, and the folders that hold it, its packages and fawkesd itself."""
+
+    python: Path
+    places: tuple[Path, ...]
+
+    @classmethod
+    def of_this_process(cls) -> Program:
+        """Return the one that runs this."""
+        package = Path(daemon.__file__).resolve().parents[1]
+        return cls(Path(sys.executable), (Path(sys.prefix), Path(sys.base_prefix), package))
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that the sandbox would otherwise hide."""
+        return [folder for folder in _outermost(self.places) if not folder.is_relative_to("/usr")]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """The service that the units run. config: the configuration file. account: the account it runs as.
 
@@ -50,6 +69,7 @@ class Service:
     account: pwd.struct_passwd
     scope: Scope
     once: bool
+    program: Program = field(default_factory=Program.of_this_process)
 
     @property
     def units(self) -> Sequence[str]:
@@ -78,13 +98,14 @@ def text_of(service: Service, unit: str) -> str:
     """Render one unit file. Raises ServiceError for a path that a unit file cannot hold."""
     settings = service.settings
     models = settings.engine.models_folder
-    visible = {service.config.parent, models, *program_folders(), *service.outboxes}
+    has_card = _uses_nvidia(settings.engine.device)
+    visible = {service.config.parent, models, *service.program.folders, *service.outboxes}
     readable = sorted(visible.difference(service.writable))
     values = {
         "CONFIG": _words([service.config]),
         "MOUNTS": _words([settings.state_dir, service.config.parent]),
         "PATHS_CHANGED": "\n".join(f"PathChanged={_path(outbox)}" for outbox in service.outboxes),
-        "PROGRAM": f"{_words([Path(sys.executable)])} -P -m daemon",
+        "PROGRAM": f"{_words([service.program.python])} -P -m daemon",
         "READABLE": _words(readable, before="-"),
         "TARGET": "multi-user.target" if service.scope is Scope.SYSTEM else "default.target",
         "USER": service.account.pw_name,
@@ -92,7 +113,8 @@ def text_of(service: Service, unit: str) -> str:
             max(_WATCHDOG_LEAST_S, round(settings.engine.photo_timeout_s) + _WATCHDOG_MARGIN_S)
         ),
         "WRITABLE": _words(service.writable, before="-"),
-        "DEVICES": template(f"devices-{'nvidia' if _uses_nvidia(settings.engine.device) else 'cpu'}.in"),
+        "AFTER_DEVICES": " nvidia-persistenced.service" if has_card else "",
+        "DEVICES": template(f"devices-{'nvidia' if has_card else 'cpu'}.in"),
         "LISTEN": _listen(settings.web.address),
         "SOCKETS": f"Sockets={PAGE_UNIT}" if PAGE_UNIT in service.units else "",
         "SOCKET_RIGHTS": "\n".join(_socket_rights(service)),
@@ -117,12 +139,6 @@ def template(name: str) -> str:
 def parent_of_both(user: UserSettings) -> Path:
     """The common parent of the sync and the staging folder: files can be linked only inside one mount."""
     return Path(os.path.commonpath([user.sync.parent, user.staging_dir.parent]))
-
-
-def program_folders() -> list[Path]:
-    """The folders of Python and this package that the sandbox would otherwise hide."""
-    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).resolve().parents[1]]
-    return [folder for folder in _outermost(folders) if not folder.is_relative_to("/usr")]
 
 
 def _listen(address: Address) -> str:
