@@ -30,6 +30,7 @@ printf '%s\n' /opt/dependencies /usr/lib/python3/dist-packages >"$inside/depende
 mkdir -p "$root/root"
 chmod 755 "$root/root"
 make_photos "$python" a b c d e f
+"$python" -c 'from PIL import Image; import sys; Image.linear_gradient("L").save(sys.argv[1])' "$root/work/faceless.jpg"
 
 binds=(--bind-ro="$site:/opt/dependencies")
 [ "$prefix" = /usr ] || binds+=(--bind-ro="$prefix")

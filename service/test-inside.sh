@@ -10,6 +10,8 @@ sync=$home/Pictures/sync
 config=$home/.config/fawkesd/fawkesd.yaml
 page=/run/fawkesd-page.sock
 port=127.0.0.1:48377  # the container shares the network of the machine: not one that may be in use
+told=48378
+metrics=$home/metrics/fawkesd.prom
 held=0
 
 fail() { echo "FAILED: $1"; systemctl status --no-pager fawkesd; exit 1; }
@@ -57,12 +59,15 @@ restarted() { [ "$(main_pid)" != "$1" ] && [ "$(property ActiveState)" = active 
 
 useradd --create-home alice
 useradd bob
-runuser -u alice -- mkdir -p "$outbox" "$sync" "$home/.config/fawkesd"
+runuser -u alice -- mkdir -p "$outbox" "$sync" "$home/.config/fawkesd" "$home/metrics"
+echo "json://127.0.0.1:$told/" >"$home/notify-urls" && chown alice: "$home/notify-urls" && chmod 600 "$home/notify-urls"
 runuser -u alice -- tee "$config" >/dev/null <<CONFIG
 users: [{name: alice, outboxes: [~/Pictures/outbox], sync: ~/Pictures/sync}]
 watch: {settle_s: 0.5}
 engine: {threads: 1}
 web: {listen: "unix:$page"}
+notify: {urls_file: ~/notify-urls}
+metrics: {prometheus_file: ~/metrics/fawkesd.prom}
 hooks: {on_published: [sh, -c, 'echo "\$FAWKESD_OUTPUT" >> $home/Pictures/hook-told']}
 CONFIG
 
@@ -134,6 +139,32 @@ ok "no core file can be written"
 level=$(systemd-analyze security --no-pager fawkesd | sed -n 's/.*Overall exposure level[^0-9]*\([0-9.]*\).*/\1/p')
 [[ $level =~ ^0\.[0-6]$ ]] || fail "exposure: $level"
 ok "the exposure of the unit is $level, with the page"
+
+# What the timers start.
+within 150 grep -qx "fawkesd_up 1" "$metrics" || { systemctl status --no-pager fawkesd-metrics; fail "no metrics"; }
+[ "$(stat -c '%a %U' "$metrics")" = "644 alice" ] || fail "rights of the metrics: $(stat -c '%a %U' "$metrics")"
+ok "a timer writes the metrics, for everybody to read"
+cat >/work/server.py <<'SERVER'
+import http.server, sys
+class Takes(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/work/told", "ab") as file:
+            file.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Takes).serve_forever()
+SERVER
+"$python" /work/server.py "$told" 2>/dev/null &
+server=$!
+systemctl start fawkesd-notify || fail "notify"  # what is held now is no news
+drop faceless.jpg
+within 120 sh -c "systemctl show -P StatusText fawkesd | grep -q ', 1 held'" || fail "faceless.jpg is not held"
+systemctl start fawkesd-notify || { journalctl -u fawkesd-notify -o cat --no-pager; fail "notify of a held photo"; }
+grep -q "1 more held" /work/told || fail "told: $(cat /work/told)"
+ok "a held photo is told through the network, which the unit of fawkesd notify alone has"
+kill "$server"
+rm "$outbox/faceless.jpg"
+systemctl stop fawkesd-notify.timer
 
 # The web page, at the socket that systemd opens for it.
 within 60 page_says "HTTP/1.1 200" "$page" alice || fail "the page does not answer at $page"

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from conftest import Home
 
-from daemon.config.settings import EngineConfig, WebSettings
+from daemon.config.settings import EngineConfig, MetricsSettings, NotifySettings, WebSettings
 from daemon.errors import ServiceError
 from daemon.install.units import ALL_UNITS, Scope, Service, parent_of_both, text_of
 
 ROOT = Path(__file__).parents[1]
 WORST_SCORE = 1.3
+URLS, METRICS = Path("/home/daemon/notify-urls"), Path("/var/lib/prometheus/node-exporter/fawkesd.prom")
 KINDS = [(scope, once) for scope in Scope for once in (False, True)]
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -37,8 +38,15 @@ def service(
     once: bool = False,
     device: str = "cpu",
     listen: str | None = None,
+    extras: bool = False,
 ) -> Service:
+    """extras: notifications and metrics are configured."""
     changes = {"engine": EngineConfig(device=device), "web": WebSettings(listen=listen)}
+    if extras:
+        changes |= {
+            "notify": NotifySettings(urls_file=URLS),
+            "metrics": MetricsSettings(prometheus_file=METRICS),
+        }
     settings = home.settings.model_copy(update=changes)
     return Service(settings, home.write_config(), account(), scope, once)
 
@@ -53,7 +61,7 @@ def values(text: str, key: str) -> list[str]:
 def test_systemd_finds_no_fault_in_any_unit(
     home: Home, tmp_path: Path, scope: Scope, once: bool, listen: str | None
 ) -> None:
-    one = service(home, scope, once=once, listen=listen)
+    one = service(home, scope, once=once, listen=listen, extras=True)
     folder = tmp_path / "Units with a blank"
     folder.mkdir()
     for unit in one.units:
@@ -69,6 +77,51 @@ def test_systemd_finds_no_fault_in_any_unit(
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", ["fawkesd-notify.service", "fawkesd-metrics.service"])
+@needs_systemd
+def test_the_sandboxes_of_what_the_timers_start_score_well(home: Home, tmp_path: Path, unit: str) -> None:
+    file = tmp_path / unit
+    file.write_text(text_of(service(home, extras=True), unit))
+
+    command = [
+        "systemd-analyze",
+        "security",
+        "--offline=true",
+        f"--threshold={round(10 * WORST_SCORE)}",
+        str(file),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_timers_are_installed_for_what_is_configured(home: Home, once: bool) -> None:
+    plain, full = service(home, once=once), service(home, once=once, extras=True)
+
+    assert set(full.units) - set(plain.units) == {
+        f"fawkesd-{name}.{kind}" for name in ("notify", "metrics") for kind in ("service", "timer")
+    }
+    assert set(full.enabled_units) - set(plain.enabled_units) == {
+        "fawkesd-notify.timer",
+        "fawkesd-metrics.timer",
+    }
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_only_notifications_have_a_network_and_they_and_metrics_no_photo(home: Home, scope: Scope) -> None:
+    one = service(home, scope, extras=True)
+    for unit in (unit for unit in one.units if unit.endswith(".service")):
+        text = text_of(one, unit)
+        has_network = unit == "fawkesd-notify.service"
+        assert ("AF_INET" in values(text, "RestrictAddressFamilies")[0].split()) == has_network
+        if scope is Scope.SYSTEM:
+            assert (values(text, "PrivateNetwork") == []) == has_network
+            bound = [*values(text, "BindPaths"), *values(text, "BindReadOnlyPaths")]
+            sees_photos = any(str(home.outbox) in line for line in bound)
+            assert sees_photos == (unit == "fawkesd.service")
 
 
 @pytest.mark.parametrize("scope", Scope)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import Home
@@ -42,6 +44,21 @@ def test_the_numbers_are_those_of_the_status(metrics: str) -> None:
     assert 'fawkesd_photos{user="ada",state="waiting"} 0' in found
     assert 'fawkesd_paused_folders{user="ada"} 0' in found
     assert 'fawkesd_backlog_seconds{user="ada"} 0' in found
+
+
+def test_a_file_gets_them_whole_and_can_be_read_by_the_exporter(
+    home: Home, metrics: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "fawkesd.prom"
+    file.write_text("of the last minute")
+    command = ["status", "--config", str(home.write_config()), "--out", str(file)]
+
+    assert run_command(command) == Exit.USAGE
+    assert run_command([*command, "--prometheus"]) == Exit.OK
+
+    assert file.read_text() == metrics
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert [one.name for one in tmp_path.glob("*fawkesd*prom*")] == ["fawkesd.prom"]
 
 
 def test_large_numbers_are_exact(home: Home) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import pwd
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,7 @@ Config = Annotated[
     typer.Option("--config", "-c", help="Configuration file [default: ~/.config/fawkesd/fawkesd.yaml]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print the figures of the cloak.")]
 
 Strength = Annotated[
     int | None,
@@ -88,6 +91,22 @@ def warn_of_absent(settings: Settings) -> None:
             what_to_do = advice(folder.path, [other.path for other in folders])
             line = f"{dotted(folder.where)}: {folder.path} {reason}; {what_to_do}"
             typer.echo(f"warning: {printable(line)}", err=True)
+
+
+# in a line of `status`: what waits for a person, and what is well; the indented lines begin with theirs
+_COLOURS = {
+    re.compile(r"^  (held|paused|waits for|not finished by its writer)\b"): typer.colors.YELLOW,
+    re.compile(r"(?<=, )[1-9]\d* held\b"): typer.colors.YELLOW,
+    re.compile(r"^(\S+: )?[1-9]\d* published( today)?\b"): typer.colors.GREEN,
+}
+
+
+def echo_state(line: str) -> None:
+    """Print a line of the status, on a terminal in colours, unless $NO_COLOR is set."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        for pattern, colour in _COLOURS.items():
+            line = pattern.sub(typer.style(r"\g<0>", fg=colour), line, count=1)
+    typer.echo(line)
 
 
 def echo_step(doing: str) -> None:

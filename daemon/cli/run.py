@@ -5,13 +5,15 @@ The service is imported only when it runs: no other command needs watchdog.
 
 from __future__ import annotations
 
+import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli import progress
-from daemon.cli.common import Config, Json, examples, load_settings
+from daemon.cli.common import Config, Json, echo_state, examples, load_settings
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
@@ -23,7 +25,12 @@ app = typer.Typer()
 
 
 @app.command("run", epilog=examples("fawkesd run", "fawkesd run --config ./fawkesd.yaml"))
-def run_service(config: Config = None) -> None:
+def run_service(
+    config: Config = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Log only what needs attention, such as held photos.")
+    ] = False,
+) -> None:
     """Watch the outboxes and publish their photos.
 
     Runs in the foreground until stopped by SIGTERM or Ctrl-C. A folder that is missing, such as on an unplugged
@@ -35,7 +42,8 @@ def run_service(config: Config = None) -> None:
 
     path = (config or default_config_path()).absolute()
     page = [sys.executable, "-P", "-m", "daemon", "web", "--with-parent", "--config", str(path)]
-    raise typer.Exit(run.run(settings, lambda: load_settings(config), page=page))
+    level = logging.WARNING if quiet else logging.INFO
+    raise typer.Exit(run.run(settings, lambda: load_settings(config), page=page, level=level))
 
 
 @app.command("once", epilog=examples("fawkesd once", "fawkesd once --dry-run"))
@@ -58,14 +66,14 @@ def run_once(
 
     with progress.bar("looking at the outboxes") as bar:
         result = run.once(settings, bar)
-    typer.echo(f"{result.published} published, {len(result.held)} held")
+    echo_state(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
-        typer.echo(status_text.held_line(photo))
+        echo_state(status_text.held_line(photo))
     if result.review:
         typer.echo(status_text.review_words(result.review))
     with reading(settings.state_dir) as history:
         for paused in [one for user in settings.users for one in history.paused(user.name) if one.waiting]:
-            typer.echo(status_text.paused_line(paused))
+            echo_state(status_text.paused_line(paused))
     if quiet := settings.engine.quiet_now:
         typer.echo(f"{status_text.quiet_words(quiet.ends)}: photos wait")
     for line in result.unavailable:
@@ -104,6 +112,9 @@ def show_status(
             "--check", help="Exit with 69 unless the service is running and can use every folder and target."
         ),
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With --prometheus: write to this file, whole or not at all.")
+    ] = None,
 ) -> None:
     """Show what was published, is waiting or is held.
 
@@ -112,15 +123,22 @@ def show_status(
     """
     if as_json and as_metrics:
         raise typer.BadParameter("choose one of --json and --prometheus")
+    if out is not None and not as_metrics:
+        raise typer.BadParameter("--out goes with --prometheus")
     settings = load_settings(config)
+    from daemon.fs import atomic
     from daemon.status import prometheus, status
 
     found = status.read(settings)
+    if out is not None:
+        text = "".join(f"{line}\n" for line in prometheus.lines(found))
+        atomic.write(out, text.encode(), replace=True, mode=0o644)
+        return
     if as_metrics:
         lines = prometheus.lines(found)
     else:
         lines = iter([status_text.status_json(found)]) if as_json else status_text.status_lines(found)
     for line in lines:
-        typer.echo(line)
+        echo_state(line)
     if check and not found.is_working:
         raise typer.Exit(Exit.UNAVAILABLE)

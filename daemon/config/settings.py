@@ -306,8 +306,17 @@ class NotifySettings(_Keys):
     """Notifications by ntfy, mail, Matrix and others, which need `pip install "fawkesd[notify]"` (docs/notify.md)."""
 
     urls_file: Written | None = None
-    """File that only you can open (chmod 600), with a URL of Apprise on each line: where `fawkesd notify`, run by a
-    timer, sends how many photos are held or in review, who is paused, and that a backlog is done. null: nowhere."""
+    """File that only you can open (chmod 600), with a URL of Apprise on each line: where `fawkesd notify`, run once a
+    minute by the timer of an installed service, sends how many photos are held or in review, who is paused, and that a
+    backlog is done. null: nowhere."""
+
+
+class MetricsSettings(_Keys):
+    """Metrics for Prometheus (docs/scripts.md)."""
+
+    prometheus_file: Annotated[Written, AfterValidator(validators.metrics_file)] | None = None
+    """File named *.prom in the folder of the node exporter's textfile collector, such as
+    /var/lib/prometheus/node-exporter/fawkesd.prom: an installed service writes it once a minute. null: none."""
 
 
 class WebSettings(_Keys):
@@ -374,6 +383,9 @@ class Settings(_Keys):
 
     notify: NotifySettings = NotifySettings()
     """Notifications by ntfy, mail, Matrix and others, which need `pip install "fawkesd[notify]"` (docs/notify.md)."""
+
+    metrics: MetricsSettings = MetricsSettings()
+    """Metrics for Prometheus (docs/scripts.md)."""
 
     web: WebSettings = WebSettings()
     """The web page of the service, which needs `pip install "fawkesd[web]"`."""

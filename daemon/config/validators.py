@@ -35,6 +35,13 @@ def local_path(path: Path) -> Path:
     return path
 
 
+def metrics_file(path: Path) -> Path:
+    """Return the path if the node exporter reads files of that name. Raises ValueError if it does not."""
+    if path.suffix != ".prom":
+        raise ValueError(f"{path} would not be read by the node exporter; name a file *.prom")
+    return path
+
+
 def photo_folder(path: Path) -> Path:
     """Return the path if it is a folder, or may be one later: its drive may be away, its server not answer.
 

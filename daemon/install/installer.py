@@ -14,7 +14,16 @@ from daemon.errors import OutputError, ServiceError
 from daemon.fs import atomic
 from daemon.fs.private import make_private
 from daemon.install import preflight
-from daemon.install.units import ALL_UNITS, CATALOG, PAGE_UNIT, Scope, Service, configured, template, text_of
+from daemon.install.units import (
+    ALL_UNITS,
+    CATALOG,
+    OPTIONAL_UNITS,
+    Scope,
+    Service,
+    configured,
+    template,
+    text_of,
+)
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 _BOOTED = Path("/run/systemd/system")  # is there if systemd runs: see sd_booted(3)
@@ -41,10 +50,10 @@ def install(service: Service, *, enable: bool) -> list[Path]:
     faults = list(preflight.objections(service))
     texts = {unit: text_of(service, unit) for unit in service.units}
     others = [unit for unit in installed(service.scope) if unit not in texts]
-    has_old_page = PAGE_UNIT in others and not service.once
-    if others and not has_old_page:
+    foreign = [unit for unit in others if unit not in OPTIONAL_UNITS]
+    if foreign:
         faults.append(
-            f"{', '.join(others)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
+            f"{', '.join(foreign)} is installed; run `fawkesd service uninstall` first: both would take the same photos"
         )
     faults += _other_configuration(service)
     if not _BOOTED.is_dir():
@@ -56,9 +65,10 @@ def install(service: Service, *, enable: bool) -> list[Path]:
         )
     _make_folders(service)
     folder = _folder(service.scope)
-    if has_old_page:  # `web.listen` was set before
-        systemctl(service.scope, "disable", "--now", PAGE_UNIT)
-        _remove(folder / PAGE_UNIT)
+    if others:  # their keys were set before
+        systemctl(service.scope, "disable", "--now", *others)
+        for unit in others:
+            _remove(folder / unit)
     with _readable_by_all():
         atomic.make_folder(folder)
         for unit, text in texts.items():

@@ -104,6 +104,10 @@ def _no_access(service: Service) -> Iterator[str]:
         *((catalog.path(model, folder), "r", "read") for model in catalog.on_disk(folder)),
         (service.config, "r", "read"),
     ]
+    if (urls := service.settings.notify.urls_file) is not None:
+        needed.append((urls, "r", "read"))
+    if (metrics := service.settings.metrics.prometheus_file) is not None:
+        needed.append((metrics.parent, "rwx", "write to"))
     for path, rights, verb in needed:
         if not _has_access(service, path, rights):
             yield f"{name} cannot {verb} {printable(path)}; change its owner or mode, or those of the folders above it"

@@ -22,7 +22,12 @@ CATALOG = "fawkesd.catalog"
 _RUN_UNITS = ("fawkesd.service",)
 _ONCE_UNITS = ("fawkesd-once.service", "fawkesd-once.path", "fawkesd-once.timer")
 PAGE_UNIT = "fawkesd-web.socket"
-ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS, PAGE_UNIT)
+_NOTIFY_UNITS = ("fawkesd-notify.service", "fawkesd-notify.timer")
+_METRICS_UNITS = ("fawkesd-metrics.service", "fawkesd-metrics.timer")
+# whether they are installed hangs on keys of the configuration
+OPTIONAL_UNITS = (PAGE_UNIT, *_NOTIFY_UNITS, *_METRICS_UNITS)
+ALL_UNITS = (*_RUN_UNITS, *_ONCE_UNITS, *OPTIONAL_UNITS)
+_STARTED_BY_OTHERS = ("fawkesd-once.service", _NOTIFY_UNITS[0], _METRICS_UNITS[0])
 
 _WATCHDOG_LEAST_S = 120
 _WATCHDOG_MARGIN_S = 60
@@ -74,14 +79,19 @@ class Service:
     @property
     def units(self) -> Sequence[str]:
         """The names of the unit files."""
-        if self.once:
-            return _ONCE_UNITS
-        return (*_RUN_UNITS, PAGE_UNIT) if self.settings.web.listen is not None else _RUN_UNITS
+        units = list(_ONCE_UNITS if self.once else _RUN_UNITS)
+        if self.settings.web.listen is not None and not self.once:
+            units.append(PAGE_UNIT)
+        if self.settings.notify.urls_file is not None:
+            units += _NOTIFY_UNITS
+        if self.settings.metrics.prometheus_file is not None:
+            units += _METRICS_UNITS
+        return units
 
     @property
     def enabled_units(self) -> Sequence[str]:
         """The units that are started with the system or the session."""
-        return self.units[1:] if self.once else self.units
+        return [unit for unit in self.units if unit not in _STARTED_BY_OTHERS]
 
     @property
     def outboxes(self) -> list[Path]:
@@ -93,14 +103,26 @@ class Service:
         """The folders that the service writes to; none is inside another."""
         return _outermost([self.settings.state_dir, *map(parent_of_both, self.settings.users)])
 
+    def folders(self, unit: str) -> tuple[Sequence[Path], Sequence[Path]]:
+        """The folders that a unit may write to, and what else it may read. Where nothing is cloaked, no photo is."""
+        settings = self.settings
+        visible = {self.config.parent, *self.program.folders}
+        if unit in _NOTIFY_UNITS and settings.notify.urls_file is not None:
+            writable = [settings.state_dir]
+            visible.add(settings.notify.urls_file)
+        elif unit in _METRICS_UNITS and settings.metrics.prometheus_file is not None:
+            writable = _outermost([settings.state_dir, settings.metrics.prometheus_file.parent])
+        else:
+            writable = self.writable
+            visible |= {settings.engine.models_folder, *self.outboxes}
+        return writable, sorted(visible.difference(writable))
+
 
 def text_of(service: Service, unit: str) -> str:
     """Render one unit file. Raises ServiceError for a path that a unit file cannot hold."""
     settings = service.settings
-    models = settings.engine.models_folder
-    has_card = _uses_nvidia(settings.engine.device)
-    visible = {service.config.parent, models, *service.program.folders, *service.outboxes}
-    readable = sorted(visible.difference(service.writable))
+    has_card = _uses_nvidia(settings.engine.device) and unit not in OPTIONAL_UNITS
+    writable, readable = service.folders(unit)
     values = {
         "CONFIG": _words([service.config]),
         "MOUNTS": _words([settings.state_dir, service.config.parent]),
@@ -112,9 +134,11 @@ def text_of(service: Service, unit: str) -> str:
         "WATCHDOG_S": str(
             max(_WATCHDOG_LEAST_S, round(settings.engine.photo_timeout_s) + _WATCHDOG_MARGIN_S)
         ),
-        "WRITABLE": _words(service.writable, before="-"),
+        "WRITABLE": _words(writable, before="-"),
         "AFTER_DEVICES": " nvidia-persistenced.service" if has_card else "",
         "DEVICES": template(f"devices-{'nvidia' if has_card else 'cpu'}.in"),
+        "METRICS": _words(filter(None, [settings.metrics.prometheus_file])),
+        "NETWORK": template(f"network-{'notify' if unit in _NOTIFY_UNITS else service.scope.value}.in"),
         "LISTEN": _listen(settings.web.address),
         "SOCKETS": f"Sockets={PAGE_UNIT}" if PAGE_UNIT in service.units else "",
         "SOCKET_RIGHTS": "\n".join(_socket_rights(service)),

@@ -61,12 +61,12 @@ def about(
     return {"journal_fields": fields}
 
 
-def set_up() -> None:
-    """Log INFO and above, in the form that suits stderr."""
+def set_up(level: int = logging.INFO) -> None:
+    """Log a level and above, in the form that suits stderr."""
     if sockets.stderr_is_journal():
-        logging.basicConfig(format="%(message)s", handlers=[JournalHandler()], level=logging.INFO)
+        logging.basicConfig(format="%(message)s", handlers=[JournalHandler()], level=level)
     else:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=level)
 
 
 class JournalHandler(logging.Handler):

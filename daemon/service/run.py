@@ -25,7 +25,7 @@ from daemon.model import HeldPhoto, Photo, Progress, State
 from daemon.sd import journal
 from daemon.sd.notifier import Notifier
 from daemon.service.parts import Parts, assembled
-from daemon.service.supervisor import Supervisor
+from daemon.service.supervisor import Supervisor, finishing
 from daemon.service.wakeup import Wakeup, wakeup
 from daemon.status import status, status_text
 from daemon.text import printable
@@ -56,13 +56,14 @@ def run(
     factory: str = DEFAULT_FACTORY,
     timing: Timing = DEFAULT_TIMING,
     page: Sequence[str] = (),
+    level: int = logging.INFO,
 ) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code, which `exits` explains.
 
     reread: reads the configuration again, at SIGHUP or `fawkesd reload`; may raise ConfigError. page: the command that
-    shows the web page, for `web.listen`.
+    shows the web page, for `web.listen`. level: of logging, what is below it is not logged.
     """
-    journal.set_up()
+    journal.set_up(level)
     faulthandler.enable()  # systemd kills a hanging service by SIGABRT: the log then shows where it hung
     try:
         with wakeup() as signals:
@@ -148,6 +149,8 @@ def once(
             progress.doing(_doing(parts))
             if supervisor.has_work:
                 supervisor.sleep_until(due_s)
+        if signals.stopping and parts.pool.in_work:
+            progress.doing(finishing(len(parts.pool.in_work)))
         supervisor.finish()
         parts.hooks.drain()
         review = parts.ledger.count(State.REVIEW)
