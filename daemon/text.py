@@ -26,6 +26,11 @@ def figure(value: float, digits: int, sign: str = "") -> str:
     return text if float(text) else text.lstrip("+-")
 
 
+def count(number: int, one: str) -> str:
+    """Return a number of things: `1 face`, `2 faces`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return an approximate duration: `40 s`, `9 min`, `3 h`, `2 days`."""
     for unit, size_s in (("days", 86400), ("h", 3600), ("min", 60)):

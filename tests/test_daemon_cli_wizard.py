@@ -13,6 +13,7 @@ from daemon.cli.wizard import Answers
 from daemon.config.loader import load
 from daemon.config.settings import Settings
 from daemon.errors import ConfigError, OutputError
+from daemon.exits import Exit
 from daemon.fs import absence
 
 
@@ -105,8 +106,18 @@ def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest
         f"warning: users[0].outboxes[0]: {tmp_path}/outbix does not exist; did you mean {tmp_path}/outbox? "
         "Or mount its drive or create it",
         f"warning: users[0].sync: {tmp_path}/s does not exist; mount its drive or create it",
+        "warning: `fawkesd init --force --create` with the same options creates them",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml", "outbox"]
+
+
+def test_without_a_terminal_what_is_missing_is_to_be_given_as_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("alice\n"))
+    assert run_command(["init", "-c", str(tmp_path / "f.yaml")]) == Exit.USAGE
+    assert "give --user, --outbox and --sync" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_only_looks_the_same_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

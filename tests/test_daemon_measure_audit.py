@@ -107,8 +107,15 @@ def test_a_recogniser_on_disk_without_bundled_people_is_left_out_and_told(
     assert set(json.loads(told.out)["other_people"]) == {"dlib"}
 
 
+def test_a_user_whom_nobody_configured_is_told_with_those_who_are(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["audit", "--user", "nobody", "-c", str(home.write_config())]) == Exit.NO_INPUT
+    assert "no user 'nobody' in the configuration (users: ada)" in capsys.readouterr().err
+
+
 def test_too_few_photos_are_told_before_anything_is_loaded(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit("-c", home.write_config()) == Exit.NO_INPUT
-    assert "0 published and 0 clean photos of ada were found" in capsys.readouterr().err
+    assert "needs at least 1 published and 2 clean photos of ada; found 0 and 0" in capsys.readouterr().err

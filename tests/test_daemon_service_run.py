@@ -182,6 +182,21 @@ def test_a_signal_lets_the_engine_finish_what_it_does(
     assert f"ended by {number.name}" in daemon.log
 
 
+def test_a_second_ctrl_c_does_not_wait_for_the_photo_in_work(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    (home.outbox / "a.jpg").write_bytes(make_photo(Deed.HANG))
+    daemon = start(home.settings, finish_s=600.0)
+    eventually(lambda: states(home) == ["working"])
+
+    daemon.process.send_signal(signal.SIGINT)
+    eventually(lambda: "finishing 1 photo (Ctrl-C again: stop at once" in daemon.log)
+
+    assert daemon.stop(signal.SIGINT) == 0
+    assert states(home) == ["ready"]
+    assert home.published() == []
+
+
 def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventually: Wait) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.HANG))
     daemon = start(home.settings, finish_s=0.2)

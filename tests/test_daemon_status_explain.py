@@ -148,6 +148,7 @@ def test_a_file_that_never_was_is_a_wrong_path(home: Home, capsys: pytest.Captur
     assert run_command(["why", str(home.outbox / "missing.jpg"), "-c", config]) == 66
     assert "no such file, nor was there ever one" in capsys.readouterr().err
 
+    assert run_command(["history", "/etc", "-c", config]) == 66
     home.outbox.rmdir()  # nobody knows what is in it
     assert run_command(["why", str(home.outbox / "missing.jpg"), "-c", config]) == 0
 
@@ -273,10 +274,15 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
         Path("/out/a.jpg"), "ada", Path("/out/a.jpg"), (record,), Path("/sync/a.jpg"), None, None, ()
     )
 
-    lines = list(why_lines(found))
+    assert list(why_lines(found))[2:] == [
+        "  published as /sync/a.jpg",
+        f"  face of ada: {unseen.in_words({'dlib': -0.12})}",
+        f"  face of another person, ~c4f1: {unseen.in_words({'dlib': -0.12})}",
+    ]
+    lines = list(why_lines(found, figures=True))
     assert lines[2:7] == [
         "  published as /sync/a.jpg",
-        "  2 face(s), 2.1 s, mode strong, strength 80, engine dlib-1",
+        "  2 faces, 2.1 s, mode strong, strength 80, engine dlib-1",
         "  face of ada at (10, 20)-(110, 140), 120 px high, toward mix-7: DSSIM 0.0061 (at 224 px 0.0065), "
         "colour 0.41 mean 1.20 p99, moved by up to 1.8% of its height, 42 steps",
         f"    against recognisers that took no part: {unseen.in_words({'dlib': -0.12})}",
@@ -288,8 +294,8 @@ def test_the_text_shows_every_figure_of_a_face() -> None:
     older = replace(record, report={key: value for key, value in report.items() if key not in newer_keys})
     for one in faces:
         del one["moved"]
-    told = list(why_lines(replace(found, records=(older,))))
-    assert "  2 face(s), 2.1 s, engine dlib-1" in told
+    told = list(why_lines(replace(found, records=(older,)), figures=True))
+    assert "  2 faces, 2.1 s, engine dlib-1" in told
     assert told[4].endswith("colour 0.41 mean 1.20 p99, 42 steps")
 
 

@@ -1,9 +1,11 @@
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon.cli.common import echo_state
 from daemon.cli.main import run_command
 from daemon.config.settings import Settings
 from daemon.model import HeldPhoto, Progress, Snapshot
@@ -48,11 +50,11 @@ def config(tmp_path: Path) -> Path:
 
 def test_the_first_line_sums_up_and_each_person_follows() -> None:
     assert list(status_text.status_lines(STATUS)) == [
-        "3 published today, 12 waiting (about 9 min), 2 not finished by their writers, 1 held, watching: natively, "
+        "3 published today, 12 waiting (about 9 min), 2 not finished by their writers, 1 held, "
         "engine: dlib on cpu",
-        "alice: 40 published, 11 waiting (about 8 min), 0 held, target mix-7",
+        "alice: 40 published, 11 waiting (about 8 min), 0 held",
         rf"  not finished by its writer: /in/b\n.tif: its end is missing; taken as it is at {moment(1e9 + 600)}",
-        "bob: 0 published, 1 waiting (about 40 s), 1 held, no target yet",
+        "bob: 0 published, 1 waiting (about 40 s), 1 held",
         r"  paused: /in\n: paused by hand (1 waiting)",
         "  not finished by its writer: /in/c.tif: it is still changing",
         r"  held: /in/[red]a\x1b[2J\n.jpg: no face was found",
@@ -134,8 +136,30 @@ def test_once_tells_held_photos_and_missing_folders_by_its_exit_code(
 def test_run_ends_with_the_code_of_the_service(
     code: int, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "run", lambda _settings, _reread, page: code if page else 70)
+    monkeypatch.setattr(run, "run", lambda _settings, _reread, page, level: code if page else level)
     assert run_command(["run", "-c", str(config)]) == code
+
+
+def test_a_quiet_run_logs_only_what_needs_attention(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "run", lambda *_settings, page, level: level)
+    assert run_command(["run", "--quiet", "-c", str(config)]) == logging.WARNING
+    assert run_command(["run", "-c", str(config)]) == logging.INFO
+
+
+def test_what_waits_for_a_person_is_coloured_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["3 published today, 1 held, engine: cpu", "ada: 0 published, 0 held", "  held: /1 held.jpg: why"]
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stdout.isatty", lambda value=is_terminal: value)
+        for line in lines:
+            echo_state(line)
+    assert capsys.readouterr().out.splitlines() == [
+        *lines,
+        "\x1b[32m3 published today\x1b[0m, \x1b[33m1 held\x1b[0m, engine: cpu",
+        "ada: 0 published, 0 held",
+        "\x1b[33m  held\x1b[0m: /1 held.jpg: why",
+    ]
 
 
 def test_a_message_on_a_page_is_escaped_and_its_commands_are_code() -> None:

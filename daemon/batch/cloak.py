@@ -18,7 +18,7 @@ from daemon.errors import ConfigError, TargetError
 from daemon.model import Source
 from daemon.state.history import reading
 from daemon.state.targets import FileTargetStore
-from daemon.text import printable
+from daemon.text import count, printable
 from daemon.workers.protocol import EngineLike
 from fawkes_engine import EngineSettings, FaceReport, Protected, Refusal, Request, Step, unseen
 
@@ -136,10 +136,9 @@ def as_line(outcome: Outcome) -> str:
     if isinstance(outcome, NotWritten):
         return f"{printable(outcome.source)}: held: {printable(outcome.reason)}"
     report = outcome.result.report
-    dssim = max((face.dssim for face in report.faces), default=0.0)
     return (
-        f"{printable(outcome.source)} -> {printable(outcome.output)}: {len(report.faces)} face(s), "
-        f"DSSIM at most {dssim:.4f}, {report.seconds:.1f} s; {unseen.weakest(f.cosine_own for f in report.faces)}"
+        f"{printable(outcome.source)} -> {printable(outcome.output)}: {count(len(report.faces), 'face')}, "
+        f"{report.seconds:.1f} s; {unseen.weakest(face.cosine_own for face in report.faces)}"
     )
 
 

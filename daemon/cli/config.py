@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,13 +41,23 @@ def write_config(
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
     from_options = wizard.Answers(user, tuple(outbox or ()), sync)
-    answers = wizard.ask(from_options)
+    try:
+        answers = wizard.ask(from_options)
+    except typer.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise  # by Ctrl-C
+        typer.echo(err=True)
+        raise typer.BadParameter(
+            "there is nobody to ask: standard input is no terminal; give --user, --outbox and --sync"
+        ) from None
     if create:
         wizard.create_folders(answers)
     elif not from_options.complete:
         wizard.offer_folders(answers)
     settings = wizard.write(path, answers, force=force)
     warn_of_absent(settings)
+    if next(wizard.missing(answers), None):
+        typer.echo("warning: `fawkesd init --force --create` with the same options creates them", err=True)
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
     if len(catalog.best_on_disk(settings.engine.models_folder)) == 1:
         typer.echo(

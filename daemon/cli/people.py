@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from daemon.cli.common import Config, Json, examples
 from daemon.errors import InputError
-from daemon.text import printable
+from daemon.text import moment, printable
 from fawkes_engine import STRANGER
 
 app = typer.Typer()
@@ -65,7 +66,8 @@ def list_people(config: Config = None, as_json: Json = False) -> None:
     if not targets:
         typer.echo("Nobody is known yet: a user gets a target with the first photo.", err=True)
     for person, target in targets.items():
-        typer.echo(f"{person}: target {target.identity}, since {target.chosen_at}")
+        since = moment(datetime.datetime.fromisoformat(target.chosen_at).timestamp())
+        typer.echo(f"{person}: target {target.identity}, since {since}")
 
 
 @app.command("forget", epilog=examples("fawkesd forget ~1f3a5b7c9d0e", "fawkesd forget --strangers"))

@@ -13,6 +13,7 @@ from daemon.cli.common import (
     Config,
     Json,
     Strength,
+    Verbose,
     choice_of,
     echo_replies,
     examples,
@@ -41,6 +42,7 @@ app = typer.Typer()
 )
 def explain_photo(
     photo: Annotated[Path, typer.Argument(metavar="PATH", show_default=False)],
+    verbose: Verbose = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +54,7 @@ def explain_photo(
     from daemon.status import explain
 
     found = explain.explain(settings, photo)
-    _echo_lines([explain_text.why_json(found)] if as_json else explain_text.why_lines(found))
+    _echo_lines([explain_text.why_json(found)] if as_json else explain_text.why_lines(found, figures=verbose))
 
 
 @app.command("history", epilog=examples("fawkesd history", "fawkesd history ~/Pictures/outbox/trip --json"))

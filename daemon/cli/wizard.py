@@ -68,14 +68,14 @@ def ask(options: Answers) -> Answers:
 
 def offer_folders(answers: Answers) -> None:
     """Offer to create each missing folder."""
-    for folder in _missing(answers):
+    for folder in missing(answers):
         if typer.confirm(f"{folder} does not exist. Create it?", default=True):
             atomic.make_folder(folder)
 
 
 def create_folders(answers: Answers) -> None:
     """Create the missing folders without asking."""
-    for folder in _missing(answers):
+    for folder in missing(answers):
         atomic.make_folder(folder)
 
 
@@ -91,8 +91,8 @@ def write(path: Path, answers: Answers, *, force: bool) -> Settings:
     return settings
 
 
-def _missing(answers: Answers) -> Iterator[Path]:
-    """The folders that can be created now, without filling the mount point of a drive that is away."""
+def missing(answers: Answers) -> Iterator[Path]:
+    """Return the folders that can be created now, without filling the mount point of a drive that is away."""
     return (
         folder for folder in answers.folders() if not os.path.lexists(folder) and unmounted(folder) is None
     )

@@ -43,8 +43,8 @@ class AuditJob:
         clean = photos_in(self.clean)[:AT_MOST] if self.clean else originals
         if not self.shared or len(clean) < 2:
             raise InputError(
-                f"{len(self.shared)} published and {len(clean)} clean photos of {self.user} were found, and at least 1 "
-                "and 2 are needed; name folders with --published and --clean"
+                f"audit needs at least 1 published and 2 clean photos of {self.user}; found {len(self.shared)} and "
+                f"{len(clean)}. Name folders with --published and --clean"
             )
         return [photo.path for photo in self.shared], clean
 
@@ -57,9 +57,15 @@ def shared_photos(settings: Settings | None, user: str, published: Path | None) 
     if published:
         return tuple(Shared(path, None) for path in photos_in(published)[:AT_MOST])
     configured = settings.user(user) if settings else None
-    if settings is None or configured is None:
+    if settings is None:
         raise InputError(
-            f"no configuration says where {user}'s photos are published; name the folder with --published"
+            f"there is no configuration that says where {user}'s photos are published; name the folder with --published"
+        )
+    if configured is None:
+        users = ", ".join(one.name for one in settings.users)
+        raise InputError(
+            f"there is no user {user!r} in the configuration (users: {users}); correct --user, or name the folder of "
+            "the published photos with --published"
         )
     return tuple(shared_by(settings, configured, AT_MOST))
 

@@ -17,10 +17,15 @@ from daemon.service.desktop import DesktopNotices, Situation
 from daemon.service.parts import Parts
 from daemon.service.wakeup import Wakeup
 from daemon.state.in_work import InWorkFile
-from daemon.text import printable
+from daemon.text import count, printable
 from daemon.timing import Timing
 
 log = logging.getLogger(__name__)
+
+
+def finishing(photos: int) -> str:
+    """Return what an end waits for, and how not to wait."""
+    return f"finishing {count(photos, 'photo')} (Ctrl-C again: stop at once, they are done later)"
 
 
 class Supervisor:
@@ -98,14 +103,14 @@ class Supervisor:
         self._wakeup.clear()
 
     def finish(self) -> None:
-        """Give the engines `finish_s` to finish their batches; start nothing new."""
+        """Give the engines `finish_s` to finish their batches, less after a second signal; start nothing new."""
         if self._wakeup.stopping:
             log.info("ended by %s", self._wakeup.signal)
         self._parts.control.close()
         if self._parts.pool.in_work:
-            log.info("finishing %d in work; no further photo is begun", len(self._parts.pool.in_work))
+            log.info("%s; no further one is begun", finishing(len(self._parts.pool.in_work)))
         deadline_s = time.monotonic() + self._timing.finish_s
-        while self._parts.pool.in_work and time.monotonic() < deadline_s:
+        while self._parts.pool.in_work and time.monotonic() < deadline_s and not self._wakeup.hurried:
             self.sleep_until(deadline_s)
             self._parts.dispatcher.step(time.monotonic(), feed=False)
             self._in_work.note(self._parts.pool.progress)

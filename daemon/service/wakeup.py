@@ -10,15 +10,16 @@ from types import FrameType
 
 
 class Wakeup:
-    """A pipe to sleep on. stopping: SIGTERM or SIGINT was received. reload: SIGHUP was, and is not handled yet.
+    """A pipe to sleep on. stopping: SIGTERM or SIGINT was received. hurried: a second time.
 
-    signal: the last one's name, for the log.
+    reload: SIGHUP was, and is not handled yet. signal: the last one's name, for the log.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd = read_fd
         self._write_fd = write_fd
         self.stopping = False
+        self.hurried = False
         self.reload = False
         self.signal = ""
 
@@ -39,6 +40,7 @@ class Wakeup:
         if number == signal.SIGHUP:
             self.reload = True
         else:
+            self.hurried = self.stopping
             self.stopping = True
 
 

@@ -103,6 +103,15 @@ class History:
         values = (*(state.value for state in states), user, since)
         return int(self._db.execute(query, values).fetchone()[0])
 
+    def to_come(self, user: str) -> list[Record]:
+        """A user's photos that are to be taken up again, as after `fawkesd redo`, and have no new row yet."""
+        return self._records(
+            "user = ? AND state = 'superseded' AND NOT EXISTS (SELECT 1 FROM photos AS newer"
+            " WHERE newer.user = photos.user AND newer.root = photos.root AND newer.path = photos.path"
+            " AND newer.generation > photos.generation)",
+            (user,),
+        )
+
     def paused(self, user: str) -> tuple[PausedFolder, ...]:
         """A user's paused outboxes, with how many photos wait in each."""
         rows = self._db.execute(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from daemon.text import moment, printable
+from daemon.text import count, moment, printable
 from fawkes_engine import FULL_STRENGTH, STRANGER, unseen
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from daemon.status.explain import Explanation
 
 
-def why_lines(found: Explanation) -> Iterator[str]:
-    """Yield an explanation as lines of text; names and reasons are escaped."""
+def why_lines(found: Explanation, *, figures: bool = False) -> Iterator[str]:
+    """Yield an explanation as lines of text; names and reasons are escaped. figures: also those of each cloak."""
     yield printable(found.source or found.path)
     if found.ignored:
         yield "  " + _ignored(found.ignored, found.ignored_from)
@@ -27,7 +27,7 @@ def why_lines(found: Explanation) -> Iterator[str]:
         yield f"  published as {printable(found.output)}"
     report = next((record.report for record in found.records if record.report), None)
     if report:
-        yield from _report_lines(report)
+        yield from _figures(report) if figures else _plainly(report)
     for note in found.notes:
         yield f"  note: {printable(note)}"
 
@@ -97,12 +97,17 @@ def _generation(record: Record) -> str:
     return f"{photo.state.value} {moment(record.updated)}{number}{reason}"
 
 
-def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
+def _plainly(report: Mapping[str, Any]) -> Iterator[str]:
+    for face in report["faces"]:
+        yield f"  face of {_person(face['person'])}: {unseen.in_words(face['cosine_own'])}"
+
+
+def _figures(report: Mapping[str, Any]) -> Iterator[str]:
     faces = report["faces"]
     mode = f"mode {printable(report['mode'])}, " if report.get("mode") else ""  # older reports do not have it
     strength = report.get("strength", FULL_STRENGTH)  # nor this
     mode += f"strength {strength}, " if strength < FULL_STRENGTH else ""
-    yield f"  {len(faces)} face(s), {report['seconds']:.1f} s, {mode}engine {printable(report['fingerprint'])}"
+    yield f"  {count(len(faces), 'face')}, {report['seconds']:.1f} s, {mode}engine {printable(report['fingerprint'])}"
     for face in faces:
         moved = f"moved by up to {face['moved']:.1%} of its height, " if "moved" in face else ""  # nor this
         x0, y0, x1, y1 = face["box"]

@@ -76,10 +76,22 @@ def sources_at(settings: Settings, paths: list[Path]) -> list[Source]:
 
 
 def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]:
-    """The most recently changed rows of one photo, of a folder, or of everything."""
+    """The most recently changed rows of one photo, of a folder, or of everything.
+
+    Raises InputError for a place that no photo of fawkesd can be in.
+    """
     with reading(settings.state_dir) as history:
+        if path:
+            _check_place(settings, history, absolute(path))
         is_match = _is_at(settings, absolute(path)) if path else None
         return list(islice(filter(is_match, history.newest()), limit))
+
+
+def _check_place(settings: Settings, history: History, place: Path) -> None:
+    roots = [one.root for one in (*outboxes(settings), *history.outboxes())]
+    folders = [*roots, *(user.sync for user in settings.users)]
+    if not any(place.is_relative_to(folder) or folder.is_relative_to(place) for folder in folders):
+        raise InputError(f"{printable(place)} is not in any outbox or sync folder; check the path")
 
 
 def outboxes(settings: Settings) -> list[Outbox]:

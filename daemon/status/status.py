@@ -60,7 +60,8 @@ class Batch:
 class UserStatus:
     """One user's photos. target: id of the user's target identity, None before the first photo.
 
-    waiting: includes paused folders. unfinished: what waits for its writer; none if fawkesd is not running.
+    waiting: includes paused folders, and what is to be cloaked again. unfinished: what waits for its writer; none if
+    fawkesd is not running.
     seconds_per_photo: median engine time of recent photos, None before the first. eta_s: excludes paused folders.
     ignored: in no other number. review: finished, and wait for somebody to approve them. rejected: stay away by that.
     recalling: copies that are still to be removed.
@@ -159,7 +160,8 @@ def _user(
     """lost: why the user's target cannot be used; None if it can."""
     name = user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = history.count(name, WAITING)
+    again = sum(record.photo.source.path.exists() for record in history.to_come(name))
+    waiting = history.count(name, WAITING) + again
     engine_seconds = history.engine_seconds(name, _RECENT_PHOTOS)
     seconds = statistics.median(engine_seconds) if engine_seconds else None
     fixed = history.targets.of(name)
@@ -179,7 +181,7 @@ def _user(
         waiting=waiting,
         held=tuple(
             HeldPhoto(name, record.photo.source.path, record.photo.reason or "")
-            for record in reversed(history.in_state(State.HELD))
+            for record in history.in_state(State.HELD)
             if record.photo.source.outbox.user == name
         ),
         paused=paused,

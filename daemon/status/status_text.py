@@ -28,7 +28,8 @@ def status_lines(status: Status) -> Iterator[str]:
     review = sum(user.review for user in users)
     if review:
         waiting += f", {review} in review"
-    watching = f", watching: {printable(status.watching)}" if status.running else ""
+    is_usual = not status.running or status.watching == "natively"
+    watching = "" if is_usual else f", watching: {printable(status.watching)}"
     quiet = f", {quiet_words(status.quiet_until)}" if status.quiet_until else ""
     unfinished = sum(len(user.unfinished) for user in users)
     if unfinished:
@@ -118,6 +119,5 @@ def _waiting(photos: int, eta_s: float) -> str:
 
 
 def _user_line(user: UserStatus) -> str:
-    target = f"target {user.target}" if user.target else "no target yet"
     waiting = _waiting(user.waiting, user.eta_s or 0.0)
-    return f"{user.name}: {user.published} published, {waiting}, {len(user.held)} held, {target}"
+    return f"{user.name}: {user.published} published, {waiting}, {len(user.held)} held"

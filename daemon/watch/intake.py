@@ -169,8 +169,7 @@ class Intake:
         if outbox not in self._warned_of_clips:
             self._warned_of_clips.add(outbox)
             log.warning(
-                "video clips show the faces of the photos beside them and are never published: %s; "
-                "further clips in this outbox are not logged",
+                "videos are skipped, since fawkesd cannot cloak them: %s; further ones in this outbox are not logged",
                 printable(path),
             )
 
