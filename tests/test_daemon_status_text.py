@@ -140,6 +140,24 @@ def test_run_ends_with_the_code_of_the_service(
     assert run_command(["run", "-c", str(config)]) == code
 
 
+@pytest.mark.parametrize("command", ["run", "once"])
+@pytest.mark.parametrize(("extractors", "is_told"), [("[]", True), ("[dlib]", False)])
+def test_who_has_fetched_no_recogniser_is_told_at_each_start(
+    command: str,
+    extractors: str,
+    is_told: bool,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAWKESD_MODELS", "/nonexistent")
+    config.write_text(f"{config.read_text()}engine: {{extractors: {extractors}}}\n")
+    monkeypatch.setattr(run, "run", lambda *_settings, page, level: 0)
+    monkeypatch.setattr(run, "once", lambda *_settings: OnceResult(0, (), ()))
+    assert run_command([command, "-c", str(config)]) == 0
+    assert ("fawkesd models fetch" in capsys.readouterr().err) == is_told
+
+
 def test_a_quiet_run_logs_only_what_needs_attention(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "run", lambda *_settings, page, level: level)
     assert run_command(["run", "--quiet", "-c", str(config)]) == logging.WARNING

@@ -109,6 +109,16 @@ def echo_state(line: str) -> None:
     typer.echo(line)
 
 
+def warn_of_weak_cloaks(settings: Settings) -> None:
+    """Print, on stderr, that more recognisers can be fetched, where only the package's own would be used unasked."""
+    if not settings.engine.extractors and len(settings.engine.ensemble) == 1:
+        typer.echo(
+            "warning: cloaks are computed against one face recogniser alone and protect much less; fetch more with "
+            "`fawkesd models fetch`",
+            err=True,
+        )
+
+
 def echo_step(doing: str) -> None:
     """Print the step that a long command starts, on stderr."""
     typer.echo(doing, err=True)

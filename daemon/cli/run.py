@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli import progress
-from daemon.cli.common import Config, Json, echo_state, examples, load_settings
+from daemon.cli.common import Config, Json, echo_state, examples, load_settings, warn_of_weak_cloaks
 from daemon.exits import Exit
 from daemon.status import status_text
 from daemon.text import printable
@@ -37,6 +37,7 @@ def run_service(
     drive, is waited for; `fawkesd status` names it.
     """
     settings = load_settings(config)
+    warn_of_weak_cloaks(settings)
     from daemon.config.settings import default_config_path
     from daemon.service import run
 
@@ -61,6 +62,7 @@ def run_once(
     settings = load_settings(config)
     if dry_run:
         raise typer.Exit(_show_plan(settings))
+    warn_of_weak_cloaks(settings)
     from daemon.service import run
     from daemon.state.history import reading
 
