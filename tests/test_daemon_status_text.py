@@ -44,7 +44,9 @@ def config(tmp_path: Path) -> Path:
     for name in ("in", "sync"):
         (tmp_path / name).mkdir()
     path = tmp_path / "fawkesd.yaml"
-    path.write_text("state_dir: state\nusers: [{name: alice, outboxes: [in], sync: sync}]\n")
+    path.write_text(
+        "state_dir: state\nusers: [{name: alice, outboxes: [in], sync: sync}]\nengine: {extractors: [dlib]}\n"
+    )
     return path
 
 
@@ -151,7 +153,7 @@ def test_who_has_fetched_no_recogniser_is_told_at_each_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FAWKESD_MODELS", "/nonexistent")
-    config.write_text(f"{config.read_text()}engine: {{extractors: {extractors}}}\n")
+    config.write_text(config.read_text().replace("[dlib]", extractors))
     monkeypatch.setattr(run, "run", lambda *_settings, page, level: 0)
     monkeypatch.setattr(run, "once", lambda *_settings: OnceResult(0, (), ()))
     assert run_command([command, "-c", str(config)]) == 0
