@@ -43,3 +43,4 @@ with open(f"{sys.argv[1]}/etc/pip.conf", "w") as file:
     config.write(file)
 ' "$root")
 boot service/debian/test-inside.sh --resolv-conf=copy-host "${binds[@]}"
+echo "ok: the Debian package, in $SECONDS s"
