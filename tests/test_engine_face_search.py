@@ -47,13 +47,17 @@ def turned_box(turns: int) -> Box:
     return (SIDE + x0, y0, SIDE + x1, y1)
 
 
+def lies_turned(face: Face, turns: int) -> float:
+    """The angle between a head, from the eyes to the mouth, and one in a picture turned by quarter turns."""
+    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
+    return float(np.angle(complex(*(mouth - eyes)) / (1j * 1j**-turns)))
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_face_beside_an_upright_one_is_found(search: FaceSearch, turns: int) -> None:
     face = on_the_right(search, beside(np.rot90(square(), turns)))
     assert np.abs(np.array(face.box) - turned_box(turns)).max() < 25
-    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-    down = complex(*(mouth - eyes))
-    assert abs(np.angle(down / (1j * 1j**-turns))) < 0.4  # from the eyes to the mouth, as the head lies
+    assert abs(lies_turned(face, turns)) < 0.4
 
 
 @pytest.mark.parametrize("contrast", [0.3, 0.1])
@@ -104,6 +108,17 @@ def test_a_small_face_beside_another_is_found(search: FaceSearch, height_px: int
     small = scaled(square(), height_px / 115)
     ground[100 : 100 + len(small), 80 : 80 + len(small)] = small
     assert abs(on_the_right(search, beside(ground)).height_px - height_px) < 8
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_small_turned_face_in_a_large_photo_is_found_as_it_lies(search: FaceSearch, turns: int) -> None:
+    photo = np.full((400, 1600, 3), 128, np.uint8)
+    photo[:SIDE, :SIDE] = square()
+    small = np.rot90(scaled(square(), 28 / 115), turns)
+    photo[100 : 100 + len(small), 900 : 900 + len(small)] = small
+    _, face = search.every(photo)
+    assert abs(face.landmarks.mean(axis=0) - (900 + len(small) / 2, 100 + len(small) / 2)).max() < 12
+    assert abs(lies_turned(face, turns)) < 0.4
 
 
 def test_of_a_face_that_both_find_mtcnns_detection_is_kept(search: FaceSearch) -> None:
@@ -172,3 +187,18 @@ def test_what_centerface_alone_finds_counts_only_if_it_sees_a_face_there_on_a_cl
     opposite = face.moved(Similarity(-1, 2 * side))  # as the face lies in the photo turned by 180 degrees
     monkeypatch.setattr(search, "_seen_by_second", lambda _: [face, opposite])
     assert search.every(photo) == [face]
+
+
+@pytest.mark.parametrize(
+    ("left", "confidence", "counts"), [(90, 0.45, False), (90, 0.55, True), (-40, 0.45, True)]
+)
+def test_a_turned_face_is_seen_again_as_surely_as_at_first_unless_the_edge_cuts_it(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch, left: int, confidence: float, counts: bool
+) -> None:
+    eyes = np.array([(70, 30), (70, 60), (50, 45), (30, 35), (30, 55)], np.float64)
+    turned = Face((left, 80, left + 100, 180), eyes + np.array([left, 80]), 0.55)
+    found = [Face((-1e3, -1e3, 1e3, 1e3), eyes, confidence)]
+    monkeypatch.setattr(search, "_seen_by_second", lambda _: [turned])
+    monkeypatch.setattr(search._first, "detect", lambda _: [])
+    monkeypatch.setattr(search._second, "turned", lambda *_: found)
+    assert search.every(np.zeros((SIDE, SIDE, 3), np.uint8)) == [turned] * counts
