@@ -1,4 +1,4 @@
-"""The command line: registers every command and turns errors into exit codes.
+"""The command line: finds the command that is wanted and turns errors into exit codes.
 
 Each command is a few lines and leaves the work to other modules, which it imports when it runs: only the few commands
 that need torch and watchdog load them.
@@ -9,57 +9,66 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from daemon.cli import (
-    audit,
-    bench,
-    cloak,
-    config,
-    control,
-    decide,
-    decoys,
-    evaluate,
-    models,
-    notify,
-    people,
-    photos,
-    run,
-    service,
-    targets,
-    web,
-)
 from daemon.cli.help import Commands
 from daemon.errors import DaemonError
 from daemon.exits import Exit, code_of
 from daemon.text import printable
 from fawkes_engine import EngineError
 
-app = typer.Typer(
-    name="fawkesd",
-    cls=Commands,
-    help="Cloaks the faces in photos before they reach the folder that is uploaded.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-for group in (config, run, cloak, photos, decide, control, people):
-    app.add_typer(group.app)
-app.add_typer(targets.app, name="targets")
-app.add_typer(models.app, name="models")
-for group in (evaluate, bench, audit, decoys, web, notify):
-    app.add_typer(group.app)
-app.add_typer(service.app, name="service")
+# The modules of daemon.cli, in the order of --help, and the commands of each.
+_COMMANDS = {
+    "config": "init check-config",
+    "run": "run once status",
+    "cloak": "cloak preview",
+    "photos": "why history held retry redo",
+    "decide": "approve reject recall publish",
+    "control": "pause resume reload doctor",
+    "people": "enroll people forget",
+    "targets": "targets",
+    "models": "models",
+    "evaluate": "evaluate study",
+    "bench": "bench",
+    "audit": "audit",
+    "decoys": "sybil",
+    "web": "web",
+    "notify": "notify",
+    "service": "service",
+}
+_WITH_COMMANDS_OF_ITS_OWN = {"targets", "models", "service"}
 
 _TYPER_USAGE_ERROR = 2  # typer's exit code for a wrong option; fawkesd uses those of sysexits.h
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line with the commands of one module, if the arguments begin with one of them, else with all.
+
+    Importing and describing all commands takes longer than running most of them.
+    """
+    app = typer.Typer(
+        name="fawkesd",
+        cls=Commands,
+        help="Cloaks the faces in photos before they reach the folder that is uploaded.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    wanted = [module for module, names in _COMMANDS.items() if arguments and arguments[0] in names.split()]
+    for module in wanted or _COMMANDS:
+        group = import_module(f"daemon.cli.{module}").app
+        app.add_typer(group, name=module if module in _WITH_COMMANDS_OF_ITS_OWN else None)
+    return app
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; the only place that maps errors to codes."""
     try:
-        app(list(arguments), prog_name="fawkesd")
+        app_for(arguments)(list(arguments), prog_name="fawkesd")
     except SystemExit as exc:
         return Exit.USAGE if exc.code == _TYPER_USAGE_ERROR else int(exc.code or 0)
     except (DaemonError, EngineError) as exc:
@@ -83,7 +92,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     _version: Annotated[
         bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fawkes_engine.face.align import Similarity
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
+Parts = Sequence[tuple[int, int, int, int]]  # x0, y0, x1, y1 of parts of a photo, px
 
 # Photos are downscaled to this long side, but at most halved, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
@@ -21,6 +23,12 @@ _LARGEST_REDUCTION = 0.5
 # A larger copy would need gigabytes, so it is searched in tiles. Faces larger than the overlap are found at half the
 # scale.
 _TILE_PX, _OVERLAP_PX = 2048, 256
+# Around a part that is searched alone, in px of the copy: more of the picture than a face of this size needs around it.
+# Larger ones are found in a coarse copy of the whole, of this long side. Windows begin where a detector's coarsest map
+# has a pixel, so that it sees them as it would in the whole; where they cover most of a copy, all of it is searched.
+_AROUND_PX, _COARSE_LONG_SIDE_PX = 160, 640
+_GRID_PX = 32
+_MOST_IN_WINDOWS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,11 @@ class Face:
         smaller = min(area(self.box), area(other.box))
         return width > 0 and height > 0 and width * height > 0.5 * smaller
 
+    def touches(self, parts: Parts) -> bool:
+        """Whether the box reaches into any of these parts of the photo."""
+        left, top, right, bottom = self.box
+        return any(left < x1 and x0 < right and top < y1 and y0 < bottom for x0, y0, x1, y1 in parts)
+
 
 class FaceDetector(ABC):
     """A detector of upright faces; what is common to all of them is how they are led over a photo.
@@ -72,12 +85,21 @@ class FaceDetector(ABC):
         """Find upright faces of 40 px and more in a photo (H, W, 3) uint8, largest first."""
         return self.at_scale(pixels, usual_scale(pixels))
 
-    def turned(self, pixels: Pixels, turns: int, scale: float) -> list[Face]:
-        """Detect in the photo rotated left by quarter turns; faces are in the coordinates of the unrotated photo."""
+    def turned(
+        self, pixels: Pixels, turns: int, scale: float, parts: Parts | None = None
+    ) -> list[Face]:
+        """Detect in the photo rotated left by quarter turns; faces are in the coordinates of the unrotated photo.
+
+        parts: where alone faces are wanted, None for the whole photo.
+        """
         rotated = np.ascontiguousarray(np.rot90(pixels, turns))
         here, there = (complex(p.shape[1] - 1, p.shape[0] - 1) / 2 for p in (pixels, rotated))
         back = Similarity(1j**turns, here - 1j**turns * there)
-        return [face.moved(back) for face in self.at_scale(rotated, scale)]
+        if parts is None:
+            found = self.at_scale(rotated, scale)
+        else:
+            found = self.near(rotated, scale, [_rotated(part, turns, pixels) for part in parts])
+        return [face.moved(back) for face in found]
 
     def at_scale(self, pixels: Pixels, scale: float) -> list[Face]:
         """Detect on a downscaled copy; a large one in tiles, with faces too large for a tile found at half scale."""
@@ -89,6 +111,27 @@ class FaceDetector(ABC):
                 place = Similarity(1, complex(columns.start, rows.start))
                 found += [face.moved(place) for face in self._at_once(pixels[rows, columns], scale)]
         return distinct(found)
+
+    def near(self, pixels: Pixels, scale: float, parts: Parts) -> list[Face]:
+        """Return what `at_scale` finds that touches these parts, by searching little more than them.
+
+        Small faces are found in windows of the same copy, large ones in a coarse copy of the whole.
+        """
+        height, width = (round(side * scale) for side in pixels.shape[:2])
+        windows = _windows(parts, scale, width, height)
+        searched = sum(area(window) for window in windows)
+        if searched > _MOST_IN_WINDOWS * width * height or any(area(w) > _TILE_PX**2 for w in windows):
+            return [face for face in self.at_scale(pixels, scale) if face.touches(parts)]
+        found = self.near(pixels, scale / 2, parts) if width * height > _TILE_PX**2 else []
+        copy = _reduced(pixels, scale)
+        for window in windows:
+            place = Similarity(1 / scale, complex(*window[:2]) / scale)
+            whole = (face for face in self._on_copy(copy.crop(window), scale) if not _is_cut(face, window, copy))
+            found += [face.moved(place) for face in whole]
+        found = distinct(found)
+        coarse = self.at_scale(pixels, min(scale, _COARSE_LONG_SIDE_PX / max(pixels.shape[:2])))
+        found += [face for face in coarse if not any(face.overlaps(other) for other in found)]
+        return [face for face in found if face.touches(parts)]
 
     def _at_once(self, pixels: Pixels, scale: float) -> list[Face]:
         enlarging = Similarity(1 / scale, 0)
@@ -123,6 +166,48 @@ def _tiles(length: int, scale: float) -> Iterator[slice]:
         slice(start, min(start + side, length))
         for start in range(0, max(1, length - round(_OVERLAP_PX / scale)), step)
     )
+
+
+def _windows(parts: Parts, scale: float, width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Return the windows around parts of a photo, in its copy of this scale, width and height; none overlap."""
+    windows: list[tuple[int, int, int, int]] = []
+    for part in parts:
+        x0, y0, x1, y1 = (side * scale for side in part)
+        left, top = (max(0, math.floor(low - _AROUND_PX) // _GRID_PX * _GRID_PX) for low in (x0, y0))
+        right, bottom = math.ceil(x1 + _AROUND_PX), math.ceil(y1 + _AROUND_PX)
+        one = (left, top, min(width, right), min(height, bottom))
+        while beside := next((other for other in windows if _meet(one, other)), None):
+            windows.remove(beside)
+            lows, highs = zip(one[:2], beside[:2], strict=True), zip(one[2:], beside[2:], strict=True)
+            one = (*map(min, lows), *map(max, highs))
+        windows.append(one)
+    return windows
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _is_cut(face: Face, window: Box, copy: Image.Image) -> bool:
+    """Whether a face found in a window of a copy reaches out of it into the rest: there may be more of it."""
+    x0, y0, x1, y1 = window
+    left, top, right, bottom = face.box
+    return (
+        (left < 0 < x0)
+        or (top < 0 < y0)
+        or (right > x1 - x0 and x1 < copy.width)
+        or (bottom > y1 - y0 and y1 < copy.height)
+    )
+
+
+def _rotated(part: tuple[int, int, int, int], turns: int, pixels: Pixels) -> tuple[int, int, int, int]:
+    """Return where a part of a photo (H, W, 3) lies once the photo is rotated left by quarter turns."""
+    height, width = pixels.shape[:2]
+    for _ in range(turns % 4):
+        x0, y0, x1, y1 = part
+        part = (y0, width - x1, y1, width - x0)
+        width, height = height, width
+    return part
 
 
 def _reduced(pixels: Pixels, scale: float) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.centerface import CenterFaceDetector
-from fawkes_engine.face.detect import Face, Pixels, area, distinct, usual_scale
+from fawkes_engine.face.detect import Face, Parts, Pixels, area, distinct, usual_scale
 from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 
 # Lying people fill more of a photo than a crowd's upright faces do, and three of the four passes look for them: copies
@@ -39,10 +39,18 @@ class FaceSearch:
         self._first = MtcnnDetector(device)
         self._second = CenterFaceDetector(device)
 
-    def every(self, pixels: Pixels) -> list[Face]:
-        """Find the faces in a photo (H, W, 3) uint8, upright or turned by quarter turns, largest first."""
-        second = self._seen_by_second(pixels)
+    def every(self, pixels: Pixels, parts: Parts | None = None) -> list[Face]:
+        """Find the faces in a photo (H, W, 3) uint8, upright or turned by quarter turns, largest first.
+
+        parts: where alone the photo differs from one that was searched before; what does not reach into them was found
+        then. None if all of it is new.
+        """
+        if parts is not None and not parts:
+            return []
+        second = self._seen_by_second(pixels, parts)
         first = self._first.detect(pixels) if second else self._first.search(pixels)
+        if parts is not None:
+            first = [face for face in first if face.touches(parts)]
         # Of a face that both find, the landmarks of an MTCNN that is sure are more exact; one that is not has often
         # taken a lying face for an upright one.
         kept = [f for f in first if f.confidence >= (SURE if _is_among(second, f) else _SURE_ALONE)]
@@ -54,7 +62,7 @@ class FaceSearch:
         ]
         return sorted(faces, key=lambda face: area(face.box), reverse=True)
 
-    def _seen_by_second(self, pixels: Pixels) -> list[Face]:
+    def _seen_by_second(self, pixels: Pixels, parts: Parts | None) -> list[Face]:
         upright = usual_scale(pixels)
         turned = min(upright, max(_TURNED_REDUCTION * upright, _TURNED_LONG_SIDE_PX / max(pixels.shape[:2])))
         passes = ((0, upright), (1, turned), (2, turned), (3, turned))
@@ -63,7 +71,7 @@ class FaceSearch:
             [
                 face
                 for turns, scale in passes
-                for face in self._second.turned(pixels, turns, scale)
+                for face in self._second.turned(pixels, turns, scale, parts)
                 if turns == 0 or face.confidence >= _SURE_IF_TURNED
             ]
         )

@@ -1,6 +1,8 @@
 """The last gate: faces in the file to be published are detected and measured as a tracker would see them.
 
-They are embedded twice: from the file as it is, and after a simulated upload (downscaled, recompressed).
+The file is decoded whole and compared with the photo, in which every face was looked for. Where it is equal to the bit it
+is not searched again: a face that was not there before reaches into what differs. Faces are embedded twice: from the file
+as it is, and after a simulated upload (downscaled, recompressed).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.identity.people import SAME_PERSON_COSINE
 from fawkes_engine.modes import FULL_STRENGTH
+from fawkes_engine.photo.orientation import Region
+from fawkes_engine.photo.transplant import equal_outside
 from fawkes_engine.pipeline.draft import Draft
 from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written
@@ -31,6 +35,7 @@ from fawkes_engine.types import FaceReport
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
 _ROUNDED = 1.001  # in float32
+_MARGIN_PX = 32  # around what a cloak may change: a JPEG writes whole MCUs of up to 16 px, and colours of the next pixel
 
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
@@ -44,7 +49,7 @@ class Verifier:
 
     def missed(self, work: Work, written: Written) -> list[Face]:
         """Return the faces in a written file that are neither cloaked nor left uncloaked on purpose."""
-        return _not_known(work, self._search.every(written.pixels))
+        return _not_known(work, self._found(work, written))
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
@@ -57,7 +62,7 @@ class Verifier:
                 monochrome photo.
         """
         work, pixels = draft.work, written.pixels
-        found = self._search.every(pixels)
+        found = self._found(work, written)
         missed = _not_known(work, found)
         if missed:
             raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
@@ -75,6 +80,21 @@ class Verifier:
             if not canvas.keeps_tone(written.warped, pixels):
                 raise NotProtected(f"the cloak would colour the black-and-white face {_where(face)}")
         return tuple(_report(draft, written, as_published, i) for i in range(len(work.faces)))
+
+    def _found(self, work: Work, written: Written) -> list[Face]:
+        return self._search.every(written.pixels, changed_parts(work, written.pixels))
+
+
+def changed_parts(work: Work, pixels: Pixels) -> list[Region] | None:
+    """Return parts around the cloaks outside of which pixels (H, W, 3) are those of the photo; None if they are not.
+
+    They are not wherever the photo was encoded anew with loss: then each pixel may have changed.
+    """
+    parts = [
+        (x0 - _MARGIN_PX, y0 - _MARGIN_PX, x1 + _MARGIN_PX, y1 + _MARGIN_PX)
+        for x0, y0, x1, y1 in (canvas.region for canvas in work.canvases)
+    ]
+    return parts if equal_outside(work.photo.pixels, pixels, parts) else None
 
 
 def found_again(face: Face, found: Sequence[Face]) -> Face:
