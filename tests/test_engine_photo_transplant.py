@@ -22,7 +22,7 @@ from fawkes_engine.photo import coefficients, segments
 from fawkes_engine.photo.decode import decode, decode_pixels
 from fawkes_engine.photo.encode import transplanted
 from fawkes_engine.photo.orientation import as_stored, region_as_stored, region_upright, upright
-from fawkes_engine.photo.transplant import Host, Source
+from fawkes_engine.photo.transplant import Host, Source, Transplant
 from fawkes_engine.pipeline.preview import Preview
 from fawkes_engine.pipeline.work import Work
 
@@ -74,9 +74,13 @@ def test_touched_blocks_are_new_and_all_others_are_the_sources(
     cloaked = before.pixels.copy()
     cloaked[y0:y1, x0:x1] = 255 - cloaked[y0:y1, x0:x1]
 
-    written = transplanted(before, cloaked, host, [region])
+    blocks = Transplant(host)
+    blocks.replace(cloaked, [region])
+    written = transplanted(before, blocks)
 
     after = decode_pixels(written)
+    where, seen = blocks.seen(region)
+    assert np.array_equal(after[where], seen)
     assert host.source.carried(before.pixels, after, [region])
     whole = Image.fromarray(as_stored(cloaked, before.lies)).convert("L" if before.grey else "RGB")
     anew = encoded(whole, "JPEG", quality=-1, qtables=host.tables, subsampling=host.source.sampling)
@@ -133,7 +137,7 @@ def test_only_allowed_metadata_is_written(lies: int) -> None:
     jpeg += thumbnail.getvalue() + b"a secret"
     before = decode(jpeg)
 
-    written = transplanted(before, before.pixels, Host.of(Source(jpeg, lies), 95), [])
+    written = transplanted(before, Transplant(Host.of(Source(jpeg, lies), 95)))
 
     assert scan(written, lies=lies) == []
     assert b"secret" not in written
@@ -159,7 +163,7 @@ def test_no_step_becomes_coarser_and_each_divides_its_own() -> None:
 def test_the_file_grows_little(*, lossless: bool) -> None:
     jpeg = encoded(astronaut(), "JPEG", quality=80)
     before = decode(jpeg)
-    written = transplanted(before, before.pixels, Host.of(Source(jpeg, 1), 1 if lossless else 95), [])
+    written = transplanted(before, Transplant(Host.of(Source(jpeg, 1), 1 if lossless else 95)))
     assert len(written) <= (1.02 if lossless else 1.6) * len(jpeg)
 
 

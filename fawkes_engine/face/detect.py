@@ -23,10 +23,10 @@ _LARGEST_REDUCTION = 0.5
 # A larger copy would need gigabytes, so it is searched in tiles. Faces larger than the overlap are found at half the
 # scale.
 _TILE_PX, _OVERLAP_PX = 2048, 256
-# Around a part that is searched alone, in px of the copy: more of the picture than a face of this size needs around it.
-# Larger ones are found in a coarse copy of the whole, of this long side. Windows begin where a detector's coarsest map
-# has a pixel, so that it sees them as it would in the whole; where they cover most of a copy, all of it is searched.
-_AROUND_PX, _COARSE_LONG_SIDE_PX = 160, 640
+# A part that is searched alone gets a margin of this many px of the copy, enough for faces of up to half of that; larger
+# ones are found in a coarser copy of the whole, of this share of the scale. Windows begin where a detector's coarsest
+# map has a pixel, so that it sees them as it would in the whole; where they cover most of a copy, all of it is searched.
+_AROUND_PX, _COARSER = 128, 0.25
 _GRID_PX = 32
 _MOST_IN_WINDOWS = 0.8
 
@@ -115,7 +115,7 @@ class FaceDetector(ABC):
     def near(self, pixels: Pixels, scale: float, parts: Parts) -> list[Face]:
         """Return what `at_scale` finds that touches these parts, by searching little more than them.
 
-        Small faces are found in windows of the same copy, large ones in a coarse copy of the whole.
+        Small faces are found in windows of the same copy, large ones in a coarser copy of the whole.
         """
         height, width = (round(side * scale) for side in pixels.shape[:2])
         windows = _windows(parts, scale, width, height)
@@ -129,7 +129,7 @@ class FaceDetector(ABC):
             whole = (face for face in self._on_copy(copy.crop(window), scale) if not _is_cut(face, window, copy))
             found += [face.moved(place) for face in whole]
         found = distinct(found)
-        coarse = self.at_scale(pixels, min(scale, _COARSE_LONG_SIDE_PX / max(pixels.shape[:2])))
+        coarse = self.at_scale(pixels, _COARSER * scale)
         found += [face for face in coarse if not any(face.overlaps(other) for other in found)]
         return [face for face in found if face.touches(parts)]
 

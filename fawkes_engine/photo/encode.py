@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from fawkes_engine.photo.colour import Pixels
 from fawkes_engine.photo.decode import Photo
 from fawkes_engine.photo.directory import Directory, Kind, Value
 from fawkes_engine.photo.metadata import Metadata
-from fawkes_engine.photo.orientation import Region
-from fawkes_engine.photo.transplant import Host
+from fawkes_engine.photo.transplant import Transplant
 
 _HEIC_PRESET = {"preset": "fast"}  # the slower ones take 1.5 x the time for nothing
 _LOSSLESS = {"PNG", "TIFF", "WEBP"}  # WebP's other mode halves the colour resolution, and with it a cloak
@@ -52,19 +50,18 @@ def encode(photo: Photo, pixels: Pixels, quality: int) -> bytes:
     return out.getvalue()
 
 
-def transplanted(photo: Photo, pixels: Pixels, host: Host, regions: Sequence[Region]) -> bytes:
-    """Write the photo's own JPEG with the blocks in these regions taken from pixels (H, W, 3), and with its metadata.
+def transplanted(photo: Photo, blocks: Transplant) -> bytes:
+    """Write the photo's own JPEG with some of its blocks replaced, and with its metadata.
 
     It keeps its orientation, told in EXIF. Raises:
         OSError: it cannot take these blocks.
     """
-    tags = exif.sized(photo.metadata.exif, *host.source.stored_size)
+    tags = exif.sized(photo.metadata.exif, *blocks.host.source.stored_size)
     if photo.lies != 1:
         tags = {**tags, exif.ORIENTATION: Value(Kind.SHORT.value, struct.pack("<H", photo.lies))}
     told = io.BytesIO()
     Image.new("L" if photo.grey else "RGB", (8, 8)).save(told, "JPEG", **_attached(photo, tags))
-    jpeg = host.with_blocks(pixels, regions)
-    return segments.SOI + segments.told(told.getvalue()) + jpeg.removeprefix(segments.SOI)
+    return segments.SOI + segments.told(told.getvalue()) + blocks.jpeg().removeprefix(segments.SOI)
 
 
 def as_written(photo: Photo, piece: Pixels, quality: int) -> Pixels:

@@ -108,41 +108,76 @@ class Host:
 
         With halved colour resolution only nearly: colours at its border depend on what is beside it.
         """
-        with Image.open(io.BytesIO(self._encoded(as_stored(piece, self.source.lies)))) as image:
+        with Image.open(io.BytesIO(self.encoded(as_stored(piece, self.source.lies)))) as image:
             return upright(np.asarray(image.convert("RGB")), self.source.lies)
 
-    def with_blocks(self, pixels: Pixels, regions: Sequence[Region]) -> bytes:
-        """Return the JPEG, without metadata, whose MCUs in these regions are encoded from upright pixels (H, W, 3).
-
-        Raises:
-            OSError: damaged, or a coefficient is out of JPEG's range.
-        """
-        source = self.source
-        planes = coefficients.read(source.bare)
-        for plane, quotient in zip(planes, self.quotients, strict=True):
-            np.multiply(plane, quotient, out=plane)
-        for rows, columns in map(source.around, regions):
-            piece = self._encoded(as_stored(pixels[rows, columns], source.lies))
-            whole = (columns.start, rows.start, columns.stop, rows.stop)
-            left, top, _, _ = region_as_stored(whole, source.lies, source.width, source.height)
-            new = coefficients.read(segments.bare(piece))
-            for plane, blocks, (width, height) in zip(planes, new, self._block_sizes(), strict=True):
-                row, column = top // height, left // width
-                plane[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
-        return segments.bare(coefficients.write(self.like, planes))
-
-    def _encoded(self, stored: Pixels) -> bytes:
+    def encoded(self, stored: Pixels) -> bytes:
+        """Return a JPEG of pixels (H, W, 3), as they lie in the file, with the host's tables and sampling."""
         out = io.BytesIO()
         image = Image.fromarray(stored).convert("L" if self.source.grey else "RGB")
         image.save(out, "JPEG", qtables=self.tables, subsampling=self.source.sampling)
         return out.getvalue()
 
-    def _block_sizes(self) -> Iterator[tuple[int, int]]:
+    @property
+    def block_sizes(self) -> list[tuple[int, int]]:
         """Width and height, in px of the photo, of a block of each component."""
-        yield _BLOCK, _BLOCK
-        if not self.source.grey:
-            yield self.source.mcu
-            yield self.source.mcu
+        luma, chroma = (_BLOCK, _BLOCK), self.source.mcu
+        return [luma] if self.source.grey else [luma, chroma, chroma]
+
+
+class Transplant:
+    """A host's blocks in memory: to be replaced, looked at in part, and written.
+
+    Raises:
+        OSError: damaged, or a coefficient is out of JPEG's range; also from its methods.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._planes = coefficients.read(host.source.bare)
+        for plane, quotient in zip(self._planes, host.quotients, strict=True):
+            np.multiply(plane, quotient, out=plane)
+
+    def replace(self, pixels: Pixels, regions: Sequence[Region]) -> None:
+        """Encode the MCUs in these regions from upright pixels (H, W, 3) of the whole photo."""
+        source = self.host.source
+        for rows, columns in map(source.around, regions):
+            piece = self.host.encoded(as_stored(pixels[rows, columns], source.lies))
+            whole = (columns.start, rows.start, columns.stop, rows.stop)
+            left, top, _, _ = region_as_stored(whole, source.lies, source.width, source.height)
+            new = coefficients.read(segments.bare(piece))
+            for plane, blocks, (width, height) in zip(
+                self._planes, new, self.host.block_sizes, strict=True
+            ):
+                row, column = top // height, left // width
+                plane[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
+
+    def seen(self, region: Region) -> tuple[tuple[slice, slice], Pixels]:
+        """Return rows and columns of the MCUs around a region, and what is read there from the file (H, W, 3), upright.
+
+        Decoded are the MCUs beside them, too, whose colours decoders smooth into them.
+        """
+        source = self.host.source
+        rows, columns = source.around(region)
+        width, height = source.mcu
+        wide, high = source.stored_size
+        x0, y0, x1, y1 = region_as_stored(
+            (columns.start, rows.start, columns.stop, rows.stop), source.lies, source.width, source.height
+        )
+        left, top = max(0, x0 - width), max(0, y0 - height)
+        right, bottom = min(wide, x1 + width), min(high, y1 + height)
+        parts = [
+            np.ascontiguousarray(plane[top // h : -(-bottom // h), left // w : -(-right // w)])
+            for plane, (w, h) in zip(self._planes, self.host.block_sizes, strict=True)
+        ]
+        like = self.host.encoded(np.zeros((bottom - top, right - left, 3), np.uint8))
+        with Image.open(io.BytesIO(coefficients.write(like, parts))) as image:
+            around = np.asarray(image.convert("RGB"))
+        return (rows, columns), upright(around[y0 - top : y1 - top, x0 - left : x1 - left], source.lies)
+
+    def jpeg(self) -> bytes:
+        """Return the whole as a JPEG without metadata."""
+        return segments.bare(coefficients.write(self.host.like, self._planes))
 
 
 def equal_outside(before: Pixels, after: Pixels, parts: Sequence[Region]) -> bool:

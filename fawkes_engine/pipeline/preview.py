@@ -5,7 +5,7 @@ Used during optimisation and to fit the finished cloaks into the budget; the who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -78,20 +78,21 @@ class Preview:
     def whole(self) -> Encoding:
         """How the photo is encoded as a whole: at the lowest quality that takes little of the budget, or the best."""
         for quality in self._qualities(max(self.lowest_quality, self.work.photo.jpeg_quality)):
-            clean = [self._look(i, None, quality, None) for i in range(len(self.work.faces))]
+            clean = [self._look_at(i, None, quality, None)(None) for i in range(len(self.work.faces))]
             if self._takes_little(clean):
                 break
         return Encoding(quality, clean)
 
     def visibility_of(self, index: int, delta: Tensor, points: Tensor) -> Visibility:
         """Return the visibility of one face's delta (3, S, S) in the published file, warped by points (2, K, K)."""
-        return self._look(index, (points, delta), self.encoding.quality, self.encoding.host)
+        return self._look_at(index, points, self.encoding.quality, self.encoding.host)(delta)
 
     def fitted(self, index: int, cloak: Cloak) -> Cloak:
         """Return one face's cloak, its delta scaled down to fit the budget, on the CPU."""
         delta, points = cloak.delta.cpu(), cloak.points.cpu()
+        look = self._look_at(index, points, self.encoding.quality, self.encoding.host)
         for _ in range(_FIT_ROUNDS):
-            share = self.visibility_of(index, delta, points).share_of(self.budget)
+            share = look(delta).share_of(self.budget)
             if share <= 1:
                 break
             delta = delta * max(0.5, 0.99 * share**-0.5)  # DSSIM grows with the square
@@ -103,7 +104,7 @@ class Preview:
         The cloak of a face worked on at half its size or less is smooth: it fits into halved colour resolution, and
         uses up the DSSIM at 224 px, not the one at full size, of which quantisation may take what it leaves.
         """
-        seen = self._look(index, None, quality, host)
+        seen = self._look_at(index, None, quality, host)(None)
         is_smooth = self.work.canvases[index].scale <= _SMOOTH_SCALE
         return replace(seen, dssim=seen.dssim_224) if is_smooth else seen
 
@@ -113,21 +114,25 @@ class Preview:
     def _takes_little(self, clean: Sequence[Visibility]) -> bool:
         return all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean)
 
-    def _look(
-        self, index: int, cloak: tuple[Tensor, Tensor] | None, quality: int, host: Host | None
-    ) -> Visibility:
+    def _look_at(
+        self, index: int, points: Tensor | None, quality: int, host: Host | None
+    ) -> Callable[[Tensor | None], Visibility]:
+        """Return what tells the visibility of a delta on one face that is warped, once, by points; None is no change."""
         photo, canvas = self.work.photo, self.work.canvases[index]
         around = host.source.around if host else partial(blocks_around, pixels=photo.pixels)
         rows, columns = around(canvas.region)
         here = canvas.seen_from(columns.start, rows.start)
         before = photo.pixels[rows, columns].copy()
-        if cloak is not None:
-            points, delta = cloak
+        if points is not None:
             here.warp(points, before)
         elif host:  # on its own grid of blocks a clean face would come back as it is
             before = np.roll(before, 1, axis=(0, 1))
-        after = before.copy()
-        if cloak is not None:
-            here.add(delta, after)
-        written = host.as_written(after) if host else as_written(photo, after, quality)
-        return here.compare(before, written, self.work.faces[index].height_px, self.device)
+
+        def look(delta: Tensor | None) -> Visibility:
+            after = before.copy()
+            if delta is not None:
+                here.add(delta, after)
+            written = host.as_written(after) if host else as_written(photo, after, quality)
+            return here.compare(before, written, self.work.faces[index].height_px, self.device)
+
+        return look
