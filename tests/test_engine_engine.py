@@ -382,7 +382,7 @@ def short_sighted(hasty: Engine) -> Engine:
 
 
 def test_a_face_that_is_found_only_in_the_written_file_is_cloaked_too(short_sighted: Engine) -> None:
-    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "JPEG")
     assert len(protected(short_sighted, photo).report.faces) == 2
 
 
@@ -390,7 +390,7 @@ def test_a_photo_with_a_face_that_stays_uncloaked_is_refused(
     short_sighted: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(short_sighted.pipeline.verifier, "missed", lambda *_: [])
-    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "PNG")
+    photo = encoded(np.concatenate([portrait(), somebody_else()], axis=1), "JPEG")
     (result,) = short_sighted.protect([Request(photo, "ada")])
     assert isinstance(result, NotProtected)
     assert "is not cloaked" in str(result)

@@ -171,7 +171,7 @@ def test_what_mtcnn_alone_takes_for_a_face_counts_only_if_centerface_sees_one_th
     (face,) = search.every(photo)
     false_alarm = Face((SIDE + 90, 80, SIDE + 170, 180), face.moved(Similarity(1, SIDE)).landmarks, 0.99)
     found = [face, false_alarm]
-    monkeypatch.setattr(search, "_seen_by_second", lambda _: [])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [])
     monkeypatch.setattr(search._first, "search", lambda _: found)
     assert search.every(photo) == [face]
 
@@ -185,7 +185,7 @@ def test_what_centerface_alone_finds_counts_only_if_it_sees_a_face_there_on_a_cl
     (face,) = search.every(photo)
     side = complex(photo.shape[1] - 1, photo.shape[0] - 1) / 2
     opposite = face.moved(Similarity(-1, 2 * side))  # as the face lies in the photo turned by 180 degrees
-    monkeypatch.setattr(search, "_seen_by_second", lambda _: [face, opposite])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [face, opposite])
     assert search.every(photo) == [face]
 
 

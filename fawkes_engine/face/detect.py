@@ -15,7 +15,8 @@ from fawkes_engine.face.align import Similarity
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
-Parts = Sequence[tuple[int, int, int, int]]  # x0, y0, x1, y1 of parts of a photo, px
+Part = tuple[int, int, int, int]  # x0, y0, x1, y1 of a part of a photo, px
+Parts = Sequence[Part]
 
 # Photos are downscaled to this long side, but at most halved, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
@@ -23,9 +24,9 @@ _LARGEST_REDUCTION = 0.5
 # A larger copy would need gigabytes, so it is searched in tiles. Faces larger than the overlap are found at half the
 # scale.
 _TILE_PX, _OVERLAP_PX = 2048, 256
-# A part that is searched alone gets a margin of this many px of the copy, enough for faces of up to half of that; larger
+# A part that is searched alone gets a margin of so many px of the copy, enough for faces of up to half of that. Larger
 # ones are found in a coarser copy of the whole, of this share of the scale. Windows begin where a detector's coarsest
-# map has a pixel, so that it sees them as it would in the whole; where they cover most of a copy, all of it is searched.
+# map has a pixel, so that it sees them as in the whole; where they cover most of a copy, all of it is searched.
 _AROUND_PX, _COARSER = 128, 0.25
 _GRID_PX = 32
 _MOST_IN_WINDOWS = 0.8
@@ -85,9 +86,7 @@ class FaceDetector(ABC):
         """Find upright faces of 40 px and more in a photo (H, W, 3) uint8, largest first."""
         return self.at_scale(pixels, usual_scale(pixels))
 
-    def turned(
-        self, pixels: Pixels, turns: int, scale: float, parts: Parts | None = None
-    ) -> list[Face]:
+    def turned(self, pixels: Pixels, turns: int, scale: float, parts: Parts | None = None) -> list[Face]:
         """Detect in the photo rotated left by quarter turns; faces are in the coordinates of the unrotated photo.
 
         parts: where alone faces are wanted, None for the whole photo.
@@ -126,7 +125,9 @@ class FaceDetector(ABC):
         copy = _reduced(pixels, scale)
         for window in windows:
             place = Similarity(1 / scale, complex(*window[:2]) / scale)
-            whole = (face for face in self._on_copy(copy.crop(window), scale) if not _is_cut(face, window, copy))
+            whole = (
+                face for face in self._on_copy(copy.crop(window), scale) if not _is_cut(face, window, copy)
+            )
             found += [face.moved(place) for face in whole]
         found = distinct(found)
         coarse = self.at_scale(pixels, _COARSER * scale)
@@ -168,24 +169,24 @@ def _tiles(length: int, scale: float) -> Iterator[slice]:
     )
 
 
-def _windows(parts: Parts, scale: float, width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Return the windows around parts of a photo, in its copy of this scale, width and height; none overlap."""
-    windows: list[tuple[int, int, int, int]] = []
+def _windows(parts: Parts, scale: float, width: int, height: int) -> list[Part]:
+    """Return the windows around parts of a photo, in its copy of this scale, width and height; neighbours share one."""
+    windows: list[Part] = []
     for part in parts:
         x0, y0, x1, y1 = (side * scale for side in part)
         left, top = (max(0, math.floor(low - _AROUND_PX) // _GRID_PX * _GRID_PX) for low in (x0, y0))
         right, bottom = math.ceil(x1 + _AROUND_PX), math.ceil(y1 + _AROUND_PX)
         one = (left, top, min(width, right), min(height, bottom))
-        while beside := next((other for other in windows if _meet(one, other)), None):
-            windows.remove(beside)
-            lows, highs = zip(one[:2], beside[:2], strict=True), zip(one[2:], beside[2:], strict=True)
-            one = (*map(min, lows), *map(max, highs))
+        while other := next((two for two in windows if area(_hull(one, two)) <= area(one) + area(two)), None):
+            windows.remove(other)
+            one = _hull(one, other)
         windows.append(one)
     return windows
 
 
-def _meet(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _hull(one: Part, other: Part) -> Part:
+    (left, top), (right, bottom) = map(min, one[:2], other[:2]), map(max, one[2:], other[2:])
+    return left, top, right, bottom
 
 
 def _is_cut(face: Face, window: Box, copy: Image.Image) -> bool:
@@ -200,7 +201,7 @@ def _is_cut(face: Face, window: Box, copy: Image.Image) -> bool:
     )
 
 
-def _rotated(part: tuple[int, int, int, int], turns: int, pixels: Pixels) -> tuple[int, int, int, int]:
+def _rotated(part: Part, turns: int, pixels: Pixels) -> Part:
     """Return where a part of a photo (H, W, 3) lies once the photo is rotated left by quarter turns."""
     height, width = pixels.shape[:2]
     for _ in range(turns % 4):

@@ -8,7 +8,7 @@ for the same values, so the carried blocks still decode to the same pixels, and 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -146,9 +146,7 @@ class Transplant:
             whole = (columns.start, rows.start, columns.stop, rows.stop)
             left, top, _, _ = region_as_stored(whole, source.lies, source.width, source.height)
             new = coefficients.read(segments.bare(piece))
-            for plane, blocks, (width, height) in zip(
-                self._planes, new, self.host.block_sizes, strict=True
-            ):
+            for plane, blocks, (width, height) in zip(self._planes, new, self.host.block_sizes, strict=True):
                 row, column = top // height, left // width
                 plane[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
 

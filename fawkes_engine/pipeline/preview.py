@@ -117,7 +117,7 @@ class Preview:
     def _look_at(
         self, index: int, points: Tensor | None, quality: int, host: Host | None
     ) -> Callable[[Tensor | None], Visibility]:
-        """Return what tells the visibility of a delta on one face that is warped, once, by points; None is no change."""
+        """Return what tells the visibility of deltas on one face, once it is warped by points; None changes nothing."""
         photo, canvas = self.work.photo, self.work.canvases[index]
         around = host.source.around if host else partial(blocks_around, pixels=photo.pixels)
         rows, columns = around(canvas.region)

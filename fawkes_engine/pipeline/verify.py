@@ -1,8 +1,8 @@
 """The last gate: faces in the file to be published are detected and measured as a tracker would see them.
 
-The file is decoded whole and compared with the photo, in which every face was looked for. Where it is equal to the bit it
-is not searched again: a face that was not there before reaches into what differs. Faces are embedded twice: from the file
-as it is, and after a simulated upload (downscaled, recompressed).
+The file is decoded whole and compared with the photo, in which every face was looked for. Where both are equal to the
+bit it is not searched again: a face that was not there before reaches into what differs. Faces are embedded twice: from
+the file as it is, and after a simulated upload (downscaled, recompressed).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from fawkes_engine.types import FaceReport
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
 _ROUNDED = 1.001  # in float32
-_MARGIN_PX = 32  # around what a cloak may change: a JPEG writes whole MCUs of up to 16 px, and colours of the next pixel
+_MARGIN_PX = (
+    32  # around what a cloak may change: JPEG writes whole MCUs, of up to 16 px, and the next pixel's colours
+)
 
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
