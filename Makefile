@@ -27,7 +27,7 @@ ifeq ($(HAS_GPU),)
 endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 ifneq ($(HAS_SYSTEMD),)
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[systemd]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt systemd-python
 endif
 	-$(BIN)/fawkesd models fetch  # where that fails, cloaks are computed against dlib alone
 	touch $@
