@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -283,11 +284,13 @@ def test_a_drive_that_turns_out_to_be_another_configured_folder_is_not_used(
     unplug(home, "outbox")
     daemon = start(home.settings)
     eventually(lambda: waits_for(home.settings) == [str(home.outbox)])
+    daemon.process.send_signal(signal.SIGSTOP)  # in between it would see a new, empty outbox
     home.outbox.mkdir()
     mount("--bind", home.sync, home.outbox)
+    daemon.process.send_signal(signal.SIGCONT)
     try:
         eventually(lambda: f"is the same folder as the sync folder users[0].sync ({home.sync})" in daemon.log)
-        assert waits_for(home.settings) == [str(home.outbox)]
+        eventually(lambda: waits_for(home.settings) == [str(home.outbox)])
         assert states(home) == []
         reason = f"fault    {home.outbox}: the running service waits for it: {home.outbox} is the same folder"
         found = examine(home.settings, home.write_config(), FACTORY, deep=False)
