@@ -156,6 +156,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Takes).serve_forever()
 SERVER
 "$python" /work/server.py "$told" 2>/dev/null &
 server=$!
+within 60 bash -c "exec 3<>/dev/tcp/127.0.0.1/$told" 2>/dev/null || fail "the server that is told"
+systemctl stop fawkesd-notify.timer && rm -f "$home/.local/state/fawkesd/notified.json"  # what it told has no part in this
 systemctl start fawkesd-notify || fail "notify"  # what is held now is no news
 drop faceless.jpg
 within 120 sh -c "systemctl show -P StatusText fawkesd | grep -q ', 1 held'" || fail "faceless.jpg is not held"
@@ -164,7 +166,6 @@ grep -q "1 more held" /work/told || fail "told: $(cat /work/told)"
 ok "a held photo is told through the network, which the unit of fawkesd notify alone has"
 kill "$server"
 rm "$outbox/faceless.jpg"
-systemctl stop fawkesd-notify.timer
 
 # The web page, at the socket that systemd opens for it.
 within 60 page_says "HTTP/1.1 200" "$page" alice || fail "the page does not answer at $page"

@@ -114,10 +114,11 @@ def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest
 def test_without_a_terminal_what_is_missing_is_to_be_given_as_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("alice\n"))
-    assert run_command(["init", "-c", str(tmp_path / "f.yaml")]) == Exit.USAGE
-    assert "give --user, --outbox and --sync" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    for stdin in (io.StringIO("alice\n"), None):  # a pipe, and closed
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert run_command(["init", "-c", str(tmp_path / "f.yaml")]) == Exit.USAGE
+        assert "give --user, --outbox and --sync" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_name_that_only_looks_the_same_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,12 @@ def test_only_notifications_have_a_network_and_they_and_metrics_no_photo(home: H
             bound = [*values(text, "BindPaths"), *values(text, "BindReadOnlyPaths")]
             sees_photos = any(str(home.outbox) in line for line in bound)
             assert sees_photos == (unit == "fawkesd.service")
+            hidden = {place.removeprefix("-") for place in values(text, "InaccessiblePaths")[0].split()}
+            photos = {
+                str(place)
+                for place in (home.outbox, home.sync, home.state_dir / "results", home.state_dir / "web")
+            }
+            assert (photos <= hidden) != sees_photos
 
 
 @pytest.mark.parametrize("scope", Scope)

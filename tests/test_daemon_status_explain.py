@@ -212,6 +212,11 @@ def test_a_foreign_file_in_the_sync_folder_is_told(home: Home, capsys: pytest.Ca
     assert why(home, home.sync / "theirs.jpg", capsys)["notes"] == ["this file was not published by fawkesd"]
 
 
+def test_a_link_to_an_outbox_has_its_history(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(home.outbox)
+    assert run_command(["history", str(tmp_path / "link"), "-c", str(home.write_config())]) == 0
+
+
 def test_a_path_outside_every_folder_exits_66(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(home.write_config())
     assert run_command(["why", "/etc/passwd", "-c", config]) == 66

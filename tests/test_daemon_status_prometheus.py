@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -54,10 +55,15 @@ def test_a_file_gets_them_whole_and_can_be_read_by_the_exporter(
     command = ["status", "--config", str(home.write_config()), "--out", str(file)]
 
     assert run_command(command) == Exit.USAGE
-    assert run_command([*command, "--prometheus"]) == Exit.OK
+    before = os.umask(0o022)
+    try:
+        assert run_command([*command, "--prometheus"]) == Exit.OK
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert run_command([*command, "--prometheus", "--check"]) == Exit.UNAVAILABLE
+    finally:
+        os.umask(before)
 
     assert file.read_text() == metrics
-    assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [one.name for one in tmp_path.glob("*fawkesd*prom*")] == ["fawkesd.prom"]
 
 

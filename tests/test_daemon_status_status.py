@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import FACTORY, Counter
+from faulty import FACTORY, Counter, needs_bindfs, needs_root, unmount
 from test_daemon_state_targets import TARGET
 from twins import Deed, make_photo
 
@@ -92,6 +95,45 @@ def test_a_running_daemon_tells_its_process_and_device(
 
     assert (status.running, status.pid) == (True, daemon.process.pid)
     assert status.engine == "dlib on abacus"
+
+
+def redone(home: Home) -> None:
+    """A photo was published, and is to be cloaked again."""
+    (home.outbox / "a.jpg").write_bytes(make_photo())
+    once(home.settings, Counter(), FACTORY)
+    assert run_command(["redo", str(home.outbox / "a.jpg"), "-c", str(home.write_config())]) == 0
+
+
+def waiting(home: Home) -> int:
+    (user,) = read(home.settings).users
+    return user.waiting
+
+
+def test_a_photo_to_be_cloaked_again_waits_while_it_is_there(home: Home, tmp_path: Path) -> None:
+    redone(home)
+    assert waiting(home) == 1
+    away = home.outbox.rename(tmp_path / "away")
+    assert waiting(home) == 1, "nobody can tell"
+    away.rename(home.outbox)
+    (home.outbox / "a.jpg").unlink()
+    assert waiting(home) == 0
+
+
+@needs_root
+@needs_bindfs
+def test_a_share_that_died_is_no_fault_of_the_status(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    with subprocess.Popen(["bindfs", "-f", tmp_path / "server", home.outbox]) as share:
+        try:
+            while not home.outbox.is_mount():
+                time.sleep(0.02)
+            redone(home)
+            share.kill()
+            share.wait()
+            assert waiting(home) == 1
+        finally:
+            share.kill()
+            unmount(home.outbox)
 
 
 def test_what_the_engine_does_is_told_with_how_far_it_is_until_it_is_done(

@@ -198,7 +198,7 @@ def test_a_turned_face_is_seen_again_as_surely_as_at_first_unless_the_edge_cuts_
     eyes = np.array([(70, 30), (70, 60), (50, 45), (30, 35), (30, 55)], np.float64)
     turned = Face((left, 80, left + 100, 180), eyes + np.array([left, 80]), 0.55)
     found = [Face((-1e3, -1e3, 1e3, 1e3), eyes, confidence)]
-    monkeypatch.setattr(search, "_seen_by_second", lambda _: [turned])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [turned])
     monkeypatch.setattr(search._first, "detect", lambda _: [])
     monkeypatch.setattr(search._second, "turned", lambda *_: found)
     assert search.every(np.zeros((SIDE, SIDE, 3), np.uint8)) == [turned] * counts

@@ -41,15 +41,18 @@ def write_config(
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
     from_options = wizard.Answers(user, tuple(outbox or ()), sync)
+    nobody = typer.BadParameter(
+        "there is nobody to ask: standard input is no terminal; give --user, --outbox and --sync"
+    )
+    if sys.stdin is None and not from_options.complete:
+        raise nobody
     try:
         answers = wizard.ask(from_options)
     except typer.Abort:
         if sys.stdin is not None and sys.stdin.isatty():
             raise  # by Ctrl-C
         typer.echo(err=True)
-        raise typer.BadParameter(
-            "there is nobody to ask: standard input is no terminal; give --user, --outbox and --sync"
-        ) from None
+        raise nobody from None
     if create:
         wizard.create_folders(answers)
     elif not from_options.complete:

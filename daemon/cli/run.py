@@ -115,7 +115,8 @@ def show_status(
         ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="With --prometheus: write to this file, whole or not at all.")
+        Path | None,
+        typer.Option(help="With --prometheus: write to this file, whole or not at all."),
     ] = None,
 ) -> None:
     """Show what was published, is waiting or is held.
@@ -132,15 +133,14 @@ def show_status(
     from daemon.status import prometheus, status
 
     found = status.read(settings)
-    if out is not None:
-        text = "".join(f"{line}\n" for line in prometheus.lines(found))
-        atomic.write(out, text.encode(), replace=True, mode=0o644)
-        return
     if as_metrics:
         lines = prometheus.lines(found)
     else:
         lines = iter([status_text.status_json(found)]) if as_json else status_text.status_lines(found)
-    for line in lines:
-        echo_state(line)
+    if out is not None:
+        atomic.write(out, "".join(f"{line}\n" for line in lines).encode(), replace=True, mode=0o644)
+    else:
+        for line in lines:
+            echo_state(line)
     if check and not found.is_working:
         raise typer.Exit(Exit.UNAVAILABLE)

@@ -16,6 +16,7 @@ import daemon
 from daemon.config.address import Address
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
+from daemon.state.folder import FOLDERS_OF_PHOTOS
 from daemon.text import printable
 
 CATALOG = "fawkesd.catalog"
@@ -103,6 +104,15 @@ class Service:
         """The folders that the service writes to; none is inside another."""
         return _outermost([self.settings.state_dir, *map(parent_of_both, self.settings.users)])
 
+    def hidden(self, unit: str) -> Sequence[Path]:
+        """The folders with photos that a unit has nothing to do with."""
+        if unit not in (*_NOTIFY_UNITS, *_METRICS_UNITS):
+            return []
+        photos = [
+            place for user in self.settings.users for place in (*user.outboxes, user.sync, user.staging_dir)
+        ]
+        return _outermost([*photos, *(self.settings.state_dir / name for name in FOLDERS_OF_PHOTOS)])
+
     def folders(self, unit: str) -> tuple[Sequence[Path], Sequence[Path]]:
         """The folders that a unit may write to, and what else it may read. Where nothing is cloaked, no photo is."""
         settings = self.settings
@@ -135,6 +145,7 @@ def text_of(service: Service, unit: str) -> str:
             max(_WATCHDOG_LEAST_S, round(settings.engine.photo_timeout_s) + _WATCHDOG_MARGIN_S)
         ),
         "WRITABLE": _words(writable, before="-"),
+        "HIDDEN": _words(service.hidden(unit), before="-"),
         "AFTER_DEVICES": " nvidia-persistenced.service" if has_card else "",
         "DEVICES": template(f"devices-{'nvidia' if has_card else 'cpu'}.in"),
         "METRICS": _words(filter(None, [settings.metrics.prometheus_file])),

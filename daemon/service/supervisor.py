@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def finishing(photos: int) -> str:
     """Return what an end waits for, and how not to wait."""
-    return f"finishing {count(photos, 'photo')} (Ctrl-C again: stop at once, they are done later)"
+    return f"finishing {count(photos, 'photo')} (Ctrl-C again: stop at once; what is not done is done later)"
 
 
 class Supervisor:
@@ -108,7 +109,9 @@ class Supervisor:
             log.info("ended by %s", self._wakeup.signal)
         self._parts.control.close()
         if self._parts.pool.in_work:
-            log.info("%s; no further one is begun", finishing(len(self._parts.pool.in_work)))
+            by_hand = self._wakeup.signal == signal.SIGINT.name  # who pressed Ctrl-C waits, also with --quiet
+            level = logging.WARNING if by_hand else logging.INFO
+            log.log(level, "%s; no further one is begun", finishing(len(self._parts.pool.in_work)))
         deadline_s = time.monotonic() + self._timing.finish_s
         while self._parts.pool.in_work and time.monotonic() < deadline_s and not self._wakeup.hurried:
             self.sleep_until(deadline_s)

@@ -13,8 +13,15 @@ from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
-# The ledger with its -wal and -shm, the targets, the results that could not be published yet, the page's thumbnails.
-_WITH_FACES = (f"{LEDGER_NAME}*", "targets", "targets/*", "results", "results/*", "web", "web/*")
+FOLDERS_OF_PHOTOS = ("results", "web")  # the results that could not be published yet, the page's thumbnails
+# The ledger with its -wal and -shm, the targets, the photos
+_WITH_FACES = (
+    f"{LEDGER_NAME}*",
+    "targets",
+    "targets/*",
+    *FOLDERS_OF_PHOTOS,
+    *(f"{name}/*" for name in FOLDERS_OF_PHOTOS),
+)
 
 
 def prepare(state_dir: Path) -> None:

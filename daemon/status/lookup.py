@@ -90,7 +90,10 @@ def newest_at(settings: Settings, path: Path | None, limit: int) -> list[Record]
 def _check_place(settings: Settings, history: History, place: Path) -> None:
     roots = [one.root for one in (*outboxes(settings), *history.outboxes())]
     folders = [*roots, *(user.sync for user in settings.users)]
-    if not any(place.is_relative_to(folder) or folder.is_relative_to(place) for folder in folders):
+    places = {place, place.resolve()}
+    if not any(
+        one.is_relative_to(folder) or folder.is_relative_to(one) for one in places for folder in folders
+    ):
         raise InputError(f"{printable(place)} is not in any outbox or sync folder; check the path")
 
 

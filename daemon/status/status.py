@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
 from daemon.fs.tally import IgnoredPhotos
-from daemon.model import WAITING, HeldPhoto, Outbox, State
+from daemon.model import WAITING, HeldPhoto, Outbox, Source, State
 from daemon.state import facts, in_work
 from daemon.state.history import History, PausedFolder, reading
 from daemon.state.targets import FileTargetStore
@@ -149,6 +150,17 @@ def _away(
             yield AwayFolder(str(store.path(user.name) if told == lost[user.name] else user.sync), told)
 
 
+def _may_come(source: Source) -> bool:
+    """Whether a photo is there, or its outbox cannot tell, such as on a drive that is away."""
+    try:
+        source.path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.lexists(source.outbox.root)
+    except OSError:
+        return True
+    return True
+
+
 def _user(
     history: History,
     settings: Settings,
@@ -160,8 +172,7 @@ def _user(
     """lost: why the user's target cannot be used; None if it can."""
     name = user.name
     midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    again = sum(record.photo.source.path.exists() for record in history.to_come(name))
-    waiting = history.count(name, WAITING) + again
+    waiting = history.count(name, WAITING) + sum(_may_come(one.photo.source) for one in history.to_come(name))
     engine_seconds = history.engine_seconds(name, _RECENT_PHOTOS)
     seconds = statistics.median(engine_seconds) if engine_seconds else None
     fixed = history.targets.of(name)

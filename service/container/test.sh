@@ -27,6 +27,7 @@ if ! { command -v podman && command -v runc && command -v debootstrap; } >/dev/n
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends podman runc debootstrap; } \
         >/dev/null 2>&1 || skip "podman, runc and debootstrap cannot be installed"
 fi
+[ "$(df --output=avail -B1G /var/tmp | tail -n 1)" -ge 22 ] || skip "it needs 22 GB of disk in /var/tmp"
 work=$(mktemp -d /var/tmp/fawkesd-container.XXXXXX)
 # runc, since crun refuses the hybrid cgroups that some machines have; limits, since podman raises them where it may not
 limits=(--ulimit "nofile=$(ulimit -n):$(ulimit -n)" --ulimit nproc=4096:4096)
@@ -35,8 +36,8 @@ pod() {
         --cgroup-manager cgroupfs "$@"
 }
 clean() {
-    pod rm --force --all >/dev/null 2>&1
-    pod rmi --force --all >/dev/null 2>&1
+    pod rm --force --all >/dev/null 2>&1 || true
+    pod rmi --force --all >/dev/null 2>&1 || true
     umount -q "$work/storage/overlay" || true
     rm -rf --one-file-system "$work"
 }
