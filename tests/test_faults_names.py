@@ -144,7 +144,7 @@ def test_fault_32_a_clip_beside_a_photo_is_never_passed_and_told_of_once(
     eventually(lambda: len(home.published()) == 4)
 
     assert {Path(name).suffix for name in home.published()} == {".jpg"}
-    assert daemon.log.count("are never published") == 1
+    assert daemon.log.count("videos are skipped") == 1
 
 
 @pytest.mark.parametrize(
