@@ -80,7 +80,7 @@ def main() -> None:
         return found
 
     photos = 0
-    for name, pixels in _photos(arguments.data):
+    for name, pixels in photos_in(arguments.data):
         photos += 1
         alone = timed("mtcnn", first.search, pixels)
         timed("centerface, upright", second.detect, pixels)
@@ -98,7 +98,8 @@ def main() -> None:
         print(f"{what}: {count} faces, {seconds[what] / max(1, photos):.2f} CPU s per photo")
 
 
-def _photos(folders: Sequence[Path]) -> Iterator[tuple[str, Pixels]]:
+def photos_in(folders: Sequence[Path]) -> Iterator[tuple[str, Pixels]]:
+    """Every photo below these folders, with its place there."""
     for folder in folders:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             try:
