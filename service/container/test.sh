@@ -49,7 +49,8 @@ debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$r
     >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }
 mkdir -p "$work/base/var/cache/apt/archives/partial"
 version=$(chroot "$work/base" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-tar -C "$work/base" --one-file-system --exclude='./proc/*' --exclude='./sys/*' -c . | pod import - localhost/base >/dev/null 2>&1
+tar -C "$work/base" --one-file-system --exclude='./proc/*' --exclude='./sys/*' -c . | pod import - localhost/base >"$work/run.log" 2>&1 ||
+    skip "podman stores no image here: $(tail -n 1 "$work/run.log")"
 rm -rf --one-file-system "$work/base"
 pod run --rm "${limits[@]}" --network none localhost/base true 2>"$work/run.log" || skip "podman runs nothing here: $(tail -n 1 "$work/run.log")"
 ok "debootstrap made a base, with Python $version"
