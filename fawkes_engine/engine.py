@@ -208,8 +208,11 @@ class Engine:
 
 def _mode_for(settings: EngineSettings, request: Request) -> Mode:
     """Return the mode that a photo is to be cloaked in: the request's, or the engine's own."""
-    own = Mode(settings.budget, settings.steps, settings.second_turns)
-    return MODES[request.mode] if request.mode else own
+    return MODES[request.mode] if request.mode else _own_mode(settings)
+
+
+def _own_mode(settings: EngineSettings) -> Mode:
+    return Mode(settings.budget, settings.steps, settings.second_turns)
 
 
 def _course(pipeline: Pipeline, mode: Mode) -> Course:
@@ -223,7 +226,7 @@ def _may_pass(draft: Draft, failure: NotProtected) -> bool:
 
 def mode_of(settings: EngineSettings) -> ModeName | None:
     """Return the mode whose settings these are, None if they are those of none."""
-    mine = Mode(settings.budget, settings.steps, settings.second_turns)
+    mine = _own_mode(settings)
     return next((name for name, mode in MODES.items() if mode == mine), None)
 
 

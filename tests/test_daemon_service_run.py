@@ -207,14 +207,19 @@ def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventu
     assert home.published() == []
 
 
-def test_a_killed_supervisor_publishes_once_after_its_restart(
-    home: Home, start: Start, eventually: Wait
-) -> None:
+def kill_in_work(home: Home, start: Start, eventually: Wait) -> None:
+    """A daemon was killed while its engine worked on a.jpg."""
     (home.outbox / "a.jpg").write_bytes(make_photo())
     with home.engine_held():
         daemon = start(home.settings)
         eventually(lambda: states(home) == ["working"])
         daemon.stop(signal.SIGKILL)
+
+
+def test_a_killed_supervisor_publishes_once_after_its_restart(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    kill_in_work(home, start, eventually)
     assert home.published() == []
 
     start(home.settings)
@@ -378,11 +383,7 @@ def test_a_photo_removed_during_the_work_is_not_published(home: Home, start: Sta
 def test_a_photo_that_waits_on_a_drive_mounted_anew_is_published(
     home: Home, start: Start, eventually: Wait
 ) -> None:
-    (home.outbox / "a.jpg").write_bytes(make_photo())
-    with home.engine_held():
-        daemon = start(home.settings)
-        eventually(lambda: states(home) == ["working"])
-        daemon.stop(signal.SIGKILL)
+    kill_in_work(home, start, eventually)
     database = sqlite3.connect(home.state_dir / LEDGER_NAME)
     with database:
         database.execute("UPDATE photos SET dev = dev + 1")  # what a mount does to the device number

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from fawkes_engine.face.align import Similarity
+from fawkes_engine.photo.orientation import Region
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
-Part = tuple[int, int, int, int]  # x0, y0, x1, y1 of a part of a photo, px
-Parts = Sequence[Part]
+Parts = Sequence[Region]  # of a photo
 
 # Photos are downscaled to this long side, but at most halved, so that 40 px faces keep 20 px.
 _REDUCED_LONG_SIDE_PX = 1600
@@ -169,9 +169,9 @@ def _tiles(length: int, scale: float) -> Iterator[slice]:
     )
 
 
-def _windows(parts: Parts, scale: float, width: int, height: int) -> list[Part]:
+def _windows(parts: Parts, scale: float, width: int, height: int) -> list[Region]:
     """Return the windows around parts of a photo, in its copy of this scale, width and height; neighbours share one."""
-    windows: list[Part] = []
+    windows: list[Region] = []
     for part in parts:
         x0, y0, x1, y1 = (side * scale for side in part)
         left, top = (max(0, math.floor(low - _AROUND_PX) // _GRID_PX * _GRID_PX) for low in (x0, y0))
@@ -184,7 +184,7 @@ def _windows(parts: Parts, scale: float, width: int, height: int) -> list[Part]:
     return windows
 
 
-def _hull(one: Part, other: Part) -> Part:
+def _hull(one: Region, other: Region) -> Region:
     (left, top), (right, bottom) = map(min, one[:2], other[:2]), map(max, one[2:], other[2:])
     return left, top, right, bottom
 
@@ -201,7 +201,7 @@ def _is_cut(face: Face, window: Box, copy: Image.Image) -> bool:
     )
 
 
-def _rotated(part: Part, turns: int, pixels: Pixels) -> Part:
+def _rotated(part: Region, turns: int, pixels: Pixels) -> Region:
     """Return where a part of a photo (H, W, 3) lies once the photo is rotated left by quarter turns."""
     height, width = pixels.shape[:2]
     for _ in range(turns % 4):

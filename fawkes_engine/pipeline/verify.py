@@ -35,9 +35,8 @@ from fawkes_engine.types import FaceReport
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
 _ROUNDED = 1.001  # in float32
-_MARGIN_PX = (
-    32  # around what a cloak may change: JPEG writes whole MCUs, of up to 16 px, and the next pixel's colours
-)
+# Around what a cloak may change: JPEG writes whole MCUs, of up to 16 px, and the next pixel's colours.
+_MARGIN_PX = 32
 
 Check = Callable[[Work, Sequence[Mapping[str, Tensor]]], None]
 
