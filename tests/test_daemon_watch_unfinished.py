@@ -19,10 +19,10 @@ from daemon.cli.main import run_command
 from daemon.model import Outbox, Snapshot, Source, Unfinished
 from daemon.state import facts
 from daemon.state.ledger import Ledger
-from daemon.state.unfinished import UnfinishedFile, from_text
+from daemon.state.unfinished import UnfinishedFile, from_text, to_text
 from daemon.status.status import read
 from daemon.text import moment
-from daemon.watch.readiness import Readiness
+from daemon.watch.readiness import Readiness, Waiting
 from daemon.watch.unfinished import UnfinishedNotes
 
 Start = Callable[..., DaemonProcess]
@@ -138,47 +138,57 @@ def test_a_restart_goes_on_where_the_last_run_was(home: Home, start: Start, even
     stopped = time.time()
     eventually(lambda: time.time() > stopped + 3)  # seconds that would be missing
 
-    start(home.settings)
-
+    again = start(home.settings)
     eventually(lambda: told(home))
+
+    def is_ready() -> bool:
+        assert told(home), "forgotten for a moment"
+        return "engine ready" in again.log
+
+    eventually(is_ready)
     (after,) = told(home)
     assert after.unchanged_since == pytest.approx(before.unchanged_since, abs=1.0)
     assert after.taken_at == pytest.approx(before.taken_at, abs=1.0)
 
 
-def notes_of(ledger: Ledger, now: float, quiet_s: float = 0.0) -> UnfinishedNotes:
-    """The notes about one cut file that was looked at."""
-    readiness = Readiness(
+def debounce() -> Readiness:
+    """A debounce in which every file is cut."""
+    return Readiness(
         settle_s=3.0,
         give_up_s=600.0,
         doubt_s=60.0,
         look=lambda _path: V1,
         why_unfinished=lambda _path: Unfinished.CUT,
     )
-    notes = UnfinishedNotes(ledger.facts, readiness, 30.0)
-    readiness.found(SOURCE, V1, now, quiet_s=quiet_s)
-    readiness.ready(now + 3, 1)
-    return notes
+
+
+def resumed(ledger: Ledger, snapshot: Snapshot, now: float) -> list[Waiting]:
+    """What waits in the next run, as soon as its first scan has found the file."""
+    readiness = debounce()
+    UnfinishedNotes(ledger.facts, readiness, 30.0).resume(SOURCE, snapshot, now)
+    return list(readiness.waiting(now, 30.0))
 
 
 def test_any_name_is_noted_and_known_to_the_next_run_unless_the_file_changed(ledger: Ledger) -> None:
     now = time.monotonic()
-    notes_of(ledger, now, quiet_s=100.0).step(now + 3)
+    readiness = debounce()
+    readiness.found(SOURCE, V1, now, quiet_s=100.0)
+    readiness.ready(now + 3, 1)
+    UnfinishedNotes(ledger.facts, readiness, 30.0).step(now + 3)
 
     (file,) = from_text(ledger.facts.all()[facts.UNFINISHED])
     assert (file.user, file.path, file.snapshot) == ("ada", SOURCE.path, V1)
     chmod = Snapshot(9, V1.ino, V1.size, V1.mtime_ns, 99)
     longer = Snapshot(V1.dev, V1.ino, V1.size + 1, V1.mtime_ns + 1, V1.ctime_ns)
-    assert notes_of(ledger, now).quiet_s(SOURCE, chmod) == pytest.approx(100.0, abs=60.0)
-    assert notes_of(ledger, now).quiet_s(SOURCE, longer) == 0.0
+    (waiting,) = resumed(ledger, chmod, now)
+    assert waiting.reason is Unfinished.CUT
+    assert waiting.quiet_since_s == pytest.approx(now - 100.0, abs=60.0)
+    assert resumed(ledger, longer, now) == []
 
 
-def test_nothing_is_written_while_nothing_changes(ledger: Ledger) -> None:
-    now = time.monotonic()
-    notes = notes_of(ledger, now, quiet_s=100.0)
-    notes.step(now + 3)
-    ledger.facts.forget(facts.UNFINISHED)
+def test_words_of_another_version_are_looked_at_anew(ledger: Ledger) -> None:
+    now = time.time()
+    file = UnfinishedFile("ada", SOURCE.path, V1, "its writer sleeps", now - 100, now + 500)
+    ledger.facts.note(facts.UNFINISHED, to_text([file]))
 
-    notes.step(now + 4)
-
-    assert facts.UNFINISHED not in ledger.facts.all()
+    assert resumed(ledger, V1, time.monotonic()) == []

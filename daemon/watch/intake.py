@@ -154,7 +154,7 @@ class Intake:
             return
         snapshot = snapshot_of(path)
         if snapshot is not None and not self._ledger.knows(source, snapshot):
-            self._readiness.found(source, snapshot, now, quiet_s=self._unfinished.quiet_s(source, snapshot))
+            self._unfinished.resume(source, snapshot, now)
 
     def _photo_at(self, outbox: Outbox, path: Path) -> Source | None:
         relative = path.relative_to(outbox.root)

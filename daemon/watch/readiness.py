@@ -75,11 +75,22 @@ class Readiness:
         """Restart the debounce of a path; anything but a regular file is dropped."""
         self.found(source, self._look(source.path), now)
 
-    def found(self, source: Source, snapshot: Snapshot | None, now: float, *, quiet_s: float = 0.0) -> None:
-        """The same for a path whose snapshot was just taken. quiet_s: for how long it is known not to have changed."""
+    def found(
+        self,
+        source: Source,
+        snapshot: Snapshot | None,
+        now: float,
+        *,
+        quiet_s: float = 0.0,
+        reason: Unfinished | None = None,
+    ) -> None:
+        """The same for a path whose snapshot was just taken.
+
+        quiet_s: for how long it is known not to have changed. reason: what a check of the last run found.
+        """
         before = self._pending.pop(source, None)
         since_s = before.since_s if before else now - quiet_s
-        self._watch(source, snapshot, now, since_s=since_s, quiet_since_s=now - quiet_s)
+        self._watch(source, snapshot, now, since_s=since_s, quiet_since_s=now - quiet_s, reason=reason)
 
     def ready(self, now: float, limit: int) -> list[Settled]:
         """Remove and return the files that are ready; checks at most `limit` of those that are due."""
@@ -122,7 +133,14 @@ class Readiness:
         return self._doubt_s if reason is Unfinished.ZEROS else self._give_up_s
 
     def _watch(
-        self, source: Source, snapshot: Snapshot | None, now: float, *, since_s: float, quiet_since_s: float
+        self,
+        source: Source,
+        snapshot: Snapshot | None,
+        now: float,
+        *,
+        since_s: float,
+        quiet_since_s: float,
+        reason: Unfinished | None = None,
     ) -> None:
         if snapshot is not None:
-            self._pending[source] = _Pending(snapshot, now + self._settle_s, since_s, quiet_since_s)
+            self._pending[source] = _Pending(snapshot, now + self._settle_s, since_s, quiet_since_s, reason)

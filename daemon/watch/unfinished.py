@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from itertools import islice
 
-from daemon.model import Snapshot, Source
+from daemon.model import Snapshot, Source, Unfinished
 from daemon.state import facts
 from daemon.state.facts import Facts
 from daemon.state.unfinished import UnfinishedFile, from_text, to_text
@@ -35,12 +35,19 @@ class UnfinishedNotes:
             ahead_s = time.time() - now
             self._facts.note(facts.UNFINISHED, to_text(_file(one, ahead_s) for one in waiting))
 
-    def quiet_s(self, source: Source, snapshot: Snapshot) -> float:
-        """For how long a file that waited at the end of the last run has not changed; 0 for any other."""
+    def resume(self, source: Source, snapshot: Snapshot, now: float) -> None:
+        """Hand a file that a scan found to the debounce, from where the last run was if it has not changed since.
+
+        What it waits for is taken over as well, so that neither `status` nor a run that ends early forgets it.
+        """
         file = self._before.pop((source.outbox.user, source.path), None)
         if file is None or file.unchanged_since is None or not file.snapshot.same_content(snapshot):
-            return 0.0
-        return max(time.time() - file.unchanged_since, 0.0)
+            self._readiness.found(source, snapshot, now)
+        else:
+            quiet_s = max(time.time() - file.unchanged_since, 0.0)
+            # Another version may have had other words.
+            reason = next((one for one in Unfinished if one.value == file.reason), None)
+            self._readiness.found(source, snapshot, now, quiet_s=quiet_s, reason=reason)
 
 
 def _file(waiting: Waiting, ahead_s: float) -> UnfinishedFile:
