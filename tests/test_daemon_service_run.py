@@ -197,6 +197,25 @@ def test_a_second_ctrl_c_does_not_wait_for_the_photo_in_work(
     assert home.published() == []
 
 
+class Interrupted(Counter):
+    """Ctrl-C is pressed as soon as it is known how many photos wait."""
+
+    def total(self, n: int) -> None:
+        super().total(n)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_once_ended_early_tells_how_many_photos_are_left(home: Home) -> None:
+    for number in range(3):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+
+    early = once(home.settings, Interrupted(), FACTORY)
+    late = once(home.settings, Counter(), FACTORY)
+
+    assert (early.published, early.left) == (0, 3)
+    assert (late.published, late.left) == (3, 0)
+
+
 def test_a_signal_puts_back_what_takes_too_long(home: Home, start: Start, eventually: Wait) -> None:
     (home.outbox / "a.jpg").write_bytes(make_photo(Deed.HANG))
     daemon = start(home.settings, finish_s=0.2)

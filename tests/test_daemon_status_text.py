@@ -134,6 +134,14 @@ def test_once_tells_held_photos_and_missing_folders_by_its_exit_code(
     assert said.err == "".join(f"fawkesd: {printable(line)}\n" for line in away)
 
 
+def test_once_ended_early_says_what_is_left(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "once", lambda *_settings: OnceResult(2, (), (), left=3))
+    assert run_command(["once", "-c", str(config)]) == 0
+    assert "ended early: 3 photos left for the next run\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("code", [0, 75])
 def test_run_ends_with_the_code_of_the_service(
     code: int, config: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from daemon.cli import progress
 from daemon.cli.common import Config, Json, echo_state, examples, load_settings, warn_of_weak_cloaks
 from daemon.exits import Exit
 from daemon.status import status_text
-from daemon.text import printable
+from daemon.text import count, printable
 
 if TYPE_CHECKING:
     from daemon.config.settings import Settings
@@ -71,6 +71,8 @@ def run_once(
     echo_state(f"{result.published} published, {len(result.held)} held")
     for photo in result.held:
         echo_state(status_text.held_line(photo))
+    if result.left:
+        typer.echo(f"ended early: {count(result.left, 'photo')} left for the next run")
     if result.review:
         typer.echo(status_text.review_words(result.review))
     with reading(settings.state_dir) as history:

@@ -41,13 +41,14 @@ class OnceResult:
     """The result of `once`. published: photos of this run. held: every photo now held, also of earlier runs.
 
     unavailable: the outboxes that are away and the sync folders that cannot be used, each with the reason.
-    review: how many photos wait for review now.
+    review: how many photos wait for review now. left: how many wait for the next run, since a signal ended this one.
     """
 
     published: int
     held: tuple[HeldPhoto, ...]
     unavailable: tuple[str, ...]
     review: int = 0
+    left: int = 0
 
 
 def run(
@@ -153,8 +154,13 @@ def once(
             progress.doing(finishing(len(parts.pool.in_work)))
         supervisor.finish()
         parts.hooks.drain()
-        review = parts.ledger.count(State.REVIEW)
-        return OnceResult(published, supervisor.held(), tuple(_unavailable(parts)), review)
+        return OnceResult(
+            published,
+            supervisor.held(),
+            tuple(_unavailable(parts)),
+            review=parts.ledger.count(State.REVIEW),
+            left=supervisor.waiting if signals.stopping else 0,
+        )
 
 
 def _doing(parts: Parts) -> str:

@@ -67,13 +67,18 @@ class Supervisor:
         self._parts.intake.step(time.monotonic())
         if self.has_work:
             self._parts.pool.start(time.monotonic())
+        return self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many photos can finish without user action."""
         return self._parts.intake.unsettled + self._parts.dispatcher.waiting
 
     @property
     def has_work(self) -> bool:
         """Whether any photo can finish without user action; False in quiet hours, when none can."""
         is_quiet = self._settings.engine.quiet_now is not None
-        return not is_quiet and self._parts.intake.unsettled + self._parts.dispatcher.waiting > 0
+        return not is_quiet and self.waiting > 0
 
     @property
     def is_done(self) -> bool:
