@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty import fill, needs_root, small_disk
 from twins import make_photo, protected
 
 from daemon.errors import AlreadyRunning, NameRefused, PublishFault, SyncUnavailable
@@ -113,6 +114,19 @@ def opened_bench(root: Path) -> Iterator[Bench]:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with opened_bench(tmp_path) as ready:
         yield ready
+
+
+@needs_root
+def test_a_full_disk_is_told_in_the_same_words_however_often_it_is_looked_at(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m") as disk, opened_bench(disk) as bench:
+        filler = fill(disk)
+        with pytest.raises(SyncUnavailable) as first, bench.folder.writable(300_000):
+            pass
+        with pytest.raises(SyncUnavailable) as later:
+            bench.folder.activate(300_000)
+        assert str(first.value) == str(later.value) == f"{bench.sync} is full: 1 MiB must be free"
+        filler.unlink()
+        bench.folder.activate(300_000)
 
 
 def test_a_published_photo_keeps_path_time_and_the_modes_of_its_user(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import secrets
@@ -70,6 +71,9 @@ class SyncFolder:
                 self._check_place(is_new=known is None)
                 self._marker = known or read_marker(root) or write_marker(root)
                 self._check_marker(root)
+                self._check_space(
+                    root, need_bytes
+                )  # first, so that a full disk is told in the same words as before
                 self._prepare_staging(root)
                 _prove_way_in(self._sync, self.staging)
                 _prove_space(self.staging, need_bytes)
@@ -181,7 +185,7 @@ class SyncFolder:
         if space.f_flag & os.ST_RDONLY:
             raise SyncUnavailable(f"{self._sync} is read-only")
         if space.f_bavail * space.f_frsize < need_bytes:
-            raise SyncUnavailable(f"{self._sync} is full: {need_bytes >> 20} MiB must be free")
+            raise SyncUnavailable(f"{self._sync} is full: {math.ceil(need_bytes / 2**20)} MiB must be free")
 
     def _check_marker(self, root: int) -> None:
         found = read_marker(root)
