@@ -56,7 +56,7 @@ explore: install
 numeric: numeric-native-1 numeric-native-2 numeric-avx2-1 numeric-avx2-2
 
 numeric-native-%: install
-	OMP_NUM_THREADS=$* MKL_NUM_THREADS=$* $(BIN)/python -m pytest -m "numeric and not slow" $(if $(filter 1,$*),$(WORKERS))
+	OMP_NUM_THREADS=$* MKL_NUM_THREADS=$* $(BIN)/python -m pytest -m numeric $(if $(filter 1,$*),$(WORKERS))
 
 numeric-avx2-%: install
 	@if $(BIN)/python -c '$(HAS_MORE)'; \

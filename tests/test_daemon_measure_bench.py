@@ -60,6 +60,7 @@ def test_a_mode_is_measured_and_nothing_is_left_behind(
     assert all(0 < share < 1 for share in quick["stages"].values())
 
 
+@pytest.mark.slow
 def test_engines_on_several_devices_are_measured_at_work_together(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

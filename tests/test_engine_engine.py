@@ -259,6 +259,7 @@ def test_the_same_photo_gets_the_same_bytes_again(
     assert protected(engine, png()).data == from_png.data
 
 
+@pytest.mark.slow
 def test_a_photo_gets_the_same_bytes_alone_and_among_others(shelf: Shelf) -> None:
     turned = np.ascontiguousarray(portrait()[:, ::-1])
     photos = [

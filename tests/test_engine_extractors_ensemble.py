@@ -106,6 +106,7 @@ def test_second_turns_tell_engines_apart_only_where_they_are_taken(small: str) -
     assert plain == absent != twice
 
 
+@pytest.mark.slow
 def test_the_fetched_ensemble_fools_what_one_surrogate_does_not(fetched_models: Path) -> None:
     settings = replace(SETTINGS, steps=45, models_dir=fetched_models)
     together, alone = cloaked(settings), cloaked(replace(settings, extractors=("dlib",)))

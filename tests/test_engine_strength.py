@@ -108,6 +108,7 @@ def test_a_strength_that_is_too_little_is_told_and_not_tried_again(
     assert len(runs) == 1
 
 
+@pytest.mark.slow
 def test_a_photo_is_cloaked_in_the_mode_that_is_asked_for(shelf: Shelf) -> None:
     """As by an engine of that mode, beside a photo in the engine's own."""
     requests = [Request(png(portrait()), "ada", mode="quick"), Request(png(portrait()), "ada")]
