@@ -280,6 +280,29 @@ def test_a_folder_of_somebody_else_is_named_with_its_owner(closed: str, words: s
             ledger.close()
 
 
+def test_a_link_to_an_outbox_that_a_folder_replaces_in_between_is_not_used(tmp_path: Path) -> None:
+    """A link is what was opened, and a folder what was checked: the marker of a sync folder belongs into neither."""
+    outbox, sync = tmp_path / "outbox", tmp_path / "sync"
+    outbox.mkdir()
+    sync.symlink_to(outbox)
+
+    def repaired(_folder: Path) -> None:
+        if sync.is_symlink():
+            sync.unlink()
+            sync.mkdir()
+
+    ledger = Ledger(tmp_path / LEDGER_NAME)
+    folder = SyncFolder(sync, tmp_path / "staging", ledger, repaired)
+
+    with pytest.raises(SyncUnavailable, match="was replaced while it was looked at"):
+        folder.activate()
+    assert [*outbox.iterdir(), *sync.iterdir()] == []
+    folder.activate()
+    folder.release()
+    ledger.close()
+    assert [*outbox.iterdir(), *sync.iterdir()] == [sync / MARKER_NAME]
+
+
 def test_staging_on_another_mount_is_refused(tmp_path: Path) -> None:
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:

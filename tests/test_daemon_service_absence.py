@@ -294,8 +294,13 @@ def test_a_drive_that_turns_out_to_be_another_configured_folder_is_not_used(
         eventually(lambda: waits_for(home.settings) == [str(home.outbox)])
         assert states(home) == []
         reason = f"fault    {home.outbox}: the running service waits for it: {home.outbox} is the same folder"
-        found = examine(home.settings, home.write_config(), FACTORY, deep=False)
-        assert any(as_line(one).startswith(reason) for one in found)
+        config = home.write_config()
+
+        def is_told() -> bool:
+            found = examine(home.settings, config, FACTORY, deep=False)
+            return any(as_line(one).startswith(reason) for one in found)
+
+        eventually(is_told)
     finally:
         unmount(home.outbox)
     (home.outbox / "a.jpg").write_bytes(make_photo(seed=1))

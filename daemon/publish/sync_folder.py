@@ -68,7 +68,7 @@ class SyncFolder:
         try:
             with opened(self._sync, DIRECTORY) as root:
                 known = self._ledger.markers.of(self._sync)
-                self._check_place(is_new=known is None)
+                self._check_place(root, is_new=known is None)
                 self._marker = known or read_marker(root) or write_marker(root)
                 self._check_marker(root)
                 self._check_space(
@@ -108,7 +108,7 @@ class SyncFolder:
             try:
                 root = stack.enter_context(opened(self._sync, DIRECTORY))
                 self._check_same(root)
-                self._check_place(is_new=False)  # it may have been moved, and a link left in its place
+                self._check_place(root, is_new=False)  # it may have been moved, and a link left in its place
                 if self.staging.is_symlink() or not self.staging.is_dir():
                     raise SyncUnavailable(f"the staging folder {self.staging} was removed or replaced")
                 self._check_space(root, need_bytes)
@@ -167,13 +167,16 @@ class SyncFolder:
         whose = "" if os.access(self._sync, os.W_OK, effective_ids=True) else rights(self._sync, exc)
         return SyncUnavailable(f"{self._sync} cannot be used: {explain(exc)}{whose}")
 
-    def _check_place(self, *, is_new: bool) -> None:
+    def _check_place(self, root: int, *, is_new: bool) -> None:
         place = unmounted(self._sync) if is_new else None  # later, the marker tells
         if place is not None:
             raise SyncUnavailable(f"{self._sync} is on {place}, which is not mounted")
         reason = self._objection(self._sync)
         if reason is not None:
             raise SyncUnavailable(f"{self._sync} cannot be used: {reason}")
+        # What was opened may have been a link to an outbox, and the path, which was checked, a folder since then.
+        if not os.path.samestat(self._sync.stat(), os.fstat(root)):
+            raise SyncUnavailable(f"{self._sync} was replaced while it was looked at")
 
     def _check_same(self, root: int) -> None:
         if os.fstat(root).st_dev != self._dev:
