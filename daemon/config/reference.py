@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from daemon.config import settings
 from daemon.config.settings import Settings, UserSettings
 
 EXAMPLE: Mapping[str, Any] = {
@@ -35,21 +40,41 @@ def render(values: Mapping[str, Any]) -> str:
 
 def schema() -> str:
     """Return the JSON schema of the configuration, for editors that check the file while you type."""
+    document = Settings.model_json_schema()
+    for name, group in {Settings.__name__: document, **document["$defs"]}.items():
+        for key, described in group.get("properties", {}).items():
+            comment = _comments(getattr(settings, name))[key]
+            group["properties"][key] = dict(sorted({**described, "description": comment}.items()))
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Settings.model_json_schema(),
+        **document,
         "title": "fawkesd configuration",
     }
     return json.dumps(document, indent=2) + "\n"
 
 
+@cache
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstring below each key of a group: key -> text.
+
+    Pydantic's use_attribute_docstrings would read them whenever a command loads the settings.
+    """
+    [group] = ast.parse(inspect.getsource(model)).body
+    assert isinstance(group, ast.ClassDef)
+    return {
+        key.target.id: inspect.cleandoc(str(text.value.value))
+        for key, text in pairwise(group.body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
 def _group(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
     """Yield each key of a group as commented lines that end in a line break."""
+    comments = _comments(model)
     for key, field in model.model_fields.items():
         value = values.get(key, field.get_default(call_default_factory=True))
-        comment = textwrap.fill(
-            field.description or "", width=96, initial_indent="# ", subsequent_indent="# "
-        )
+        comment = textwrap.fill(comments[key], width=96, initial_indent="# ", subsequent_indent="# ")
         yield f"{comment}\n{_entry(key, value)}"
 
 

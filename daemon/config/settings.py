@@ -68,8 +68,9 @@ HoursText = Annotated[str, Field(strict=True), AfterValidator(validators.hours)]
 Pattern = Annotated[str, Field(strict=True, min_length=1), AfterValidator(validators.ignore_pattern)]
 
 
-class _Keys(BaseModel):  # docstrings are the documentation of the keys in the code, the file and the schema
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class _Keys(BaseModel):
+    # reference.py reads the docstrings of keys: Pydantic would read this file each time that the settings are loaded
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class MetadataSettings(_Keys):
