@@ -21,7 +21,8 @@ from twins import hold_of
 from web import Web
 
 from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.workers.environment import SPIN_COUNT
 from fawkes_engine.weights import catalog
 

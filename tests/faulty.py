@@ -16,7 +16,7 @@ import pytest
 from conftest import DaemonProcess, Home
 
 from daemon.config.settings import Settings
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

@@ -10,7 +10,8 @@ from conftest import Home
 
 from daemon.fs.files import snapshot_of
 from daemon.model import Change, Outbox, Output, Settled, Source, State
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 
 
 def publish(

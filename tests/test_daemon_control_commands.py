@@ -26,7 +26,8 @@ from daemon.fs.locks import LOCK_NAME, DirectoryLock
 from daemon.model import Change, Outbox, QueueOrder, Settled, Snapshot, Source, State
 from daemon.service.run import once
 from daemon.state.history import reading
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.status import status
 
 Start = Callable[..., DaemonProcess]

@@ -26,7 +26,7 @@ from daemon.fs.locks import DirectoryLock
 from daemon.fs.mounts import kind_of
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from daemon.status.status import read
 from daemon.status.status_text import status_lines

@@ -35,7 +35,8 @@ from daemon.model import Outbox, Photo, Settled, Source, State
 from daemon.publish.marker import MARKER_NAME
 from daemon.publish.publisher import Publisher
 from daemon.publish.sync_folder import SyncFolder
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from fawkes_engine import Protected
 
 

@@ -19,7 +19,8 @@ from daemon.config.settings import HookSettings, Settings
 from daemon.model import State
 from daemon.service.hooks import Call, Hooks
 from daemon.service.run import once
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

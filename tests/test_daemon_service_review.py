@@ -19,8 +19,9 @@ from daemon.control import client
 from daemon.control.decisions import Approve, ApproveAll, Recall, Reject
 from daemon.service.run import once
 from daemon.state.history import reading
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
+from daemon.state.schema import LEDGER_NAME
 from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
 Start = Callable[..., DaemonProcess]

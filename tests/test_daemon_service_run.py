@@ -21,7 +21,8 @@ from daemon.errors import AlreadyRunning
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
 from daemon.state.facts import ENGINE
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]

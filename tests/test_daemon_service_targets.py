@@ -23,7 +23,8 @@ from daemon.doctor.examine import examine
 from daemon.doctor.findings import Level
 from daemon.service.run import once
 from daemon.state.history import reading
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from daemon.status.status import read
 from daemon.status.status_text import status_lines

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon.model import REDO_REASON, Change, Choice, Outbox, Photo, Settled, Snapshot, Source, State
-from daemon.state.ledger import LEDGER_NAME, Ledger
-from daemon.state.schema import MIGRATIONS
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME, MIGRATIONS
 
 WEAK, STRONG = Choice("strong", 40), Choice("strong")
 BYTES = "ab" * 32

@@ -15,7 +15,7 @@ from twins import any_target, make_photo
 from daemon.cli.main import run_command
 from daemon.service.run import once
 from daemon.state.folder import open_to_others, prepare
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 
 FACTORY = "twins:make_faithful_engine"

@@ -26,7 +26,8 @@ from daemon.model import (
     Source,
     State,
 )
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 
 BOX = Outbox("ada", Path("/photos"))
 DAY_S = 86400.0

@@ -25,7 +25,8 @@ from daemon.errors import InputError, TargetError
 from daemon.exits import Exit
 from daemon.state import target_backup
 from daemon.state.history import reading
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from fawkes_engine import MeanFace, Target
 

@@ -16,7 +16,8 @@ from engine_pictures import encoded, portrait
 
 from daemon.errors import TargetError
 from daemon.state.history import reading
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from fawkes_engine import EngineSettings, MeanFace, Request, Target
 

@@ -20,7 +20,8 @@ from daemon.cli.main import run_command
 from daemon.model import Outbox
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from daemon.status.status import Batch, read
 

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 
 Wait = Callable[..., None]
 LONG_S = 600.0  # models load and a face is optimised, perhaps on a busy machine

@@ -12,7 +12,7 @@ import pytest
 from conftest import DaemonProcess, Home
 from twins import Deed, is_cloaked, make_photo
 
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]

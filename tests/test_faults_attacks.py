@@ -18,7 +18,7 @@ from twins import Deed, is_cloaked, make_photo
 from daemon.cli.main import run_command
 from daemon.publish.marker import MARKER_NAME
 from daemon.service.run import once
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from daemon.fs.filenames import twin_key
 from daemon.fs.files import read_source, snapshot_of
 from daemon.model import Change, Outbox, Settled, Source, State
 from daemon.service.run import once
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 
 
 def test_fault_21_the_same_content_under_three_names_gives_three_equal_photos(home: Home) -> None:

@@ -1,18 +1,16 @@
 """The commands that publish and report progress: run, once, status.
 
-The service is imported only when it runs: no other command needs watchdog.
+Each command imports what it needs when it runs: only the service needs watchdog, and `status` is to start quickly.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli import progress
 from daemon.cli.common import Config, Json, echo_state, examples, load_settings, warn_of_weak_cloaks
 from daemon.exits import Exit
 from daemon.status import status_text
@@ -38,6 +36,8 @@ def run_service(
     """
     settings = load_settings(config)
     warn_of_weak_cloaks(settings)
+    import logging
+
     from daemon.config.settings import default_config_path
     from daemon.service import run
 
@@ -63,6 +63,7 @@ def run_once(
     if dry_run:
         raise typer.Exit(_show_plan(settings))
     warn_of_weak_cloaks(settings)
+    from daemon.cli import progress
     from daemon.service import run
     from daemon.state.history import reading
 
@@ -131,15 +132,18 @@ def show_status(
     if out is not None and not as_metrics:
         raise typer.BadParameter("--out goes with --prometheus")
     settings = load_settings(config)
-    from daemon.fs import atomic
-    from daemon.status import prometheus, status
+    from daemon.status import status
 
     found = status.read(settings)
     if as_metrics:
+        from daemon.status import prometheus
+
         lines = prometheus.lines(found)
     else:
         lines = iter([status_text.status_json(found)]) if as_json else status_text.status_lines(found)
     if out is not None:
+        from daemon.fs import atomic
+
         atomic.write(out, "".join(f"{line}\n" for line in lines).encode(), replace=True, mode=0o644)
     else:
         for line in lines:

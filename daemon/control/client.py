@@ -17,8 +17,9 @@ from daemon.exits import Exit, code_of
 from daemon.fs.files import explain
 from daemon.fs.locks import DirectoryLock, holder
 from daemon.state.folder import prepare
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
+from daemon.state.schema import LEDGER_NAME
 
 _ANSWER_S = 30.0  # the service may be busy writing a large photo to a slow disk
 _START_S = 10.0  # from its lock to its socket, also when it restarts with another configuration

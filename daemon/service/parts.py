@@ -26,8 +26,9 @@ from daemon.service.page import Page
 from daemon.service.placement import Placement
 from daemon.state import facts
 from daemon.state.folder import prepare
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
+from daemon.state.schema import LEDGER_NAME
 from daemon.state.targets import FileTargetStore
 from daemon.timing import Timing
 from daemon.watch.completeness import why_unfinished

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daemon.fs.private import is_open_to_others, make_private, restrict
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 from daemon.text import printable
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,10 @@ from daemon.model import Outbox, Photo, Source, State
 from daemon.state.facts import Facts
 from daemon.state.fixed_targets import FixedTargets
 from daemon.state.gallery import Gallery
-from daemon.state.ledger import LEDGER_NAME
 from daemon.state.markers import Markers
 from daemon.state.mounts import Mounts
 from daemon.state.photos import THIS_SOURCE, key_of, marks, origin_of, photo_of
-from daemon.state.schema import MIGRATIONS, migrate
+from daemon.state.schema import LEDGER_NAME, MIGRATIONS, migrate
 
 
 @dataclass(frozen=True, slots=True)

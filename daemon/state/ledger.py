@@ -39,8 +39,6 @@ from daemon.state.reviews import Reviews
 from daemon.state.schema import open_ledger
 from daemon.text import printable
 
-LEDGER_NAME = "ledger.sqlite3"
-
 _NO_CHANGE = Change()
 # state -> the states from which a photo may come to it
 _FROM = {to: tuple(state.value for state, targets in TRANSITIONS.items() if to in targets) for to in State}

@@ -10,6 +10,8 @@ from typing import Any
 
 from daemon.errors import LedgerError, LedgerUnavailable
 
+LEDGER_NAME = "ledger.sqlite3"
+
 # One entry per version, each a list of statements. Never edit a released entry: append one.
 # Paths are BLOBs: a file name is bytes, and sqlite text refuses what is not UTF-8.
 MIGRATIONS: Sequence[Sequence[str]] = (

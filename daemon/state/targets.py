@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from daemon.errors import OutputError, OutputExists, TargetError
-from daemon.fs import atomic
 from daemon.fs.files import explain
 from daemon.fs.locks import DirectoryLock
 from daemon.fs.private import make_private
@@ -116,6 +115,8 @@ class FileTargetStore:
 
     def forget(self, person: str) -> None:
         """Durably erase everything about a person; the person is new when seen again."""
+        from daemon.fs import atomic
+
         atomic.remove(self.path(person))
 
     def _expect_none_published(self, person: str) -> None:
@@ -135,6 +136,8 @@ class FileTargetStore:
             raise OutputError(f"the folder {self._directory} cannot be created ({exc.strerror})") from exc
 
     def _write(self, person: str, target: Target, *, replace: bool) -> None:
+        from daemon.fs import atomic
+
         fields = dataclasses.asdict(target)
         self._make_directory()
         atomic.write(self.path(person), json.dumps(fields).encode(), replace=replace, mode=0o600)

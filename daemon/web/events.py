@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from daemon.fs.locks import holder
 from daemon.state import in_work
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 from daemon.web.sessions import Sessions
 
 _LOOK_S = 0.5

@@ -31,7 +31,7 @@ from faulty import fill, mount, small_disk, unmount
 from twins import Deed, is_cloaked, make_photo
 
 from daemon.config.settings import EngineConfig, RetrySettings, Settings, UserSettings, WatchSettings
-from daemon.state.ledger import LEDGER_NAME
+from daemon.state.schema import LEDGER_NAME
 
 BAD_DEEDS = (Deed.REFUSE, Deed.DIE, Deed.RAISE, Deed.HANG, Deed.NEED_TOO_MUCH, Deed.TAKE_A_SECOND)
 LATEST = "SELECT max(id) FROM photos GROUP BY path"

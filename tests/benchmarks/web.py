@@ -18,7 +18,8 @@ from pathlib import Path
 from starlette.requests import Request
 
 from daemon.config.settings import Settings, UserSettings
-from daemon.state.ledger import LEDGER_NAME, Ledger
+from daemon.state.ledger import Ledger
+from daemon.state.schema import LEDGER_NAME
 from daemon.web.context import Context
 from daemon.web.looks import Looks
 from daemon.web.overview import Overview
