@@ -15,6 +15,7 @@ from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.image.warp import POINTS
 from fawkes_engine.modes import Budget
 from fawkes_engine.photo.decode import decode, decode_pixels
+from fawkes_engine.photo.encode import encode
 from fawkes_engine.photo.orientation import Region
 from fawkes_engine.photo.transplant import Host, Source, Transplant
 from fawkes_engine.pipeline.draft import Draft
@@ -69,3 +70,14 @@ def test_blocks_that_are_decoded_otherwise_than_before_are_not_published(
     monkeypatch.setattr(Transplant, "seen", another)
     written = write(draft_of(encoded(portrait(), "JPEG", quality=90, subsampling=2), 99))
     assert sampling(written.data) == "4:4:4"
+
+
+def test_a_photo_in_full_colour_goes_into_its_own_blocks_even_if_they_take_much_of_the_budget() -> None:
+    jpeg = encoded(portrait(), "JPEG", quality=80, subsampling=0)
+    tight = Budget(dssim=0.003)
+    draft = draft_of(jpeg, UNREFINED)
+    preview = Preview(draft.work, tight, 95, torch.device("cpu"))
+    assert preview.whole.quality == preview.encoding.quality == 100
+    written = write(replace(draft, preview=preview))
+    assert written.seen[0].share_of(tight) <= 1
+    assert len(written.data) < 0.8 * len(encode(draft.work.photo, written.pixels, 100))

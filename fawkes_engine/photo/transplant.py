@@ -30,8 +30,8 @@ class Source:
     """A JPEG whose blocks can be carried over.
 
     bare: it, without metadata. lies: its orientation. width, height: of the upright photo, px; stored_size: as it lies.
-    sampling: Pillow's number. mcu: width and height of an MCU, px. table_numbers, tables: of each component, as Pillow
-    has them.
+    sampling: Pillow's number. full_colour: its resolution is not halved. mcu: width and height of an MCU, px.
+    table_numbers, tables: of each component, as Pillow has them.
     """
 
     def __init__(self, jpeg: bytes, lies: int) -> None:
@@ -50,6 +50,7 @@ class Source:
         self.tables = _tables(self.bare, self.table_numbers)
         self.width, self.height = self.stored_size if lies < 5 else self.stored_size[::-1]
         self.mcu = _SAMPLINGS[self.sampling]
+        self.full_colour = self.sampling == 0
 
     def around(self, region: Region) -> tuple[slice, slice]:
         """Rows and columns of the MCUs that a region reaches into, all of the upright photo."""

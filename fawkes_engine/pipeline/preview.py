@@ -25,6 +25,7 @@ from fawkes_engine.pipeline.work import Work
 # loses.
 _ENCODING_SHARE = 0.1
 _QUALITIES = (97, 99, 100)
+_FINEST = 99  # with steps of 1 and 2 nearly alone
 _FIT_ROUNDS = 8
 _SMOOTH_SCALE = 0.5
 _COARSEST = 1  # of Pillow's qualities: no table is coarser, so none is refined
@@ -57,7 +58,11 @@ class Preview:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How the photo is encoded: into its own file, if no face loses much by it, or as a whole."""
+        """How the photo is encoded: into its own file, if no face loses much by it, or as a whole.
+
+        A photo in full colour loses no less as a whole, as the steps are no finer; and at the finest qualities, where
+        every block would hold the noise of rounded pixels, it is a quarter larger. So it goes into its own file, too.
+        """
         photo = self.work.photo
         try:
             source = Source(photo.jpeg, photo.lies) if photo.jpeg is not None else None
@@ -72,6 +77,8 @@ class Preview:
             clean = [self._alone_in(host, i, quality) for i in range(len(self.work.faces))]
             if self._takes_little(clean):
                 return Encoding(quality, clean, host)
+        if source.full_colour and self.whole.quality >= _FINEST:
+            return replace(self.whole, host=Host.of(source, self.whole.quality))
         return self.whole
 
     @cached_property
