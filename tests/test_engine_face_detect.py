@@ -201,3 +201,15 @@ def test_fit_is_the_best_similarity_for_points_that_do_not_fit_exactly(seed: int
         best.turn + complex(*rng.normal(0, 0.01, 2)), best.shift + complex(*rng.normal(0, 1, 2))
     )
     assert error <= np.square(moved(source, nearby) - destination).sum() + 1e-9
+
+
+@pytest.mark.parametrize("height", [12, 13, 14, 267, 268, 530, 790])
+def test_in_strips_p_net_has_the_values_of_the_whole(detector: MtcnnDetector, height: int) -> None:
+    in_strips = detector._mtcnn.pnet
+    levels = torch.randn(1, 3, height, 90, generator=torch.Generator().manual_seed(height))
+    with torch.no_grad():
+        pairs = zip(in_strips(levels), in_strips._pnet(levels), strict=True)
+        assert all(
+            strips.shape == whole.shape and torch.allclose(strips, whole, atol=1e-5)
+            for strips, whole in pairs
+        )

@@ -22,9 +22,12 @@ _STRIDE_PX = 4  # of the maps, in pixels of the picture
 _SIDES_ARE_MULTIPLES_OF_PX = 32
 # A border mirrors the picture: a face that the edge cuts in half is whole there.
 _BORDER_PX = 32
-# The first layers, up to a quarter of the picture's size, need most of the memory: they go over it in strips of so many
-# rows, and see more rows above and below than they reach, so that the result is the same to the bit.
-_FIRST_LAYERS, _STRIP_PX, _REACH_PX = 10, 256, 32
+# The first layers need most of the memory: they go over the picture in strips of so many of its rows, and see more rows
+# above and below than they reach, so that the result is the same to the bit.
+_STRIP_PX, _REACH_PX = 256, 32
+# Which layers: those that follow each other from one number to the next, the picture's rows to one of theirs, and
+# theirs to one of their result. What is added in between, and all that follows, is small.
+_RUNS = ((0, 10, 1, 4), (10, 15, 4, 1), (16, 21, 4, 2))
 # A face whose mirror image shows this much of itself inside overlaps that image, so that one of both is kept.
 _LEAST_INSIDE = 1 / 3
 _CONFIDENT = 0.4  # in photos of people, nearly all upright detections from 0.4 to 0.5 are faces (measured)
@@ -60,32 +63,36 @@ class CenterFaceDetector(FaceDetector):
 
 
 class _InStrips(nn.Module):
-    """Layers whose result has a quarter of the picture's size; each pixel depends on less than _REACH_PX around it."""
+    """Layers that go over their picture in strips of some rows, and see more rows above and below, as many as reach.
 
-    def __init__(self, layers: nn.Sequential) -> None:
+    stride: rows to one of the result.
+    """
+
+    def __init__(self, layers: nn.Sequential, rows: int, reach: int, stride: int) -> None:
         super().__init__()
         self.layers = layers
+        self._rows, self._reach, self._stride = rows, reach, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (1, 3, H, W) -> (1, C, H / 4, W / 4)."""
+        """X (1, C, H, W) -> (1, D, H / stride, W / stride)."""
         strips = []
-        for top in range(0, x.shape[2], _STRIP_PX):
-            above = min(top, _REACH_PX)
-            strip = self.layers(x[:, :, top - above : top + _STRIP_PX + _REACH_PX])
-            start = above // _STRIDE_PX
-            strips.append(strip[:, :, start : start + _STRIP_PX // _STRIDE_PX])
+        for top in range(0, x.shape[2], self._rows):
+            above = min(top, self._reach)
+            strip = self.layers(x[:, :, top - above : top + self._rows + self._reach])
+            start = above // self._stride
+            strips.append(strip[:, :, start : start + self._rows // self._stride])
         return torch.cat(strips, dim=2)
 
 
 def _in_strips(network: fx.GraphModule) -> None:
-    """Put the first layers, which follow each other, in one."""
-    first, *rest = [str(node.target) for node in network.graph.nodes if node.op == "call_module"][
-        :_FIRST_LAYERS
-    ]
-    layers = nn.Sequential(*map(network.get_submodule, (first, *rest)))
-    for name in rest:
-        setattr(network, name, nn.Identity())
-    setattr(network, first, _InStrips(layers))
+    """Put each run of the first layers in one that goes over the picture in strips."""
+    names = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
+    for start, end, scale, stride in _RUNS:
+        first, *rest = names[start:end]
+        layers = nn.Sequential(*map(network.get_submodule, (first, *rest)))
+        for name in rest:
+            setattr(network, name, nn.Identity())
+        setattr(network, first, _InStrips(layers, _STRIP_PX // scale, _REACH_PX // scale, stride))
 
 
 def _bordered(pixels: Pixels) -> Tensor:
