@@ -1,6 +1,8 @@
-"""The compute device: its choice, threads and memory limit."""
+"""The compute device: its choice, threads and memory."""
 
 from __future__ import annotations
+
+import ctypes
 
 import torch
 
@@ -47,6 +49,13 @@ def limit_memory(device: torch.device, limit_gib: float | None) -> None:
     if device.type == "cuda" and limit_gib is not None:
         total_bytes = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit_gib * 2**30 / total_bytes), device)
+
+
+def give_back_memory() -> None:
+    """Give what this process has freed back to the system; no effect where the C library is not glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def called(device: torch.device) -> str:

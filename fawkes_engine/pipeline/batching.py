@@ -51,7 +51,7 @@ def or_refusal(step: Callable[[Item], Result], item: Item) -> Result | Refusal:
     try:
         return step(item)
     except Refusal as refusal:
-        return refusal
+        return refusal.with_traceback(None)  # which would keep the photo's pixels as long as the refusal
 
 
 def each(step: Callable[[Item], Result], items: Iterable[Item | Refusal]) -> list[Result | Refusal]:
