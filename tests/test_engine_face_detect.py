@@ -181,6 +181,12 @@ def test_fit_recovers_any_similarity_from_five_points(transform: Similarity, see
     assert abs(fitted.shift - transform.shift) < 1e-4
 
 
+@given(transform=similarities, x=coordinate, y=coordinate)
+def test_the_inverse_leads_back(transform: Similarity, x: float, y: float) -> None:
+    point = np.array([[x, y]])
+    assert np.allclose(moved(moved(point, transform), transform.inverse()), point, rtol=1e-6, atol=1e-6)
+
+
 @given(first=similarities, then=similarities, x=coordinate, y=coordinate)
 def test_after_is_one_transform_behind_the_other(
     first: Similarity, then: Similarity, x: float, y: float

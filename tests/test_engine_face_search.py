@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from engine_pictures import ORACLE, astronaut, portrait, scaled
+from PIL import Image
 
 from fawkes_engine.face import detect
 from fawkes_engine.face.align import Similarity
@@ -47,10 +48,17 @@ def turned_box(turns: int) -> Box:
     return (SIDE + x0, y0, SIDE + x1, y1)
 
 
-def lies_turned(face: Face, turns: int) -> float:
-    """The angle between a head, from the eyes to the mouth, and one in a picture turned by quarter turns."""
+def lies_turned(face: Face, turns: float) -> float:
+    """The angle between a head, from the eyes to the mouth, and one in a picture turned by so many quarter turns."""
     eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
     return float(np.angle(complex(*(mouth - eyes)) / (1j * 1j**-turns)))
+
+
+def tilted(degrees: float) -> Pixels:
+    """`square` turned to the left about its middle; what is then beyond its border is the border's mirror image."""
+    wide = np.pad(square(), ((SIDE // 2, SIDE // 2), (SIDE // 2, SIDE // 2), (0, 0)), "reflect")
+    whole = Image.fromarray(wide).rotate(degrees, Image.Resampling.BICUBIC)
+    return np.asarray(whole)[SIDE // 2 : -SIDE // 2, SIDE // 2 : -SIDE // 2]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -121,6 +129,38 @@ def test_a_small_turned_face_in_a_large_photo_is_found_as_it_lies(search: FaceSe
     assert abs(lies_turned(face, turns)) < 0.4
 
 
+@pytest.mark.parametrize("height_px", [24, 28])
+def test_small_faces_are_found_as_they_lie_however_they_are_turned(
+    search: FaceSearch, height_px: int
+) -> None:
+    photo = np.full((112, 1600, 3), 128, np.uint8)  # turned copies of so large a photo are smaller
+    turned = (0, 60, 90, 120, 180, 240, 270, 300)
+    for i, degrees in enumerate(turned):
+        small = scaled(tilted(degrees), height_px / 115)
+        photo[8 : 8 + len(small), 200 * i + 50 : 200 * i + 50 + len(small)] = small
+    faces = sorted(search.every(photo), key=lambda face: face.box[0])
+    assert [round(face.box[0]) // 200 for face in faces] == list(range(len(turned)))
+    for face, degrees in zip(faces, turned, strict=True):
+        assert abs(lies_turned(face, degrees / 90)) < 0.4, degrees
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("who", ["CenterFace", "MTCNN"])
+def test_a_face_that_one_detector_sees_the_wrong_way_up_is_set_right_by_closer_looks(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch, turns: int, who: str
+) -> None:
+    photo = beside(np.full_like(square(), 128))
+    (face,) = search.every(photo)
+    middle = complex(face.box[0] + face.box[2], face.box[1] + face.box[3]) / 2
+    wrong = face.moved(Similarity(1j**turns, (1 - 1j**turns) * middle))
+    seen, sure = ([wrong], []) if who == "CenterFace" else ([face], [wrong])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: (seen, []))
+    monkeypatch.setattr(search._first, "detect", lambda _: sure)
+    (righted,) = search.every(photo)
+    assert np.abs(righted.landmarks - face.landmarks).max() < 8
+    assert righted.overlaps(face)
+
+
 def test_of_a_face_that_both_find_mtcnns_detection_is_kept(search: FaceSearch) -> None:
     (face,) = search.every(astronaut())
     (alone,) = MtcnnDetector(torch.device("cpu")).detect(astronaut())
@@ -171,7 +211,7 @@ def test_what_mtcnn_alone_takes_for_a_face_counts_only_if_centerface_sees_one_th
     (face,) = search.every(photo)
     false_alarm = Face((SIDE + 90, 80, SIDE + 170, 180), face.moved(Similarity(1, SIDE)).landmarks, 0.99)
     found = [face, false_alarm]
-    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: ([], []))
     monkeypatch.setattr(search._first, "search", lambda _: found)
     assert search.every(photo) == [face]
 
@@ -185,7 +225,7 @@ def test_what_centerface_alone_finds_counts_only_if_it_sees_a_face_there_on_a_cl
     (face,) = search.every(photo)
     side = complex(photo.shape[1] - 1, photo.shape[0] - 1) / 2
     opposite = face.moved(Similarity(-1, 2 * side))  # as the face lies in the photo turned by 180 degrees
-    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [face, opposite])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: ([face, opposite], []))
     assert search.every(photo) == [face]
 
 
@@ -198,7 +238,19 @@ def test_a_turned_face_is_seen_again_as_surely_as_at_first_unless_the_edge_cuts_
     eyes = np.array([(70, 30), (70, 60), (50, 45), (30, 35), (30, 55)], np.float64)
     turned = Face((left, 80, left + 100, 180), eyes + np.array([left, 80]), 0.55)
     found = [Face((-1e3, -1e3, 1e3, 1e3), eyes, confidence)]
-    monkeypatch.setattr(search, "_seen_by_second", lambda *_: [turned])
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: ([turned], []))
     monkeypatch.setattr(search._first, "detect", lambda _: [])
     monkeypatch.setattr(search._second, "turned", lambda *_: found)
     assert search.every(np.zeros((SIDE, SIDE, 3), np.uint8)) == [turned] * counts
+
+
+def test_what_is_seen_unsurely_counts_only_if_it_is_sure_on_a_closer_look(
+    search: FaceSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = beside(ORACLE.data.coffee()[:SIDE, :SIDE])
+    (face,) = search.every(photo)
+    nothing = face.moved(Similarity(1, SIDE))
+    monkeypatch.setattr(search, "_seen_by_second", lambda *_: ([], [face, nothing]))
+    monkeypatch.setattr(search._first, "search", lambda _: [])
+    (found,) = search.every(photo)
+    assert np.array_equal(found.box, face.box)

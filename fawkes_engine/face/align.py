@@ -35,6 +35,10 @@ class Similarity:
         """Return the transform that applies `first`, then this one."""
         return Similarity(self.turn * first.turn, self.turn * first.shift + self.shift)
 
+    def inverse(self) -> Similarity:
+        """Return the transform that leads back."""
+        return Similarity(1 / self.turn, -self.shift / self.turn)
+
 
 def sample_chips(canvases: Tensor, onto_canvas: Sequence[Similarity], chip_px: int) -> Tensor:
     """Cut an aligned chip (N, 3, chip_px, chip_px) out of each canvas (N, 3, S, S), bilinear."""

@@ -129,10 +129,8 @@ class FaceDetector(ABC):
                 face for face in self._on_copy(copy.crop(window), scale) if not _is_cut(face, window, copy)
             )
             found += [face.moved(place) for face in whole]
-        found = distinct(found)
-        coarse = self.at_scale(pixels, _COARSER * scale)
-        found += [face for face in coarse if not any(face.overlaps(other) for other in found)]
-        return [face for face in found if face.touches(parts)]
+        found += self.at_scale(pixels, _COARSER * scale)
+        return [face for face in distinct(found) if face.touches(parts)]
 
     def _at_once(self, pixels: Pixels, scale: float) -> list[Face]:
         enlarging = Similarity(1 / scale, 0)

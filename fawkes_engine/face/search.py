@@ -1,22 +1,20 @@
 """The search for every face in a photo, by two detectors: what either finds is a face.
 
 What only one of them finds is looked at once more, cut out, upright and enlarged; it counts if CenterFace then sees
-a face there.
+a face there. Which side of a face is up is looked at once more, too, unless both are sure of the same.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fawkes_engine import device as devices
-from fawkes_engine.face.align import Similarity
 from fawkes_engine.face.centerface import CenterFaceDetector
 from fawkes_engine.face.detect import Face, Parts, Pixels, area, distinct, usual_scale
+from fawkes_engine.face.looks import CloserLooks, turns_to_upright
 from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 
 # Lying people fill more of a photo than a crowd's upright faces do, and three of the four passes look for them: copies
@@ -24,13 +22,13 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 # are found as at 1.0, at 0.65 and 0.5 many are not, and the search takes 0.7 times as long as at 1.0 (measured).
 _TURNED_LONG_SIDE_PX = 640
 _TURNED_REDUCTION = 0.7
-# Most false alarms come from there, since turned faces are rare and three of four passes look for them.
+# In photos of people nearly all upright faces from here on are faces (measured).
+_SURE_ENOUGH = 0.4
+# Most false alarms come from there, since turned faces are rare and three of four passes look for them. What is seen
+# less surely, small turned faces above all, counts if it is seen as surely on a closer look.
 _SURE_IF_TURNED = 0.5
 # Below that, what MTCNN alone finds is no face: none of 51 such finds in 375 photos was one that can be recognised.
 _SURE_ALONE = 0.95
-# How what one detector finds is looked at once more: the side of the square that is cut out, in sides of the face's
-# box, and what it becomes, px. Covered faces are seen when they are large, tiny ones with much around them.
-_LOOKS = ((2.0, 192), (3.0, 192), (1.5, 192), (2.0, 320))
 
 # From so many bytes on, those of a photo of 8 MP, what was freed before a search and in it is given back to the system:
 # hundreds of MiB in pieces that nothing as large as the photo fits into.
@@ -43,6 +41,7 @@ class FaceSearch:
     def __init__(self, device: torch.device) -> None:
         self._first = MtcnnDetector(device)
         self._second = CenterFaceDetector(device)
+        self._looks = CloserLooks(self._second)
 
     def every(self, pixels: Pixels, parts: Parts | None = None) -> list[Face]:
         """Find the faces in a photo (H, W, 3) uint8, upright or turned by quarter turns, largest first.
@@ -61,7 +60,7 @@ class FaceSearch:
         return found
 
     def _every(self, pixels: Pixels, parts: Parts | None) -> list[Face]:
-        second = self._seen_by_second(pixels, parts)
+        second, unsure = self._seen_by_second(pixels, parts)
         first = self._first.detect(pixels) if second else self._first.search(pixels)
         if parts is not None:
             first = [face for face in first if face.touches(parts)]
@@ -69,40 +68,45 @@ class FaceSearch:
         # taken a lying face for an upright one.
         kept = [f for f in first if f.confidence >= (SURE if _is_among(second, f) else _SURE_ALONE)]
         found = kept + [face for face in second if not _is_among(kept, face)]
-        faces = [
-            face
+        looked_at = (
+            face if _is_plain(face, first, second) else self._looked_at(pixels, face, first, second)
             for face in found
-            if (_is_among(first, face) and _is_among(second, face)) or self._is_seen_again(pixels, face)
-        ]
+        )
+        faces = [face for face in looked_at if face is not None]
+        for face in unsure:
+            if _is_among(faces, face):
+                continue
+            lying, confidence = self._looks.as_it_lies(pixels, face)
+            if confidence >= _SURE_IF_TURNED and not _is_among(faces, lying):
+                faces.append(lying)
         return sorted(faces, key=lambda face: area(face.box), reverse=True)
 
-    def _seen_by_second(self, pixels: Pixels, parts: Parts | None) -> list[Face]:
+    def _seen_by_second(self, pixels: Pixels, parts: Parts | None) -> tuple[list[Face], list[Face]]:
+        """Return the faces that are sure enough, and others that count only on a closer look."""
         upright = usual_scale(pixels)
         turned = min(upright, max(_TURNED_REDUCTION * upright, _TURNED_LONG_SIDE_PX / max(pixels.shape[:2])))
-        passes = ((0, upright), (1, turned), (2, turned), (3, turned))
-        # a face is also seen, less surely, in a photo turned the wrong way: the surest has the landmarks in place
-        return distinct(
-            [
-                face
-                for turns, scale in passes
-                for face in self._second.turned(pixels, turns, scale, parts)
-                if turns == 0 or face.confidence >= _SURE_IF_TURNED
-            ]
+        passes = (
+            (0, upright, _SURE_ENOUGH),
+            *((turns, turned, _SURE_IF_TURNED) for turns in (1, 2, 3)),
         )
+        sure: list[Face] = []
+        unsure: list[Face] = []
+        for turns, scale, least in passes:
+            for face in self._second.turned(pixels, turns, scale, parts):
+                (sure if face.confidence >= least else unsure).append(face)
+        # a face is also seen, less surely, in a photo turned the wrong way: the surest has the landmarks in place
+        return distinct(sure), distinct(unsure)
 
-    def _is_seen_again(self, pixels: Pixels, face: Face) -> bool:
-        turns = _turns_to_upright(face)
+    def _looked_at(
+        self, pixels: Pixels, face: Face, first: Sequence[Face], second: Sequence[Face]
+    ) -> Face | None:
+        """Return a face as it lies, None if one detector alone has found it and the other sees none there."""
+        lying, confidence = self._looks.as_it_lies(pixels, face)
         # as sure as at first; but what the edge cuts is seen less surely, and is a face with 0.49, too (measured)
-        least = _SURE_IF_TURNED if turns and not _reaches_out(pixels, face) else 0.0
-        for times, side_px in _LOOKS:
-            cut, there = _enlarged(pixels, face, times, side_px)
-            mirrored = np.ascontiguousarray(cut[:, ::-1])
-            looks = ((cut, turns, there), (mirrored, -turns, _mirrored(there, cut.shape[1])))
-            for picture, turned, place in looks:
-                seen = self._second.turned(picture, turned, 1.0)
-                if _is_among([other for other in seen if other.confidence >= least], place):
-                    return True
-        return False
+        is_turned_inside = turns_to_upright(lying) != 0 and not _reaches_out(pixels, face)
+        least = _SURE_IF_TURNED if is_turned_inside else _SURE_ENOUGH
+        by_both = _is_among(first, face) and _is_among(second, face)
+        return lying if by_both or confidence >= least or self._looks.sees(pixels, lying, least) else None
 
     def warm_up(self) -> None:
         """Run both detectors once."""
@@ -113,34 +117,15 @@ def _is_among(faces: Sequence[Face], face: Face) -> bool:
     return any(face.overlaps(other) for other in faces)
 
 
+def _is_plain(face: Face, first: Sequence[Face], second: Sequence[Face]) -> bool:
+    """Whether MTCNN is sure of a face, and CenterFace takes the same side of it for the upper one."""
+    sure = [other for other in first if other.confidence >= SURE and other.overlaps(face)]
+    seen = [other for other in second if other.overlaps(face)]
+    return bool(sure and seen) and len({turns_to_upright(other) for other in sure + seen}) == 1
+
+
 def _reaches_out(pixels: Pixels, face: Face) -> bool:
     """Whether a face reaches over an edge of its photo (H, W, 3)."""
     x0, y0, x1, y1 = face.box
     height, width = pixels.shape[:2]
     return x0 < 0 or y0 < 0 or x1 > width or y1 > height
-
-
-def _turns_to_upright(face: Face) -> int:
-    """Return how many quarter turns to the left set a face upright, by its eyes."""
-    right, down = face.landmarks[1] - face.landmarks[0]
-    return round(math.atan2(down, right) / (math.pi / 2))
-
-
-def _enlarged(pixels: Pixels, face: Face, times: float, side_px: int) -> tuple[Pixels, Face]:
-    """Cut out the square around a face, as far as it lies in the photo, scaled to this side; also the face in it."""
-    x0, y0, x1, y1 = face.box
-    side = times * max(x1 - x0, y1 - y0)
-    half, scale = side / 2, side_px / side
-    height, width = pixels.shape[:2]
-    left, right = (round(min(max(x, 0), width)) for x in ((x0 + x1) / 2 - half, (x0 + x1) / 2 + half))
-    top, bottom = (round(min(max(y, 0), height)) for y in ((y0 + y1) / 2 - half, (y0 + y1) / 2 + half))
-    size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
-    cut = Image.fromarray(pixels[top:bottom, left:right]).resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(cut), face.moved(Similarity(complex(scale), -scale * complex(left, top)))
-
-
-def _mirrored(face: Face, width: int) -> Face:
-    """Return a face in the mirror image of a picture of this width, px."""
-    x0, y0, x1, y1 = face.box
-    landmarks = face.landmarks * (-1, 1) + (width - 1, 0)
-    return Face((width - x1, y0, width - x0, y1), landmarks[[1, 0, 2, 4, 3]], face.confidence)
