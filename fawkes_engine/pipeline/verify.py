@@ -120,8 +120,11 @@ def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> Non
     if known:
         strength = work.request.strength
         weak = f"strength {strength} is too little: " if strength < FULL_STRENGTH else ""
-        where = _where(work.faces[known[0]])
-        raise NotProtected(f"{weak}the face {where} still looks like its owner to a recogniser", tuple(known))
+        face = work.faces[known[0]]
+        raise NotProtected(
+            f"{weak}the face {_where(face)}, {face.height_px} px high, still looks like its owner to a recogniser",
+            tuple(known),
+        )
 
 
 def _not_known(work: Work, found: Sequence[Face]) -> list[Face]:
