@@ -26,7 +26,7 @@ from fawkes_engine.pipeline.write import Written, write
 from fawkes_engine.steps import Phase, Step
 from fawkes_engine.types import EngineSettings, FaceReport, Look, Protected, Report, Request, TargetStore
 
-VERSION = "10"  # of the cloak: changes whenever the same photo would get a different cloak
+VERSION = "11"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification
 
 
