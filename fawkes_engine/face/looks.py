@@ -50,7 +50,7 @@ class CloserLooks:
             return face, 0.0
         surest = self._upright(cut, max(seen, key=lambda other: other.confidence))
         found = surest.moved(onto.inverse())
-        is_as_before = abs(cmath.phase(_down(found) / _down(face))) < _TILTED
+        is_as_before = abs(cmath.phase(_down(found) * _down(face).conjugate())) < _TILTED
         return (face if is_as_before else found), surest.confidence
 
     def _upright(self, picture: Pixels, face: Face) -> Face:
