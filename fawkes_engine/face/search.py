@@ -74,7 +74,8 @@ class FaceSearch:
         )
         faces = [face for face in looked_at if face is not None]
         for face in unsure:
-            if _is_among(faces, face):
+            # At the edge, where the picture is mirrored, what is seen so unsurely is mostly none.
+            if _is_among(faces, face) or _reaches_out(pixels, face):
                 continue
             lying, confidence = self._looks.as_it_lies(pixels, face)
             if confidence >= _SURE_IF_TURNED and not _is_among(faces, lying):
