@@ -169,12 +169,19 @@ def resumed(ledger: Ledger, snapshot: Snapshot, now: float) -> list[Waiting]:
     return list(readiness.waiting(now, 30.0))
 
 
-def test_any_name_is_noted_and_known_to_the_next_run_unless_the_file_changed(ledger: Ledger) -> None:
-    now = time.monotonic()
+def noted(ledger: Ledger, now: float) -> UnfinishedNotes:
+    """The notes about one cut file that was looked at and has not changed for a while."""
     readiness = debounce()
     readiness.found(SOURCE, V1, now, quiet_s=100.0)
     readiness.ready(now + 3, 1)
-    UnfinishedNotes(ledger.facts, readiness, 30.0).step(now + 3)
+    notes = UnfinishedNotes(ledger.facts, readiness, 30.0)
+    notes.step(now + 3)
+    return notes
+
+
+def test_any_name_is_noted_and_known_to_the_next_run_unless_the_file_changed(ledger: Ledger) -> None:
+    now = time.monotonic()
+    noted(ledger, now)
 
     (file,) = from_text(ledger.facts.all()[facts.UNFINISHED])
     assert (file.user, file.path, file.snapshot) == ("ada", SOURCE.path, V1)
@@ -184,6 +191,16 @@ def test_any_name_is_noted_and_known_to_the_next_run_unless_the_file_changed(led
     assert waiting.reason is Unfinished.CUT
     assert waiting.quiet_since_s == pytest.approx(now - 100.0, abs=60.0)
     assert resumed(ledger, longer, now) == []
+
+
+def test_nothing_is_written_while_nothing_changes(ledger: Ledger) -> None:
+    now = time.monotonic()
+    notes = noted(ledger, now)
+    ledger.facts.forget(facts.UNFINISHED)
+
+    notes.step(now + 4)
+
+    assert facts.UNFINISHED not in ledger.facts.all()
 
 
 def test_words_of_another_version_are_looked_at_anew(ledger: Ledger) -> None:
