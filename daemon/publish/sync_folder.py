@@ -71,9 +71,8 @@ class SyncFolder:
                 self._check_place(root, is_new=known is None)
                 self._marker = known or read_marker(root) or write_marker(root)
                 self._check_marker(root)
-                self._check_space(
-                    root, need_bytes
-                )  # first, so that a full disk is told in the same words as before
+                # before anything is written, so that a full disk is told in the same words as by `writable`
+                self._check_space(root, need_bytes)
                 self._prepare_staging(root)
                 _prove_way_in(self._sync, self.staging)
                 _prove_space(self.staging, need_bytes)

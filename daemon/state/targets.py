@@ -115,7 +115,7 @@ class FileTargetStore:
 
     def forget(self, person: str) -> None:
         """Durably erase everything about a person; the person is new when seen again."""
-        from daemon.fs import atomic
+        from daemon.fs import atomic  # here and below, since `status` only reads, and is to start quickly
 
         atomic.remove(self.path(person))
 

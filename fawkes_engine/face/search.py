@@ -23,13 +23,12 @@ from fawkes_engine.face.mtcnn import SURE, MtcnnDetector
 _TURNED_LONG_SIDE_PX = 640
 _TURNED_REDUCTION = 0.7
 # In photos of people nearly all upright faces from here on are faces (measured).
-_SURE_ENOUGH = 0.4
+SURE_ENOUGH = 0.4
 # Most false alarms come from there, since turned faces are rare and three of four passes look for them. What is seen
 # less surely, small turned faces above all, counts if it is seen as surely on a closer look.
 _SURE_IF_TURNED = 0.5
 # Below that, what MTCNN alone finds is no face: none of 51 such finds in 375 photos was one that can be recognised.
 _SURE_ALONE = 0.95
-
 # From so many bytes on, those of a photo of 8 MP, what was freed before a search and in it is given back to the system:
 # hundreds of MiB in pieces that nothing as large as the photo fits into.
 _LARGE = 3 * 8_000_000
@@ -87,7 +86,7 @@ class FaceSearch:
         upright = usual_scale(pixels)
         turned = min(upright, max(_TURNED_REDUCTION * upright, _TURNED_LONG_SIDE_PX / max(pixels.shape[:2])))
         passes = (
-            (0, upright, _SURE_ENOUGH),
+            (0, upright, SURE_ENOUGH),
             *((turns, turned, _SURE_IF_TURNED) for turns in (1, 2, 3)),
         )
         sure: list[Face] = []
@@ -105,7 +104,7 @@ class FaceSearch:
         lying, confidence = self._looks.as_it_lies(pixels, face)
         # as sure as at first; but what the edge cuts is seen less surely, and is a face with 0.49, too (measured)
         is_turned_inside = turns_to_upright(lying) != 0 and not _reaches_out(pixels, face)
-        least = _SURE_IF_TURNED if is_turned_inside else _SURE_ENOUGH
+        least = _SURE_IF_TURNED if is_turned_inside else SURE_ENOUGH
         by_both = _is_among(first, face) and _is_among(second, face)
         return lying if by_both or confidence >= least or self._looks.sees(pixels, lying, least) else None
 

@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from fawkes_engine.face.centerface import CenterFaceDetector
 from fawkes_engine.face.detect import Face, FaceDetector, Pixels
 from fawkes_engine.face.mtcnn import MtcnnDetector
 
-from .recall import CPU, Judge, photos_in
+from .recall import CPU, Judge, UprightCenterFace, photos_in
 
 _NO_LANDMARKS = np.zeros((5, 2), np.float64)
 
@@ -89,7 +88,7 @@ def _mmod() -> FaceDetector:
 
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {
     "mtcnn": lambda: MtcnnDetector(CPU),
-    "centerface": lambda: CenterFaceDetector(CPU),
+    "centerface": lambda: UprightCenterFace(CPU),
     "retinaface": Judge,
     "yunet": _yunet,
     "blazeface": _blazeface,
