@@ -50,6 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("web --rows 2000", "photos, first page"),
         ("overhead --photos 1 --rounds 1", "on top of the engine"),
         ("residency --idle 1", "MiB"),
+        ("full_load --data DATA --minutes 0.5 --every 2 --out DATA/out", "| 0."),
         ("curve --data DATA --people 2 --photos 2 --tracker dlib --steps 24", "24 steps"),
         ("warm_start --data DATA --people 1 --learned 1 --tested 2 --learning-steps 2 --steps 2", "2"),
         ("likeness --data DATA", "photos of strangers"),
