@@ -18,6 +18,8 @@ def main(name: str) -> None:
     text = _VARIABLE.sub(lambda found: os.environ.get(*found.groups()), (_HERE / "compose.yaml").read_text())
     service = yaml.safe_load(text)["services"][name]
     arguments = [f"--user={service['user']}", f"--network={service.get('network_mode', 'none')}"]
+    if service["init"]:
+        arguments.append("--init")
     if service["read_only"]:
         arguments += ["--read-only", "--read-only-tmpfs=false"]
     for option, key in {"cap-drop": "cap_drop", "security-opt": "security_opt", "tmpfs": "tmpfs"}.items():

@@ -4,7 +4,7 @@
 #
 #   service/container/test.sh [PYTHON]
 #
-# PYTHON: of an environment with pip and PyYAML (default .venv/bin/python). Needs root, podman, runc and debootstrap, which
+# PYTHON: of an environment with pip and PyYAML (default .venv/bin/python). Needs root, podman, runc, catatonit and debootstrap, which
 # apt-get can install; without them it says so and does nothing. No registry of images: debootstrap makes the base. The build
 # has no index of packages either, but wheels that pip downloads here, so that pip's settings on this machine apply. It takes
 # PyTorch's CUDA build (20 GB of disk while it runs): wheels of the CPU build are at PyTorch's own index alone.
@@ -22,10 +22,10 @@ within() {
 }
 
 [ "$(id -u)" = 0 ] || skip "it needs root"
-if ! { command -v podman && command -v runc && command -v debootstrap; } >/dev/null; then
-    command -v apt-get >/dev/null || skip "it needs podman, runc and debootstrap"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends podman runc debootstrap; } \
-        >/dev/null 2>&1 || skip "podman, runc and debootstrap cannot be installed"
+if ! { command -v podman && command -v runc && command -v catatonit && command -v debootstrap; } >/dev/null; then
+    command -v apt-get >/dev/null || skip "it needs podman, runc, catatonit and debootstrap"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends podman runc catatonit debootstrap; } \
+        >/dev/null 2>&1 || skip "podman, runc, catatonit and debootstrap cannot be installed"
 fi
 [ "$(df --output=avail -B1G /var/tmp | tail -n 1)" -ge 22 ] || skip "it needs 22 GB of disk in /var/tmp"
 work=$(mktemp -d /var/tmp/fawkesd-container.XXXXXX)
@@ -122,8 +122,8 @@ ok "the health check of the image is content"
 [ "$(inside ls /sys/class/net)" = lo ] || fail "there is a network"
 inside sh -c 'id -u; touch /x /opt/fawkesd/x /etc/x /outbox/x /models/x' >"$work/tried" 2>&1 && fail "something of it is writable"
 grep -qx 4321 "$work/tried" && [ "$(grep -c 'Read-only file system' "$work/tried")" = 5 ] || fail "$(cat "$work/tried")"
-inside grep -q '^CapEff:\s*0000000000000000$' /proc/1/status || fail "there are capabilities"
-inside grep -q '^NoNewPrivs:\s*1$' /proc/1/status || fail "new privileges can be had"
+[ -z "$(inside sh -c "grep -L '^CapEff:\s*0000000000000000$' /proc/[0-9]*/status")" ] || fail "there are capabilities"
+[ -z "$(inside sh -c "grep -L '^NoNewPrivs:\s*1$' /proc/[0-9]*/status")" ] || fail "new privileges can be had"
 ok "no network, no root, no capabilities; root, outbox and models are read-only"
 
 drop b.jpg 1
@@ -135,7 +135,12 @@ pod start fawkesd >/dev/null
 within 300 test -s "$PUBLISHED/sync/b.jpg" || fail "b.jpg was not published after a restart"
 [ "$(find "$PUBLISHED/sync" -name '*.jpg' | wc -l)" = 2 ] || fail "not each photo once"
 ok "a restart goes on: the photo is published, once"
+within 120 inside fawkesd status --check >/dev/null || fail "not healthy after a restart: $(inside fawkesd status)"
 stop || fail "the stop without work"
+pod start fawkesd >/dev/null
+pod stop --time 45 fawkesd >/dev/null
+[ "$(pod wait fawkesd)" != 137 ] || fail "a stop right after the start was not heard: it had to be killed"
+ok "a stop without work, and one right after the start, are heard"
 
 pod rm fawkesd >/dev/null
 sed '$a web: {listen: "unix:/state/page.sock"}' service/container/fawkesd.yaml >"$work/fawkesd.yaml"
