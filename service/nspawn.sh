@@ -17,7 +17,7 @@ fi
 if [ ! -e "$base/complete" ]; then
     rm -rf "$base"
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | sed -n 1p)
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3-systemd \
         "$release" "$base" "$mirror" >"$root/debootstrap.log" 2>&1 || { tail "$root/debootstrap.log"; exit 1; }
     touch "$base/complete"

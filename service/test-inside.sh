@@ -24,7 +24,7 @@ child_named() {
     local pid main
     main=$(main_pid)
     for pid in $(cat "/proc/$main/task/"*/children); do
-        if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "$1"; then echo "$pid"; fi
+        if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -c "$1" >/dev/null; then echo "$pid"; fi
     done
 }
 engine_pid() { child_named spawn_main; }
@@ -115,7 +115,7 @@ in_service test -e "$home/.config/fawkesd" || fail "the configuration is not vis
 in_service test -e "$home/.bashrc" && fail "the rest of the home is visible"
 ok "nothing else of the home is visible to the process"
 nsenter --target "$(main_pid)" --net -- sh -c 'cat /proc/net/dev' | grep -qE 'host0|eth|en' && fail "there is a network"
-property RestrictAddressFamilies | grep -qx AF_UNIX || fail "address families: $(property RestrictAddressFamilies)"
+property RestrictAddressFamilies | grep -cx AF_UNIX >/dev/null || fail "address families: $(property RestrictAddressFamilies)"
 mkdir -p /run/systemd/system/fawkesd.service.d
 sed -n '/^ExecStart=/!p' /etc/systemd/system/fawkesd.service >/run/systemd/system/probe.service
 sed -i -e 's/^Type=notify/Type=oneshot/' -e '/^ExecReload=/d' -e '/^Restart/d' -e '/^WatchdogSec/d' -e '/^Sockets=/d' \
@@ -199,8 +199,8 @@ within 60 waiting 1 || fail "b.jpg is not waiting"
 kill -STOP "$(engine_pid)"
 [ ! -e "$sync/b.jpg" ] || fail "b.jpg was published before the engine was frozen: the test came too late"
 within 90 restarted "$pid" || fail "the watchdog did not restart a service with a frozen engine"
-journalctl -u fawkesd -o cat --no-pager | grep -q "Watchdog timeout" || fail "it was not the watchdog"
-journalctl -u fawkesd -o cat --no-pager | grep -q "service/run.py.*in _run" || fail "no stack in the journal"
+journalctl -u fawkesd -o cat --no-pager | grep -c "Watchdog timeout" >/dev/null || fail "it was not the watchdog"
+journalctl -u fawkesd -o cat --no-pager | grep -c "service/run.py.*in _run" >/dev/null || fail "no stack in the journal"
 ok "a frozen engine starves the watchdog, systemd restarts the service, the stacks are in the journal"
 within 300 test -s "$sync/b.jpg" || fail "b.jpg was not published after the restart"
 ok "the photo of the frozen engine is published after the restart"

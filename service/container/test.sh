@@ -44,7 +44,7 @@ clean() {
 trap clean EXIT
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | head -n 1)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" | sed -n 1p)
 debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$release" "$work/base" "$mirror" \
     >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }
 mkdir -p "$work/base/var/cache/apt/archives/partial"
