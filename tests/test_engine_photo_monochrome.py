@@ -117,6 +117,25 @@ def test_a_picture_too_small_to_tell_is_taken_for_coloured() -> None:
     assert Tone.of(np.ascontiguousarray(toned(SEPIA)[60:172, 90:202]), (10, 10, 100, 100)) is None
 
 
+@pytest.mark.parametrize("side", [5, 12])
+def test_a_region_smaller_than_a_block_has_the_tone_of_what_is_around_it(side: int) -> None:
+    """Faces of 8 px are found, and the edge may leave less of one."""
+    region = (120, 100, 120 + side, 130)
+
+    tone = Tone.of(toned(SEPIA), region)
+    assert tone is not None
+    assert tone is not NEUTRAL
+    assert Tone.of(portrait(), region) is None
+
+
+def test_a_stain_on_a_strip_of_a_few_pixels_strays() -> None:
+    strip = grey_as_rgb()[60:100, 120:125]
+    stained = strip.astype(np.int16) + (8, 0, -8)
+
+    assert NEUTRAL.strayed(strip, strip) == 0
+    assert NEUTRAL.strayed(strip, stained.clip(0, 255).astype(np.uint8)) > NEUTRAL.tolerance
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
 def test_whatever_the_change_black_and_white_stays_so(seed: int) -> None:

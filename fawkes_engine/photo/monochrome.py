@@ -61,7 +61,8 @@ class Tone:
             return None
         curve = _fitted(shares, off)
         for here, there in ((shares, off), _blocks(inside)):
-            if np.quantile(_residuals(here, there, curve), 0.95) > _OFF_CURVE:
+            # a region without a whole block, as of a tiny face, is judged by what is around it
+            if len(there) and np.quantile(_residuals(here, there, curve), 0.95) > _OFF_CURVE:
                 return None
         luminance = np.arange(256)
         knots = np.linspace(0, 255, _KNOTS)
@@ -89,8 +90,9 @@ class Tone:
     def strayed(self, before: Pixels, after: Pixels) -> float:
         """Return how far colours (H, W, 3) moved off the curve, in levels: the 99th percentile over small patches."""
         moved = self._off(after) - self._off(before)
-        height, width = (side // _PATCH for side in moved.shape[:2])
-        patches = moved[: height * _PATCH, : width * _PATCH].reshape(height, _PATCH, width, _PATCH, 3)
+        patch = min(_PATCH, *moved.shape[:2])
+        height, width = (side // patch for side in moved.shape[:2])
+        patches = moved[: height * patch, : width * patch].reshape(height, patch, width, patch, 3)
         return float(np.quantile(np.abs(patches.mean(axis=(1, 3))).max(axis=-1), 0.99))
 
     def _off(self, pixels: Pixels) -> Colours:
