@@ -130,7 +130,7 @@ def test_a_region_smaller_than_a_block_has_the_tone_of_what_is_around_it(side: i
 
 def test_a_stain_on_a_strip_of_a_few_pixels_strays() -> None:
     strip = grey_as_rgb()[60:100, 120:125]
-    stained = strip.astype(np.int16) + (8, 0, -8)
+    stained = strip.astype(np.int16) + np.array([8, 0, -8])
 
     assert NEUTRAL.strayed(strip, strip) == 0
     assert NEUTRAL.strayed(strip, stained.clip(0, 255).astype(np.uint8)) > NEUTRAL.tolerance
