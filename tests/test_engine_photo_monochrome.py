@@ -118,7 +118,7 @@ def test_a_picture_too_small_to_tell_is_taken_for_coloured() -> None:
 
 
 @pytest.mark.parametrize("side", [5, 12])
-def test_a_region_smaller_than_a_block_has_the_tone_of_what_is_around_it(side: int) -> None:
+def test_a_region_smaller_than_a_block_is_judged_as_a_larger_one(side: int) -> None:
     """Faces of 8 px are found, and the edge may leave less of one."""
     region = (120, 100, 120 + side, 130)
 
@@ -126,6 +126,12 @@ def test_a_region_smaller_than_a_block_has_the_tone_of_what_is_around_it(side: i
     assert tone is not None
     assert tone is not NEUTRAL
     assert Tone.of(portrait(), region) is None
+
+
+def test_where_a_curve_stands_still_there_is_no_direction() -> None:
+    flat = Tone(np.clip(NEUTRAL.curve - 40, 0, 255))
+
+    assert np.array_equal(flat.directions(np.zeros((1, 3), np.float32), None), [[0, 0, 0]])
 
 
 def test_a_stain_on_a_strip_of_a_few_pixels_strays() -> None:

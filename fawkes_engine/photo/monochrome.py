@@ -60,9 +60,8 @@ class Tone:
         if len(off) < _FEWEST:
             return None
         curve = _fitted(shares, off)
-        for here, there in ((shares, off), _blocks(inside)):
-            # a region without a whole block, as of a tiny face, is judged by what is around it
-            if len(there) and np.quantile(_residuals(here, there, curve), 0.95) > _OFF_CURVE:
+        for here, there in ((shares, off), _blocks(_whole_block(pixels, region))):
+            if np.quantile(_residuals(here, there, curve), 0.95) > _OFF_CURVE:
                 return None
         luminance = np.arange(256)
         knots = np.linspace(0, 255, _KNOTS)
@@ -76,7 +75,10 @@ class Tone:
         return self._at(before + change @ _LUMA) - self._at(before)
 
     def directions(self, srgb: Colours, space: ColourSpace | None) -> Colours:
-        """Return unit vectors (..., 3) along the curve at sRGB colours. space: of the photo, None for sRGB."""
+        """Return unit vectors (..., 3) along the curve at sRGB colours, zeros where it stands still.
+
+        space: of the photo, None for sRGB.
+        """
         curve = np.clip(np.rint(self.curve), 0, 255).astype(np.uint8)
         seen = space.to_srgb(curve[None])[0] if space else curve
         levels = np.arange(256)
@@ -84,7 +86,8 @@ class Tone:
             seen[np.minimum(levels + _REACH, 255)].astype(np.float32) - seen[np.maximum(levels - _REACH, 0)]
         )
         nearest = np.searchsorted(np.maximum.accumulate(seen @ _LUMA), srgb @ _LUMA)
-        vectors: Colours = (ahead / np.linalg.norm(ahead, axis=1, keepdims=True))[np.minimum(nearest, 255)]
+        length = np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-6)
+        vectors: Colours = (ahead / length)[np.minimum(nearest, 255)]
         return vectors
 
     def strayed(self, before: Pixels, after: Pixels) -> float:
@@ -113,6 +116,14 @@ def _surroundings(pixels: Pixels, region: Region) -> Pixels:
     half = max(_AREA, _LARGER * max(x1 - x0, y1 - y0)) / 2
     left, top = (max(0, round(centre - half) // _BLOCK * _BLOCK) for centre in ((x0 + x1) / 2, (y0 + y1) / 2))
     return pixels[top : round((y0 + y1) / 2 + half), left : round((x0 + x1) / 2 + half)]
+
+
+def _whole_block(pixels: Pixels, region: Region) -> Pixels:
+    """Return a region of a photo of at least a block; that of a tiny face is grown to one."""
+    x0, y0, x1, y1 = region
+    height, width = pixels.shape[:2]
+    left, top = max(0, min(x0, width - _BLOCK)), max(0, min(y0, height - _BLOCK))
+    return pixels[top : max(y1, top + _BLOCK), left : max(x1, left + _BLOCK)]
 
 
 def _blocks(pixels: Pixels) -> tuple[Colours, Colours]:
