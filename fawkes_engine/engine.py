@@ -14,6 +14,7 @@ from itertools import groupby
 from fawkes_engine import device
 from fawkes_engine.cloak.optimise import CLOAK
 from fawkes_engine.errors import NotProtected, Refusal
+from fawkes_engine.fingerprint import fingerprint
 from fawkes_engine.identity.targets import Pool
 from fawkes_engine.modes import FULL_STRENGTH, MODES, Mode, ModeName
 from fawkes_engine.pipeline.batching import each, groups, no_sign, or_refusal, together, within
@@ -26,7 +27,6 @@ from fawkes_engine.pipeline.write import Written, write
 from fawkes_engine.steps import Phase, Step
 from fawkes_engine.types import EngineSettings, FaceReport, Look, Protected, Report, Request, TargetStore
 
-VERSION = "11"  # of the cloak: changes whenever the same photo would get a different cloak
 _SECOND_TRY = 2  # step multiplier for photos that failed verification
 
 
@@ -44,7 +44,7 @@ class Engine:
         pool = Pool.load()
         self.pipeline = Pipeline.load(settings, targets, pool)
         self.stopwatch = self.pipeline.stopwatch
-        self.fingerprint = _fingerprint(settings, self.pipeline.ensemble.names, pool)
+        self.fingerprint = fingerprint(settings, self.pipeline.ensemble.names, pool)
         self.device_name = device.called(self.pipeline.device)
 
     @property
@@ -228,16 +228,3 @@ def mode_of(settings: EngineSettings) -> ModeName | None:
     """Return the mode whose settings these are, None if they are those of none."""
     mine = _own_mode(settings)
     return next((name for name, mode in MODES.items() if mode == mine), None)
-
-
-def _fingerprint(settings: EngineSettings, names: Sequence[str], pool: Pool) -> str:
-    identifying = (
-        VERSION,
-        tuple(names),
-        settings.budget,
-        settings.steps,
-        [name for name in names if name in settings.second_turns],
-        settings.jpeg_quality,
-        pool.version,
-    )
-    return f"{VERSION}-{'+'.join(names)}-{hashlib.sha256(repr(identifying).encode()).hexdigest()[:8]}"

@@ -37,9 +37,11 @@ _COMMANDS = {
     "decoys": "sybil",
     "web": "web",
     "notify": "notify",
+    "cluster": "cluster",
+    "node": "node",
     "service": "service",
 }
-_WITH_COMMANDS_OF_ITS_OWN = {"targets", "models", "service"}
+_WITH_COMMANDS_OF_ITS_OWN = {"targets", "models", "cluster", "service"}
 
 _TYPER_USAGE_ERROR = 2  # typer's exit code for a wrong option; fawkesd uses those of sysexits.h
 

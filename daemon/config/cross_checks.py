@@ -25,11 +25,12 @@ class Role(Enum):
     SYNC = "sync folder"
     STAGING = "staging folder"
     MODELS = "models folder"
+    CERTIFICATES = "certificates folder"
     STATE = "state folder"
 
 
-# Pairs that may overlap: staging and models may be below the state folder, which is private to the service.
-_MAY_OVERLAP = ({Role.STAGING, Role.STATE}, {Role.MODELS, Role.STATE})
+# Pairs that may overlap: these may be below the state folder, which is private to the service.
+_MAY_OVERLAP = tuple({role, Role.STATE} for role in (Role.STAGING, Role.MODELS, Role.CERTIFICATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def _configured(settings: Settings) -> tuple[list[Folder], list[Folder]]:
         (implied if user.staging is None else named).append(staging)
     if settings.engine.models_dir is not None:
         named.append(Folder(("engine", "models_dir"), Role.MODELS, settings.engine.models_dir))
+    if settings.engine.certificates is not None:
+        named.append(Folder(("engine", "certificates"), Role.CERTIFICATES, settings.engine.certificates))
     named.append(Folder(("state_dir",), Role.STATE, settings.state_dir))
     return named, implied
 

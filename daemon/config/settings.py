@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from daemon.config import validators
+from daemon.config import cluster, validators
 from daemon.config.address import Address
 from daemon.config.quiet_hours import QuietHours, time_of_day
 from daemon.model import QueueOrder
@@ -169,16 +169,22 @@ class WatchSettings(_Keys):
     Very large folders are polled less often."""
 
 
-_DEVICE = "(auto|cpu|cuda(:[0-9]+)?)"
+_DEVICE = r"(auto|cpu|cuda(:[0-9]+)?|cluster:[^,\s]+)"
 
 
 class EngineConfig(_Keys):
     """How faces are cloaked."""
 
-    device: Annotated[Text, Field(pattern=rf"^{_DEVICE}(,{_DEVICE})*$")] = "auto"
+    device: Annotated[Text, Field(pattern=rf"^{_DEVICE}(,{_DEVICE})*$"), AfterValidator(cluster.devices)] = (
+        "auto"
+    )
     """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto uses CUDA if it works, else the CPU.
     Several, separated by commas (cuda:0,cuda:1), run one engine each in parallel; each needs memory of its
-    own."""
+    own. cluster:tls://HOST:PORT is other machines (docs/cluster.md), alone or beside others."""
+
+    certificates: Place | None = None
+    """Folder with ca.pem, cert.pem and key.pem of this machine for a cluster: a copy of the folder `coordinator` that
+    `fawkesd cluster certs` has made. null: the folder `cluster` in the state folder."""
 
     mode: ModeName = DEFAULT_MODE
     """quick, standard or strong: trades time and visibility for protection. All change how a face looks, strong
@@ -225,15 +231,24 @@ class EngineConfig(_Keys):
     and is restarted. A large group photo on a slow processor takes minutes."""
 
     def to_engine(self) -> EngineSettings:
-        """Return the settings of a single engine, on the first device."""
-        return self._on(self.device.split(",")[0], self.threads)
+        """Return the settings of a single engine on this machine, on the first device."""
+        return self._on((self._own_devices or ["auto"])[0], self.threads)
 
     def to_engines(self) -> list[EngineSettings]:
-        """Return the settings of each device's engine; engines on the CPU share its cores."""
-        devices = self.device.split(",")
+        """Return the settings of each engine on this machine; engines on the CPU share its cores."""
+        devices = self._own_devices
         on_processor = sum(not device.startswith("cuda") for device in devices)
         shared = max(1, len(os.sched_getaffinity(0)) // on_processor) if on_processor > 1 else 0
         return [self._on(device, self.threads or shared) for device in devices]
+
+    @property
+    def scheduler(self) -> str | None:
+        """The address of the cluster's scheduler, such as tls://192.168.1.20:8786; None without a cluster."""
+        return next(iter(cluster.clusters(self.device)), None)
+
+    @property
+    def _own_devices(self) -> list[str]:
+        return [one for one in self.device.split(",") if not one.startswith(cluster.PREFIX)]
 
     def _on(self, device: str, threads: int) -> EngineSettings:
         return replace(
@@ -407,6 +422,11 @@ class Settings(_Keys):
             metadata=configured.metadata.to_engine(),
             heic=HeicAs(configured.heic),
         )
+
+    @property
+    def certificates(self) -> Path:
+        """This machine's folder of certificates for a cluster."""
+        return self.engine.certificates or self.state_dir / "cluster"
 
     @property
     def targets_dir(self) -> Path:

@@ -76,7 +76,10 @@ def run(job: BenchJob, on_mode: Callable[[], None]) -> Bench:
 
 
 def _measure(job: BenchJob, mode: ModeName, until_s: float) -> Measured:
-    engines = job.engine.model_copy(update={"mode": mode}).to_engines()
+    engine = job.engine.model_copy(update={"mode": mode})
+    engines = engine.to_engines() or [
+        engine.to_engine()
+    ]  # this machine, also where it leaves the work to a cluster
     with (
         tempfile.TemporaryDirectory(prefix="fawkesd-bench-") as folder,
         engine_environment(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 
@@ -84,7 +85,7 @@ class Dispatcher:
             return now + self._timing.quiet_look_s
         idle = self._pool.idle
         for sharers, engine in zip(range(len(idle), 0, -1), idle, strict=True):
-            at_most = -(-self.waiting // sharers) if sharers > 1 else self._engine.batch_photos
+            at_most = -(-self.waiting // sharers) if sharers > 1 else sys.maxsize
             self._feed(engine, at_most, now)
         if not (self._pool.idle or self._pool.is_away):
             return None  # an engine's answer comes first
@@ -114,10 +115,10 @@ class Dispatcher:
         return now if photos else None
 
     def _feed(self, engine: EngineProcess, at_most: int, now: float) -> None:
-        photos = self._next_batch(at_most, now)
+        assert engine.ready is not None, "only an engine that is ready is fed"
+        photos = self._next_batch(at_most, now, batches=engine.ready.batches)
         if not photos:
             return
-        assert engine.ready is not None, "only an engine that is ready is fed"
         fingerprint = engine.ready.fingerprint
         working = self._ledger.move_all(photos, State.WORKING)
         begun = [self._admission.begin(photo, fingerprint, now) for photo in working]
@@ -139,15 +140,17 @@ class Dispatcher:
                 work.append(one)
         return work
 
-    def _next_batch(self, at_most: int, now: float, *, approved: bool = False) -> list[Photo]:
+    def _next_batch(
+        self, at_most: int, now: float, *, batches: int = 1, approved: bool = False
+    ) -> list[Photo]:
         """Return the next batch of an engine. at_most: leaves the other idle engines their share.
 
-        approved: only photos that were approved.
+        batches: how many usual ones in one. approved: only photos that were approved.
         """
         photos = self._ledger.queue.ready(
             self._open_outboxes,
             longest_s=self._retry.longest_s,
-            limit=max(1, min(at_most, self._engine.batch_photos)),
+            limit=max(1, min(at_most, batches * self._engine.batch_photos)),
             order=self._order,
             approved=approved,
         )
@@ -157,7 +160,7 @@ class Dispatcher:
         size = 0
         for photo in photos:
             size += photo.snapshot.size
-            if batch and (photo.alone or size > _BATCH_BYTES):
+            if batch and (photo.alone or size > batches * _BATCH_BYTES):
                 break
             batch.append(photo)
         # Before any engine work: results are about as large as sources, and staging needs them too.

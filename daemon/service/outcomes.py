@@ -6,6 +6,7 @@ The policy of both modules:
     outbox gone           -> waits for it   the engine refuses    -> HELD
     source not readable   -> later          same bytes as before  -> PUBLISHED, from a copy that is intact
     engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
+    no machine of a cluster answers -> later, never held
     own published copy    -> HELD: already cloaked
     faulty .fawkesd.yaml  -> HELD
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
@@ -37,7 +38,7 @@ from daemon.state.ledger import Ledger
 from daemon.state.result_cache import ResultCache
 from daemon.text import printable
 from daemon.watch.outboxes import Outboxes
-from daemon.workers.protocol import Refused
+from daemon.workers.protocol import Deferred, Refused
 from fawkes_engine import NoFace, Protected
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Outcomes:
         self._on_end = on_end
         self.review = Review(ledger, results, reviewed)
 
-    def answered(self, photo: Photo, outcome: Protected | Refused, now: float) -> None:
+    def answered(self, photo: Photo, outcome: Protected | Refused | Deferred, now: float) -> None:
         """Apply the engine's outcome, new or cached."""
         if not self._is_working(photo):
             return  # newer content was admitted meanwhile
@@ -86,6 +87,8 @@ class Outcomes:
             self.source_changed(photo, now)
         elif isinstance(outcome, Refused):
             self.end(photo, State.HELD, outcome.reason, no_face=outcome.kind == NoFace.__name__)
+        elif isinstance(outcome, Deferred):
+            self.later(photo, outcome.reason, may_hold=False)
         else:
             self._publish(photo, outcome, now)
 

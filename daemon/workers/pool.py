@@ -7,7 +7,7 @@ seconds of a monotonic clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from daemon.config.settings import Settings
@@ -15,7 +15,7 @@ from daemon.model import Photo
 from daemon.state.in_work import InWork
 from daemon.timing import Timing
 from daemon.workers.process import EngineProcess, ProcessEvent
-from daemon.workers.protocol import EngineSpec
+from daemon.workers.protocol import CLUSTER_FACTORY, DEFAULT_FACTORY, Cluster, EngineSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,16 @@ class EnginePool:
 
     @classmethod
     def of(cls, settings: Settings, factory: str, timing: Timing) -> EnginePool:
-        """The engines of a configuration. factory: as in `EngineSpec`."""
+        """The engines of a configuration. factory: as in `EngineSpec`; of the default one, a cluster has its own."""
         engine = settings.engine
         engines = engine.to_engines()
-        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, len(engines)) for one in engines]
+        count = len(engines) + (engine.scheduler is not None)
+        specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, count) for one in engines]
+        if engine.scheduler is not None:
+            cluster = Cluster(engine.scheduler, settings.certificates, engine.photo_timeout_s)
+            remote = CLUSTER_FACTORY if factory == DEFAULT_FACTORY else factory
+            own = replace(engine.to_engine(), device="cpu")  # of what is checked here
+            specs.append(EngineSpec(remote, own, settings.targets_dir, engine.nice, count, cluster))
         return cls(
             specs,
             photo_timeout_s=engine.photo_timeout_s,

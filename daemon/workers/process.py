@@ -13,12 +13,13 @@ from multiprocessing.connection import Connection
 
 from daemon.errors import EngineStartError
 from daemon.model import Photo
-from daemon.sd.journal import Outcome, about
+from daemon.sd import journal
+from daemon.sd.journal import about
 from daemon.text import printable
 from daemon.timing import Timing
 from daemon.workers.child import Child
-from daemon.workers.protocol import EngineSpec, Failed, Heartbeat, Message, Ready, Refused, Result
-from fawkes_engine import Phase, Protected, Request, Step, WeightsError
+from daemon.workers.protocol import EngineSpec, Failed, Heartbeat, Message, Outcome, Ready, Result
+from fawkes_engine import Phase, Request, Step, WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Answer:
     """The engine's outcome for one photo."""
 
     photo: Photo
-    outcome: Protected | Refused
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,6 @@ class EngineProcess:
             "engine stopped: %s; restarting in %.0f s",
             printable(reason),
             delay_s,
-            extra=about(Outcome.ENGINE_STOPPED),
+            extra=about(journal.Outcome.ENGINE_STOPPED),
         )
         return died

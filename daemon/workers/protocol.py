@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step
 
+CLUSTER_FACTORY = "daemon.cluster.engine:make_engine"  # of the engine whose work other machines do
 DEFAULT_FACTORY = "daemon.workers.worker:make_engine"  # of the real engine, see EngineSpec
 PHOTO_MAX_BYTES = 512 << 20  # the engine could not hold a larger photo in memory
 TOO_LARGE = f"larger than {PHOTO_MAX_BYTES >> 20} MiB, too large for the engine; export it smaller"
@@ -25,13 +26,26 @@ class EngineLike(Protocol):
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
-    ) -> Sequence[Protected | Refusal]:
+    ) -> Iterable[Outcome | Refusal]:
         """One result per request, in order; calls on_step as it makes progress, with how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """Other machines that do the work.
+
+    scheduler: its address, tls://HOST:PORT. certificates: folder with ca.pem, cert.pem and key.pem of this machine.
+    photo_timeout_s: without progress for so long, the engine process is killed.
+    """
+
+    scheduler: str
+    certificates: Path
+    photo_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to make the engine. factory: "module:function", called with settings and targets_dir.
+    """How to make the engine. factory: "module:function", called with settings, targets_dir and, if set, cluster.
 
     nice: the least niceness of its process, 0 to 19. engines: how many share the machine's memory.
     """
@@ -41,14 +55,20 @@ class EngineSpec:
     targets_dir: Path
     nice: int = 0
     engines: int = 1
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The models are loaded. device_name: for `status`, such as "cpu"."""
+    """The models are loaded. device_name: for `status`, such as "cpu".
+
+    batches: how many usual batches keep it busy; more than one where several machines share the work. It is sent again
+    when one of these changes.
+    """
 
     fingerprint: str
     device_name: str
+    batches: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +87,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """The photo was not worked on, through no fault of its own, such as when no machine of a cluster answers."""
+
+    reason: str
+
+
+Outcome = Protected | Refused | Deferred
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The outcome for one photo of the batch. index: its place in the batch."""
 
     index: int
-    outcome: Protected | Refused
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)

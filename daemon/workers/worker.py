@@ -10,7 +10,7 @@ import importlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from daemon.state.targets import FileTargetStore
 from daemon.workers.environment import load_torch
 from daemon.workers.limits import confine
-from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Ready, Refused, Result
-from fawkes_engine import EngineSettings, Phase, Protected, Refusal, Request, Step
+from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Outcome, Ready, Refused, Result
+from fawkes_engine import EngineSettings, Phase, Refusal, Request, Step
 
 if TYPE_CHECKING:
     from fawkes_engine.engine import Engine
@@ -44,8 +44,12 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
     confine(supervisor_pid, spec.nice, spec.engines)
     try:
         engine = _load(spec)
-        connection.send(Ready(engine.fingerprint, engine.device_name))
+        told: Ready | None = None
         while True:
+            ready = Ready(engine.fingerprint, engine.device_name, getattr(engine, "batches", 1))
+            if ready != told:
+                connection.send(ready)
+                told = ready
             _answer(connection, engine, connection.recv())
     except (EOFError, ConnectionError):
         return  # the supervisor is gone, or has closed the pipe
@@ -65,14 +69,14 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
             sent_at_s, phase = time.monotonic(), step.phase
             connection.send(Heartbeat(step))
 
-    for index, result in enumerate(_protect(engine, batch, on_step)):
+    for index, result in enumerate(protected(engine, batch, on_step)):
         outcome = Refused(type(result).__name__, str(result)) if isinstance(result, Refusal) else result
         connection.send(Result(index, outcome))
 
 
-def _protect(
+def protected(
     engine: EngineLike, batch: Sequence[Request], on_step: Callable[[Step], None]
-) -> Sequence[Protected | Refusal | Refused]:
+) -> Iterable[Outcome | Refusal]:
     """The engine's results; a batch that does not fit into memory is halved until it does."""
     try:
         return engine.protect(batch, on_step=on_step)
@@ -84,7 +88,7 @@ def _protect(
     if len(batch) == 1:
         return [Refused("OutOfMemory", "the photo needs more memory than is available; export it smaller")]
     half = len(batch) // 2
-    return [*_protect(engine, batch[:half], on_step), *_protect(engine, batch[half:], on_step)]
+    return [*protected(engine, batch[:half], on_step), *protected(engine, batch[half:], on_step)]
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
@@ -95,6 +99,8 @@ def _is_out_of_memory(exc: Exception) -> bool:
 
 def _load(spec: EngineSpec) -> EngineLike:
     module, _, function = spec.factory.partition(":")
-    engine: EngineLike = getattr(importlib.import_module(module), function)(spec.settings, spec.targets_dir)
+    make = getattr(importlib.import_module(module), function)
+    for_cluster = () if spec.cluster is None else (spec.cluster,)
+    engine: EngineLike = make(spec.settings, spec.targets_dir, *for_cluster)
     engine.warm_up()
     return engine
