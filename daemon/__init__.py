@@ -20,6 +20,7 @@ holds that.
     web/        the page `fawkesd web`, in a process of its own: reads the ledger, acts through the control socket
     doctor/     checks of the machine, the folders, the published files
     batch/      named files through the engine, without the service
+    cluster/    engines on other machines: targets for them, and the check of what they return
     watch/      what arrives: events, rescans, settled and complete files; ends at a READY row of the ledger
     workers/    engine processes: the pool, one process, its pipe, what runs in it
     publish/    one user's way into the sync folder, and its pause when a disk is full or a drive is missing

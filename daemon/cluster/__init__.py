@@ -1,1 +1,1 @@
-"""Engines on other machines: certificates, scheduler, nodes, and the engine that hands its photos to them."""
+"""Engines on other machines: scheduler, nodes, the engine that shares photos out to them, and what it believes."""

@@ -47,7 +47,10 @@ _OPTIONS = {"distributed.admin.large-graph-warning-threshold": "1TiB"}  # a task
 
 
 class Checker(Protocol):
-    """Checks what nodes return; `Inspector` is the real one."""
+    """Meets users and checks what nodes return; `Inspector` is the real one."""
+
+    def meet(self, requests: Sequence[Request]) -> None:
+        """Give every user a target who has none, from the user's photos among these."""
 
     def objection(self, request: Request, returned: Protected) -> str | None:
         """Why it may not be published; None if it may."""
@@ -118,6 +121,7 @@ class RemoteEngine:
     ) -> Iterator[Outcome]:
         """Yield one outcome per request, in order; on_step is called only when a node has made progress."""
         batch, tasks = Batch(requests), list[_Task]()
+        self._checker.meet(requests)
         steps, seen_s = self._link.steps, time.monotonic()
         try:
             while not batch.is_told:

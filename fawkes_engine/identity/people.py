@@ -20,7 +20,7 @@ from fawkes_engine.types import STRANGER, MeanFace, Target, TargetStore
 # Minimum cosine at which two faces count as the same person: on LFW two photos of one person are above it in 95 % of
 # pairs, two of strangers in less than 1 % (measured by tests/benchmarks/likeness.py).
 SAME_PERSON_COSINE = 0.5
-_REMEMBERED_FACES = 16  # per person: more would add nothing
+REMEMBERED_FACES = 16  # per person: more would add nothing
 FACES_AVERAGED = 16  # per person and extractor; after that the mean stays fixed, and cloaks with it
 
 
@@ -39,6 +39,11 @@ class People:
         with self._store.alone():
             self._load()
             yield
+
+    def reload(self) -> None:
+        """Take everyone as the store has them now: somebody else has replaced people in it."""
+        self._targets.clear()
+        self._load()
 
     def target(self, person: str) -> Target | None:
         """The person's target, or None if the person is new."""
@@ -80,11 +85,11 @@ class People:
         """Give a user a target from the user's faces (extractor -> (n, D)); for a known user, only add the faces."""
         known = self.target(user)
         if known is None:
-            target = choose(self._pool, faces, photos, self._taken())
+            target = choose(self._pool, faces, photos, self.taken())
             self._targets[user] = self._store.add(user, target)
             return
         added = {
-            name: (*known.known_by.get(name, ()), *rows)[-_REMEMBERED_FACES:]
+            name: (*known.known_by.get(name, ()), *rows)[-REMEMBERED_FACES:]
             for name, rows in known_by(faces).items()
         }
         self._targets[user] = replace(known, known_by=added)
@@ -120,9 +125,8 @@ class People:
     def meet_stranger(self, face: Mapping[str, Vectors], photo: bytes) -> str:
         """Register a stranger with a new target; face: extractor -> (D,). Returns the new person."""
         rows = {name: embedding[None] for name, embedding in face.items()}
-        first = next(iter(face.values()))
-        person = STRANGER + hashlib.sha256(first.tobytes()).hexdigest()[:12]
-        target = choose(self._pool, rows, [photo], self._taken())
+        person = stranger_named(face)
+        target = choose(self._pool, rows, [photo], self.taken())
         self._targets[person] = self._store.add(person, target)
         return person
 
@@ -130,8 +134,14 @@ class People:
         for person in self._store.people():
             self.target(person)
 
-    def _taken(self) -> set[str]:
+    def taken(self) -> set[str]:
+        """The identities that people have."""
         return {target.identity for target in self._targets.values()}
+
+
+def stranger_named(face: Mapping[str, Vectors]) -> str:
+    """Return the name of a stranger who is met with this face (extractor -> (D,))."""
+    return STRANGER + hashlib.sha256(next(iter(face.values())).tobytes()).hexdigest()[:12]
 
 
 def most_frequent(faces: Mapping[str, Vectors]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
