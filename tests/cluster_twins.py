@@ -9,13 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from twins import TinyEngine, any_target, is_cloaked, make_photo, moved_toward
 
+from daemon.cluster.work import NodeEngine
 from daemon.state.targets import FileTargetStore
 from daemon.workers.protocol import Cluster
 from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step, TargetStore
@@ -31,9 +31,6 @@ class TinyNodeEngine(TinyEngine):
     def __init__(self, targets: TargetStore, hold: Path) -> None:
         super().__init__(hold)
         self._targets = targets
-
-    def reload_people(self) -> None:
-        return
 
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
@@ -70,16 +67,20 @@ class DishonestEngine(TinyNodeEngine):
         ]
 
 
-def make_node_engine(settings: EngineSettings, targets: TargetStore) -> TinyNodeEngine:
-    return TinyNodeEngine(targets, hold_of(settings))
+def make_node_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
+    return _of(TinyNodeEngine(targets, hold_of(settings)))
 
 
-def make_other_engine(settings: EngineSettings, targets: TargetStore) -> TinyNodeEngine:
-    return OtherEngine(targets, hold_of(settings))
+def make_other_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
+    return _of(OtherEngine(targets, hold_of(settings)))
 
 
-def make_dishonest_engine(settings: EngineSettings, targets: TargetStore) -> TinyNodeEngine:
-    return DishonestEngine(targets, hold_of(settings))
+def make_dishonest_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
+    return _of(DishonestEngine(targets, hold_of(settings)))
+
+
+def _of(engine: TinyNodeEngine) -> NodeEngine:
+    return NodeEngine(engine, lambda: None)
 
 
 def hold_of(settings: EngineSettings) -> Path:
@@ -193,10 +194,11 @@ def tiny_cluster(folder: Path, certificates: Path) -> Iterator[TinyCluster]:
 
 def worker_of(node: subprocess.Popen[bytes]) -> int | None:
     """The process that holds a node's engine, if there is one."""
-    with contextlib.suppress(OSError):
-        for pid in Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
+    for listed in Path(f"/proc/{node.pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for pid in listed.read_text().split():
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return int(pid)
     return None
 
 
@@ -211,7 +213,3 @@ def ended(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return False
-
-
-def wait_s(seconds: float) -> None:
-    time.sleep(seconds)

@@ -33,7 +33,9 @@ def make_certificates(folder: Annotated[Path, typer.Argument(help="A new folder.
     from daemon.cluster import certificates
 
     certificates.make(folder)
-    typer.echo(f"Copy the folders {', '.join(certificates.ROLES)} in {folder} to the machines, and keep the rest to you.")
+    typer.echo(
+        f"Copy the folders {', '.join(certificates.ROLES)} in {folder} to the machines, and keep the rest to you."
+    )
 
 
 @app.command("scheduler", epilog=examples("fawkesd cluster scheduler --listen tls://192.168.1.20:8786"))
@@ -55,7 +57,9 @@ def check_extra() -> None:
     from daemon.config.extras import missing_for_cluster
 
     if missing := missing_for_cluster():
-        raise ConfigError(f"a cluster needs more packages ({', '.join(missing)}): pip install 'fawkesd[cluster]'")
+        raise ConfigError(
+            f"a cluster needs more packages ({', '.join(missing)}): pip install 'fawkesd[cluster]'"
+        )
 
 
 def checked_url(text: str) -> str:

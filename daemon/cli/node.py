@@ -27,12 +27,21 @@ app = typer.Typer()
 def run_node(
     *,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Its address, tls://HOST:PORT.")],
-    device: Annotated[str, typer.Option("--device", help="As in the configuration; several make several nodes.")] = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads for arithmetic; 0: all cores.")] = 0,
-    mode: Annotated[ModeName, typer.Option("--mode", help="As in the service's configuration.")] = DEFAULT_MODE,
-    jpeg_quality: Annotated[int, typer.Option("--jpeg-quality", help="As in the service's configuration.")] = 95,
+    device: Annotated[
+        str, typer.Option("--device", help="As in the configuration; several make several nodes.")
+    ] = "auto",
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="CPU threads for arithmetic; 0: all cores.")
+    ] = 0,
+    mode: Annotated[
+        ModeName, typer.Option("--mode", help="As in the service's configuration.")
+    ] = DEFAULT_MODE,
+    jpeg_quality: Annotated[
+        int, typer.Option("--jpeg-quality", help="As in the service's configuration.")
+    ] = 95,
     extractors: Annotated[
-        list[str] | None, typer.Option("--extractor", help="As in the service's configuration; repeat it for several.")
+        list[str] | None,
+        typer.Option("--extractor", help="As in the service's configuration; repeat it for several."),
     ] = None,
     models: Annotated[Path | None, typer.Option("--models", help="Folder of the face recognisers.")] = None,
     certificates: Certificates = None,

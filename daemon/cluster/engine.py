@@ -60,7 +60,7 @@ class Checker(Protocol):
 class _Task:
     photos: tuple[int, ...]
     snapshot: Snapshot
-    future: Future
+    future: Future[wire.Reply]
 
 
 def make_engine(settings: EngineSettings, targets_dir: Path, cluster: Cluster) -> RemoteEngine:
@@ -216,7 +216,7 @@ class RemoteEngine:
         return Refused(NotProtected.__name__, f"what the node {node} returned is not published: {objection}")
 
 
-def _fetched(future: Future) -> object:
+def _fetched(future: Future[wire.Reply]) -> object:
     """Return what a node has returned. Raises KilledWorker, and one of LOST if there is nothing."""
     if future.status == "error":
         exc = future.exception(timeout=_FETCH_S)

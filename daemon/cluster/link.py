@@ -107,6 +107,7 @@ class Link:
         if client is None:
             return
         log.warning("the engine of the node at %s is started anew", printable(address))
+        assert client.scheduler is not None, "a client that was connected has one"
         with contextlib.suppress(*LOST):
             client.sync(
                 client.scheduler.restart_workers,
@@ -133,7 +134,7 @@ class Link:
             self._closed.wait(_LOOK_EVERY_S)
 
     def _look(self, client: Client) -> None:
-        if client.status != "running":
+        if client.status != "running" or client.scheduler is None:
             raise OSError("the connection is lost")
         identity = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER_S)
         every = [Node.of(address, worker) for address, worker in identity["workers"].items()]

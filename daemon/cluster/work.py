@@ -8,9 +8,8 @@ import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from distributed import Worker, WorkerPlugin, get_worker
 
@@ -27,11 +26,12 @@ FACTORY = "daemon.cluster.work:make_engine"
 _RECENT_TASKS = 20
 
 
-class NodeEngine(EngineLike, Protocol):
-    """An engine whose targets can be replaced; `fawkes_engine.engine.Engine` is the real one."""
+@dataclass(frozen=True, slots=True)
+class NodeEngine:
+    """An engine whose targets are replaced from time to time. reload: takes everyone as the store has them now."""
 
-    def reload_people(self) -> None:
-        """Take everyone as the target store has them now."""
+    engine: EngineLike
+    reload: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ def make_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
     load_torch()
     from fawkes_engine.engine import Engine
 
-    return Engine(settings, targets)
+    engine = Engine(settings, targets)
+    return NodeEngine(engine, engine.pipeline.identifier.people.reload)
 
 
 class EnginePlugin(WorkerPlugin):
@@ -71,23 +72,24 @@ class EnginePlugin(WorkerPlugin):
         self._store = SnapshotStore()
         worker.metrics["engine"] = lambda _worker: self.told()
         loop = asyncio.get_running_loop()
-        self._engine: NodeEngine = await loop.run_in_executor(worker.executors["default"], self._load)
+        self._loaded: NodeEngine = await loop.run_in_executor(worker.executors["default"], self._load)
 
     def _load(self) -> NodeEngine:
         module, _, function = self._spec.factory.partition(":")
-        engine: NodeEngine = getattr(importlib.import_module(module), function)(
-            self._spec.settings, self._store
-        )
-        engine.warm_up()
-        return engine
+        make = getattr(importlib.import_module(module), function)
+        loaded: NodeEngine = make(self._spec.settings, self._store)
+        if loaded.engine.fingerprint != self._spec.fingerprint:
+            raise RuntimeError(f"the engine is {loaded.engine.fingerprint}, not {self._spec.fingerprint}")
+        loaded.engine.warm_up()
+        return loaded
 
     def told(self) -> dict[str, str | int | float]:
         """What the scheduler is told every half second. steps: grows while the engine makes progress."""
         seconds = sum(seconds for _, seconds in self._recent)
         return {
             "name": self._spec.name,
-            "device": self._engine.device_name,
-            "fingerprint": self._engine.fingerprint,
+            "device": self._loaded.engine.device_name,
+            "fingerprint": self._loaded.engine.fingerprint,
             "steps": self._steps,
             "working": self._working,
             "photos": self._photos,
@@ -101,8 +103,8 @@ class EnginePlugin(WorkerPlugin):
         self._steps += 1
         try:
             self._store.load(Snapshot.from_bytes(zlib.decompress(snapshot)))
-            self._engine.reload_people()
-            results = list(protected(self._engine, requests, self._on_step))
+            self._loaded.reload()
+            results = list(protected(self._loaded.engine, requests, self._on_step))
             answer = wire.reply(self._address, self._spec.name, results, self._store.proposals())
         except Exception as exc:
             log.exception("the engine failed")

@@ -53,8 +53,8 @@ _NO_KEYS = (
 )
 _PATTERNS = {
     "name": "{value} cannot be used; write letters A-Z or a-z, digits, . _ or -, beginning with a letter, digit or _",
-    "device": "{value} is not a device; write auto, cpu, cuda or cuda:N (N from 0), cluster:tls://HOST:PORT, or several "
-    "separated by commas",
+    "device": "{value} is not a device; write auto, cpu, cuda or cuda:N (N from 0), cluster:tls://HOST:PORT, or "
+    "several separated by commas",
 }
 
 

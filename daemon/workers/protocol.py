@@ -15,11 +15,16 @@ PHOTO_MAX_BYTES = 512 << 20  # the engine could not hold a larger photo in memor
 TOO_LARGE = f"larger than {PHOTO_MAX_BYTES >> 20} MiB, too large for the engine; export it smaller"
 
 
-class EngineLike(Protocol):
-    """The engine interface that the worker needs; `fawkes_engine.engine.Engine` is the real one."""
+class AnyEngine(Protocol):
+    """The engine interface that the worker needs."""
 
-    fingerprint: str
-    device_name: str
+    @property
+    def fingerprint(self) -> str:
+        """Differs between engines whose cloaks differ."""
+
+    @property
+    def device_name(self) -> str:
+        """For display."""
 
     def warm_up(self) -> None:
         """Load and try out everything that the first photo would otherwise wait for."""
@@ -27,6 +32,15 @@ class EngineLike(Protocol):
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> Iterable[Outcome | Refusal]:
+        """One outcome per request, in order; calls on_step as it makes progress, with how far it is."""
+
+
+class EngineLike(AnyEngine, Protocol):
+    """The interface of an engine on this machine; `fawkes_engine.engine.Engine` is the real one."""
+
+    def protect(
+        self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
+    ) -> Sequence[Protected | Refusal]:
         """One result per request, in order; calls on_step as it makes progress, with how far it is."""
 
 

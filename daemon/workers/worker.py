@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from daemon.state.targets import FileTargetStore
 from daemon.workers.environment import load_torch
 from daemon.workers.limits import confine
-from daemon.workers.protocol import EngineLike, EngineSpec, Failed, Heartbeat, Outcome, Ready, Refused, Result
+from daemon.workers.protocol import AnyEngine, EngineSpec, Failed, Heartbeat, Outcome, Ready, Refused, Result
 from fawkes_engine import EngineSettings, Phase, Refusal, Request, Step
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def serve(connection: Connection, spec: EngineSpec, supervisor_pid: int) -> None
         raise SystemExit(1) from exc
 
 
-def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]) -> None:
+def _answer(connection: Connection, engine: AnyEngine, batch: Sequence[Request]) -> None:
     sent_at_s = time.monotonic()
     phase: Phase | None = None
 
@@ -75,7 +75,7 @@ def _answer(connection: Connection, engine: EngineLike, batch: Sequence[Request]
 
 
 def protected(
-    engine: EngineLike, batch: Sequence[Request], on_step: Callable[[Step], None]
+    engine: AnyEngine, batch: Sequence[Request], on_step: Callable[[Step], None]
 ) -> Iterable[Outcome | Refusal]:
     """The engine's results; a batch that does not fit into memory is halved until it does."""
     try:
@@ -97,10 +97,10 @@ def _is_out_of_memory(exc: Exception) -> bool:
     return is_torchs or isinstance(exc, MemoryError)
 
 
-def _load(spec: EngineSpec) -> EngineLike:
+def _load(spec: EngineSpec) -> AnyEngine:
     module, _, function = spec.factory.partition(":")
     make = getattr(importlib.import_module(module), function)
     for_cluster = () if spec.cluster is None else (spec.cluster,)
-    engine: EngineLike = make(spec.settings, spec.targets_dir, *for_cluster)
+    engine: AnyEngine = make(spec.settings, spec.targets_dir, *for_cluster)
     engine.warm_up()
     return engine
