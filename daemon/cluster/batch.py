@@ -43,10 +43,14 @@ class Batch:
             self._told += 1
             yield outcome
 
-    def take(self, engines: int) -> tuple[int, ...]:
-        """Return the photos of the next task; none if no photo waits. engines: how many share the work."""
-        if self._alone:
-            return (self._alone.popleft(),)
+    def take(self, engines: int, *, at_rest: bool) -> tuple[int, ...]:
+        """Return the photos of the next task; none if no photo waits.
+
+        A photo that is suspected goes last and alone: Dask counts the death of a node against all of its tasks.
+        engines: how many share the work. at_rest: no task is in flight.
+        """
+        if not self._waiting:
+            return (self._alone.popleft(),) if self._alone and at_rest else ()
         most = min(_MOST_PHOTOS, -(-len(self._waiting) // (_TASKS_LEFT * engines)))
         task: list[int] = []
         size = 0

@@ -141,7 +141,7 @@ class RemoteEngine:
                 task.future.release()
 
     def _submit(self, batch: Batch, tasks: list[_Task], client: Client, engines: int) -> None:
-        while len(tasks) < _IN_FLIGHT * engines and (photos := batch.take(engines)):
+        while len(tasks) < _IN_FLIGHT * engines and (photos := batch.take(engines, at_rest=not tasks)):
             snapshot = take(self._targets)
             requests = [batch.requests[photo] for photo in photos]
             try:
