@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from twins import TinyEngine, any_target, is_cloaked, make_photo, moved_toward
 
 from daemon.cluster.work import NodeEngine
 from daemon.state.targets import FileTargetStore
 from daemon.workers.protocol import Cluster
 from fawkes_engine import EngineSettings, Protected, Refusal, Request, Step, TargetStore
+from fawkes_engine.identity.people import People
+from fawkes_engine.identity.targets import Pool
+from fawkes_engine.weights.catalog import ALWAYS_THERE as KNOWN_BY
 
 TESTS = Path(__file__).parent
 FACTORY = "cluster_twins:make_remote_engine"
@@ -67,6 +71,26 @@ class DishonestEngine(TinyNodeEngine):
         ]
 
 
+class MeetingEngine(TinyNodeEngine):
+    """Sees the same stranger in each photo, a little different each time, and meets people as the real engine does."""
+
+    def __init__(self, targets: TargetStore, hold: Path) -> None:
+        super().__init__(targets, hold)
+        self.people = People(targets, Pool.load())
+
+    def _moved(self, user: str, result: Protected | Refusal) -> Protected | Refusal:
+        if isinstance(result, Refusal):
+            return result
+        noise = np.random.default_rng(list(result.data[-64:])).normal(0, 0.03, 128)
+        face = np.float32(np.ones(128) / np.sqrt(128) + noise)
+        seen = {KNOWN_BY: face / np.linalg.norm(face)}
+        with self.people.up_to_date():
+            person = self.people.know(seen) or self.people.meet_stranger(seen, result.data)
+            target = self.people.target(person)
+        assert target is not None
+        return moved_toward(target.identity, person, result)
+
+
 def make_node_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
     return _of(TinyNodeEngine(targets, hold_of(settings)))
 
@@ -77,6 +101,11 @@ def make_other_engine(settings: EngineSettings, targets: TargetStore) -> NodeEng
 
 def make_dishonest_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
     return _of(DishonestEngine(targets, hold_of(settings)))
+
+
+def make_meeting_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
+    engine = MeetingEngine(targets, hold_of(settings))
+    return NodeEngine(engine, engine.people.reload)
 
 
 def _of(engine: TinyNodeEngine) -> NodeEngine:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DaemonProcess, Home
-from faulty import reasons, states
+from faulty import column, reasons, states
 from twins import Deed, is_cloaked, make_photo
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
@@ -202,6 +204,27 @@ def test_what_a_node_hangs_on_is_given_to_another(
     assert_all_cloaked(served, 6)
     assert "is started anew" in daemon.log
     assert "made no progress" not in daemon.log  # the engine process was not killed for it
+
+
+def test_two_nodes_that_meet_somebody_at_the_same_moment_end_with_one_target(
+    served: Home, cluster: TinyCluster, start: Start, eventually: Wait
+) -> None:
+    cluster.hold.touch()
+    cluster.start_node("first", "cluster_twins:make_meeting_engine")
+    cluster.start_node("second", "cluster_twins:make_meeting_engine")
+    eventually(lambda: cluster.log.count("Registered to") == 2)
+    export(served, 12)
+    start(served.settings, factory=FACTORY)
+    eventually(lambda: [node.in_work > 0 for node in nodes.read(served.state_dir)] == [True, True])
+    cluster.hold.unlink()
+
+    eventually(lambda: len(served.published()) == 12)
+    (user, stranger) = FileTargetStore(served.settings.targets_dir).people()
+    assert user == "ada"
+    shown = {face["person"] for text in column(served, "report") for face in json.loads(text)["faces"]}
+    assert shown == {stranger}
+    worked = [int(number) for number in re.findall(r"the tiny engine works on (\d+)", cluster.log)]
+    assert sum(worked) > 12  # who was met twice had some of the photos computed again
 
 
 def test_a_node_ends_at_sigterm_and_leaves_nothing(cluster: TinyCluster, eventually: Wait) -> None:

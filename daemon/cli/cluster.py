@@ -54,12 +54,11 @@ def run_scheduler(
 
 def check_extra() -> None:
     """Raise ConfigError if the packages that a cluster needs are not installed."""
+    from daemon.config.cluster import missing_words
     from daemon.config.extras import missing_for_cluster
 
     if missing := missing_for_cluster():
-        raise ConfigError(
-            f"a cluster needs more packages ({', '.join(missing)}): pip install 'fawkesd[cluster]'"
-        )
+        raise ConfigError(missing_words(missing))
 
 
 def checked_url(text: str) -> str:

@@ -39,6 +39,7 @@ _BATCHES, _MOST_BATCHES = (
     4,
     16,
 )  # per engine, and in all: with long batches the nodes seldom wait for each other
+_FIRST_PHOTOS = 16  # that a user is met by
 _PATIENCE_S = 30.0  # for a node to come
 _POLL_S = 0.5
 _FETCH_S = 60.0
@@ -121,7 +122,7 @@ class RemoteEngine:
     ) -> Iterator[Outcome]:
         """Yield one outcome per request, in order; on_step is called only when a node has made progress."""
         batch, tasks = Batch(requests), list[_Task]()
-        self._checker.meet(requests)
+        self._meet(requests)
         steps, seen_s = self._link.steps, time.monotonic()
         try:
             while not batch.is_told:
@@ -139,6 +140,15 @@ class RemoteEngine:
         finally:
             for task in tasks:
                 task.future.release()
+
+    def _meet(self, requests: Sequence[Request]) -> None:
+        """Give users without a target one from their first photos, before any node works for them."""
+        firsts: dict[str, list[Request]] = {}
+        for request in requests:
+            of_user = firsts.setdefault(request.user, [])
+            if len(of_user) < _FIRST_PHOTOS:
+                of_user.append(request)
+        self._checker.meet([request for of_user in firsts.values() for request in of_user])
 
     def _submit(self, batch: Batch, tasks: list[_Task], client: Client, engines: int) -> None:
         while len(tasks) < _IN_FLIGHT * engines and (photos := batch.take(engines, at_rest=not tasks)):
@@ -204,6 +214,9 @@ class RemoteEngine:
         for photo, outcome in zip(task.photos, returned.outcomes, strict=True):
             if isinstance(outcome, Protected):
                 if changed & {face.person for face in outcome.report.faces}:
+                    self._checker.meet(
+                        [batch.requests[photo]]
+                    )  # none of a user's first photos may have shown a face
                     batch.conflicting(photo)
                     continue
                 outcome = self._checked(batch.requests[photo], outcome, returned.name)  # noqa: PLW2901

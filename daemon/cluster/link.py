@@ -35,7 +35,10 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One engine of the cluster, as it tells of itself. steps: grows while it makes progress."""
+    """One engine of the cluster, as it tells of itself.
+
+    steps: grows while it makes progress. seen_at: its last sign of life, by the scheduler's clock, seconds since 1970.
+    """
 
     address: str
     name: str
@@ -81,6 +84,9 @@ class Link:
         self._progress: dict[
             str, tuple[tuple[int, float], float]
         ] = {}  # address -> steps and last sight, since when
+        self._sights: dict[
+            str, tuple[float, float]
+        ] = {}  # address -> its clock and ours at the last sign of life
         self._closed = threading.Event()
         self._refused: frozenset[str] = frozenset()
         self.client: Client | None = None
@@ -142,6 +148,7 @@ class Link:
         self.nodes = tuple(node for node in known if node.fingerprint == self._fingerprint)
         self.fault = f"the scheduler at {self._url} knows no node that may work for this engine"
         self._file.note([self._seen(node) for node in known])
+        self._sights = {node.address: self._sights[node.address] for node in known}
         self._tell_refused([node for node in known if node not in self.nodes])
         for node in self._stuck():
             self.restart(node.address)
@@ -171,14 +178,11 @@ class Link:
         self._refused = refused
 
     def _seen(self, node: Node) -> SeenNode:
-        return SeenNode(
-            node.name,
-            node.device,
-            node.working,
-            round(node.photos_per_minute, 1),
-            node.seen_at,
-            self._why(node),
-        )
+        told_at, _ = self._sights.get(node.address, (None, 0.0))
+        if told_at != node.seen_at:
+            self._sights[node.address] = (node.seen_at, time.time())
+        seen_at, speed = self._sights[node.address][1], round(node.photos_per_minute, 1)
+        return SeenNode(node.name, node.device, node.working, speed, seen_at, self._why(node))
 
     def _why(self, node: Node) -> str | None:
         if node.fingerprint == self._fingerprint:

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
+from daemon.config.extras import missing_for_cluster
+
 PREFIX = "cluster:"
 _FORM = re.compile(r"(?P<scheme>tls|tcp)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _EXAMPLE = "tls://192.168.1.20:8786"
@@ -40,13 +42,20 @@ def is_loopback(host: str) -> bool:
 
 
 def devices(text: str) -> str:
-    """Return the list of devices if at most one is a cluster, at a possible address. Raises ValueError."""
+    """Return the list of devices if at most one is a cluster, and it can be used. Raises ValueError."""
     found = clusters(text)
     if len(found) > 1:
         raise ValueError(f"{text} names {len(found)} clusters; name one, whose scheduler knows all nodes")
     for url in found:
         scheduler_url(url)
+        if missing := missing_for_cluster():
+            raise ValueError(missing_words(missing))
     return text
+
+
+def missing_words(packages: Sequence[str]) -> str:
+    """Return what to do about packages that are not installed."""
+    return f"a cluster needs more packages ({', '.join(packages)}): pip install 'fawkesd[cluster]'"
 
 
 def clusters(text: str) -> Sequence[str]:

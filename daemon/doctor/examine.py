@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from daemon.config.settings import Settings
 from daemon.config.yaml_source import parse, read
-from daemon.doctor import folders, page, published, skipped, state
+from daemon.doctor import cluster, folders, page, published, skipped, state
 from daemon.doctor.findings import Finding, fault, fine, warning
 from daemon.errors import EngineStartError
 from daemon.fs.absence import absence
@@ -45,6 +45,7 @@ def examine(
     yield from state.folder(settings.state_dir)
     yield _models(settings.engine.models_folder)
     yield from page.findings(settings.web, pid)
+    yield from cluster.findings(settings.engine)
     with reading(settings.state_dir) as history:
         yield from folders.outboxes(settings, history, pid)
         yield from skipped.photos(settings)

@@ -13,8 +13,9 @@ from daemon.config.settings import Settings, UserSettings
 from daemon.fs.locks import holder
 from daemon.fs.tally import IgnoredPhotos
 from daemon.model import WAITING, HeldPhoto, Outbox, Source, State
-from daemon.state import facts, in_work
+from daemon.state import facts, in_work, nodes
 from daemon.state.history import History, PausedFolder, reading
+from daemon.state.nodes import SeenNode
 from daemon.state.targets import FileTargetStore
 from daemon.state.unfinished import UnfinishedFile, from_text
 from daemon.status.lookup import origin_of, outboxes
@@ -90,7 +91,7 @@ class Status:
 
     quiet_until: the local time, such as "07:00", at which the present quiet hours end; None outside quiet hours.
     waits_for: outboxes that are away, sync folders and targets that cannot be used; empty while nothing runs.
-    in_work: what the engines do now.
+    in_work: what the engines do now. nodes: the engines of a cluster.
     """
 
     running: bool
@@ -101,6 +102,7 @@ class Status:
     waits_for: tuple[AwayFolder, ...]
     users: tuple[UserStatus, ...]
     in_work: tuple[Batch, ...] = ()
+    nodes: tuple[SeenNode, ...] = ()
 
     @property
     def is_working(self) -> bool:
@@ -128,6 +130,7 @@ def read(settings: Settings) -> Status:
                 _user(history, settings, store, user, reported, lost[user.name]) for user in settings.users
             ),
             in_work=tuple(_in_work(history, settings)) if running else (),
+            nodes=tuple(nodes.read(settings.state_dir)) if running and settings.engine.scheduler else (),
         )
 
 

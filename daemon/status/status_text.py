@@ -12,6 +12,7 @@ from daemon.text import duration, moment, printable
 if TYPE_CHECKING:
     from daemon.model import HeldPhoto
     from daemon.state.history import PausedFolder
+    from daemon.state.nodes import SeenNode
     from daemon.state.unfinished import UnfinishedFile
     from daemon.status.status import Batch, Status, Unpublished, UserStatus
 
@@ -40,6 +41,7 @@ def status_lines(status: Status) -> Iterator[str]:
         f"{today} published today, {waiting}, {held} held{watching}, engine: {printable(status.engine)}{quiet}{waits}"
     )
     yield from map(_batch_line, status.in_work)
+    yield from map(_node_line, status.nodes)
     paused = {str(folder.path) for user in users for folder in user.paused}
     for folder in status.waits_for:
         if folder.path not in paused:  # else a line below says why
@@ -107,6 +109,14 @@ def _batch_line(batch: Batch) -> str:
     names = ", ".join(printable(path.name) for path in batch.photos[:_PLACES])
     more = f" and {len(batch.photos) - _PLACES} more" if len(batch.photos) > _PLACES else ""
     return f"  in work: {names}{more} ({share_words(batch.doing, batch.share)})"
+
+
+def _node_line(node: SeenNode) -> str:
+    seen = f"last seen {moment(node.seen_at)}"
+    if node.refused is not None:
+        return f"  node {printable(node.name)}: refused: {printable(node.refused)}; {seen}"
+    speed = f"{node.photos_per_minute:g} photos a minute, " if node.photos_per_minute else ""
+    return f"  node {printable(node.name)} on {printable(node.device)}: {node.in_work} in work, {speed}{seen}"
 
 
 def _unfinished_line(file: UnfinishedFile) -> str:
