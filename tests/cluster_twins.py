@@ -82,8 +82,8 @@ class MeetingEngine(TinyNodeEngine):
         if isinstance(result, Refusal):
             return result
         noise = np.random.default_rng(list(result.data[-64:])).normal(0, 0.03, 128)
-        face = np.float32(np.ones(128) / np.sqrt(128) + noise)
-        seen = {KNOWN_BY: face / np.linalg.norm(face)}
+        face = np.ones(128) / np.sqrt(128) + noise
+        seen = {KNOWN_BY: (face / np.linalg.norm(face)).astype(np.float32)}
         with self.people.up_to_date():
             person = self.people.know(seen) or self.people.meet_stranger(seen, result.data)
             target = self.people.target(person)

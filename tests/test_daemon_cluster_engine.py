@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import socket
+import ssl
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +24,8 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 from cluster_twins import FACTORY, TinyCluster, ended, photos, tiny_cluster, worker_of
 
 from daemon.cluster import certificates
+from daemon.config.cluster import host_and_port
+from daemon.errors import ConfigError
 from daemon.state import nodes
 from daemon.state.targets import FileTargetStore
 
@@ -261,3 +267,34 @@ def test_keys_are_private_and_never_replaced(keys: Path) -> None:
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in private)
     with pytest.raises(Exception, match="never replaced"):
         certificates.make(keys)
+
+
+def test_only_who_has_a_certificate_is_heard(cluster: TinyCluster, tmp_path: Path, eventually: Wait) -> None:
+    """Another authority's certificate, or none, does not reach the scheduler; all that it opens is on loopback."""
+    host, port = host_and_port(cluster.url)
+    eventually(lambda: "Scheduler at" in cluster.log)
+    certificates.make(tmp_path / "others")
+    for folder, fits in ((cluster.certificates, True), (tmp_path / "others", False)):
+        context = certificates.security(cluster.url, folder / "node").get_connection_args("client")[
+            "ssl_context"
+        ]
+        with socket.create_connection((host, port)) as raw, contextlib.ExitStack() as stack:
+            if not fits:
+                stack.enter_context(pytest.raises((ssl.SSLError, ConnectionError)))
+            with context.wrap_socket(raw) as wrapped:
+                assert wrapped.recv(1)
+    with socket.create_connection((host, port)) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert not raw.recv(1).startswith(b"H")
+
+
+def test_a_key_that_others_can_read_is_refused(keys: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "node"
+    shutil.copytree(keys / "node", mine)
+    (mine / "key.pem").chmod(0o644)
+
+    with pytest.raises(ConfigError, match="chmod 600"):
+        certificates.security("tls://127.0.0.1:8786", mine)
+    with pytest.raises(ConfigError, match="is missing; make certificates"):
+        certificates.security("tls://127.0.0.1:8786", tmp_path)

@@ -490,6 +490,33 @@ def test_engines_on_the_processor_share_its_cores(monkeypatch: pytest.MonkeyPatc
         assert [engine.threads for engine in engines] == each
 
 
+def test_a_cluster_is_beside_the_engines_of_this_machine() -> None:
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    both = EngineConfig(device="cpu,cluster:tls://desktop.local:8786")
+    assert [engine.device for engine in both.to_engines()] == ["cpu"]
+    assert both.scheduler == "tls://desktop.local:8786"
+
+    alone = EngineConfig(device="cluster:tls://[fd00::1]:8786")
+    assert not alone.to_engines()
+    assert alone.to_engine().device == "auto"  # for commands that cloak by themselves
+    assert EngineConfig(device="cluster:tcp://127.0.0.1:8786").scheduler == "tcp://127.0.0.1:8786"
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cluster:tcp://192.168.1.20:8786", "unencrypted; write tls://192.168.1.20:8786"),
+        ("cluster:tls://192.168.1.20", "not the address of a scheduler"),
+        ("cluster:192.168.1.20:8786", "not the address of a scheduler"),
+        ("cluster:tls://desktop:0", "there is no port 0"),
+        ("cluster:tls://a:1,cluster:tls://b:1", "names 2 clusters"),
+    ],
+)
+def test_what_is_no_cluster(device: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EngineConfig(device=device)
+
+
 @pytest.mark.parametrize("device", ["", "cpu,", "cpu;cpu", "cpu, cpu", "cuda:x", "cuda:0,gpu"])
 def test_what_is_no_device(device: str) -> None:
     with pytest.raises(ValueError, match="device"):

@@ -97,6 +97,23 @@ def test_the_sandboxes_of_what_the_timers_start_score_well(home: Home, tmp_path:
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("once", [False, True])
+def test_only_what_hands_work_to_a_cluster_has_a_network(home: Home, scope: Scope, once: bool) -> None:
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    unit = "fawkesd-once.service" if once else "fawkesd.service"
+    alone = service(home, scope, once=once, extras=True)
+    with_cluster = service(home, scope, once=once, device="cpu,cluster:tls://cuda-box:8786", extras=True)
+
+    assert values(text_of(alone, unit), "RestrictAddressFamilies") == ["AF_UNIX"]
+    assert values(text_of(with_cluster, unit), "RestrictAddressFamilies") == [
+        "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
+    ]
+    assert not values(text_of(with_cluster, unit), "PrivateNetwork")
+    metrics = text_of(with_cluster, "fawkesd-metrics.service")
+    assert values(metrics, "RestrictAddressFamilies") == ["AF_UNIX"]
+
+
 @pytest.mark.parametrize("once", [False, True])
 def test_timers_are_installed_for_what_is_configured(home: Home, once: bool) -> None:
     plain, full = service(home, once=once), service(home, once=once, extras=True)

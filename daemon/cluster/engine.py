@@ -117,6 +117,10 @@ class RemoteEngine:
         """Look at the nodes once."""
         self._link.looked.wait()
 
+    def close(self) -> None:
+        """End the connection."""
+        self._link.close()
+
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> Iterator[Outcome]:

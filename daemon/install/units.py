@@ -125,13 +125,16 @@ class Service:
         else:
             writable = self.writable
             visible |= {settings.engine.models_folder, *self.outboxes}
+            if settings.engine.scheduler is not None:
+                visible.add(settings.certificates)
         return writable, sorted(visible.difference(writable))
 
 
 def text_of(service: Service, unit: str) -> str:
     """Render one unit file. Raises ServiceError for a path that a unit file cannot hold."""
     settings = service.settings
-    has_card = _uses_nvidia(settings.engine.device) and unit not in OPTIONAL_UNITS
+    devices = [engine.device for engine in settings.engine.to_engines()]
+    has_card = any(map(_uses_nvidia, devices)) and unit not in OPTIONAL_UNITS
     writable, readable = service.folders(unit)
     values = {
         "CONFIG": _words([service.config]),
@@ -149,7 +152,7 @@ def text_of(service: Service, unit: str) -> str:
         "AFTER_DEVICES": " nvidia-persistenced.service" if has_card else "",
         "DEVICES": template(f"devices-{'nvidia' if has_card else 'cpu'}.in"),
         "METRICS": _words(filter(None, [settings.metrics.prometheus_file])),
-        "NETWORK": template(f"network-{'notify' if unit in _NOTIFY_UNITS else service.scope.value}.in"),
+        "NETWORK": template(f"network-{_network(service, unit)}.in"),
         "LISTEN": _listen(settings.web.address),
         "SOCKETS": f"Sockets={PAGE_UNIT}" if PAGE_UNIT in service.units else "",
         "SOCKET_RIGHTS": "\n".join(_socket_rights(service)),
@@ -197,8 +200,15 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
     return kept
 
 
+def _network(service: Service, unit: str) -> str:
+    if unit in _NOTIFY_UNITS:
+        return "notify"
+    is_optional = unit in OPTIONAL_UNITS
+    return "cluster" if service.settings.engine.scheduler and not is_optional else service.scope.value
+
+
 def _uses_nvidia(device: str) -> bool:
-    return "cuda" in device or ("auto" in device and Path("/dev/nvidiactl").exists())
+    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
 
 
 def _words(paths: Iterable[Path], before: str = "") -> str:

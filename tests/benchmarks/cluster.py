@@ -1,0 +1,240 @@
+"""What a cluster gains, costs and survives, on loopback, with each node pinned to a core.
+
+    python -m tests.benchmarks.cluster speed --data DIR/faces/users [--photos 48] [--mode standard]
+    python -m tests.benchmarks.cluster storm [--photos 5000] [--nodes 4] [--kill-every 5]
+
+speed: the same photos through one local engine of one thread, one node of one thread, and two. The local engine and the
+first node are pinned to core 0, the second node to core 1; coordinator and scheduler run where there is
+room. Loading is not counted. storm: small photos through the service and nodes with the tests' tiny engine, while nodes
+are killed and the scheduler is started anew twice; counts what was lost, published twice, or published uncloaked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # processes import the tests' twins by name
+
+import twins
+from cluster_twins import FACTORY, TinyCluster, free_port, worker_of
+from conftest import DaemonProcess, Home
+
+from daemon.cluster import certificates
+from daemon.config.settings import EngineConfig, Settings, UserSettings, WatchSettings
+from daemon.workers.protocol import AnyEngine, Cluster
+from daemon.workers.worker import make_engine
+from fawkes_engine import ModeName, Protected, Request
+
+FAWKESD = [sys.executable, "-m", "daemon"]
+WARM_UP = 4  # photos, by which the user is met
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    speed_options = commands.add_parser("speed")
+    speed_options.add_argument("--data", type=Path, required=True)
+    speed_options.add_argument("--photos", type=int, default=48)
+    speed_options.add_argument("--mode", default="standard")
+    storm_options = commands.add_parser("storm")
+    storm_options.add_argument("--photos", type=int, default=5000)
+    storm_options.add_argument("--nodes", type=int, default=4)
+    storm_options.add_argument("--kill-every", type=float, default=5.0)
+    given = parser.parse_args()
+    if given.command == "speed":
+        speed(given.data, given.photos, given.mode)
+    else:
+        storm(given.photos, given.nodes, given.kill_every)
+
+
+def speed(data: Path, count: int, mode: ModeName) -> None:
+    """Photos a minute of a local engine, of one node and of two."""
+    by_person = [sorted(person.glob("*.jpg")) for person in sorted(data.iterdir())]
+    mixed = [photo for several in zip(*by_person, strict=False) for photo in several]
+    photos = [photo.read_bytes() for photo in mixed[: count + WARM_UP]]
+    settings = EngineConfig(mode=mode, device="cpu", threads=1).to_engine()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificates.make(folder / "keys")
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {0})
+        local = make_engine(settings, folder / "local" / "targets")
+        local.warm_up()
+        alone = told("one local engine", local, photos)
+        os.sched_setaffinity(0, before)
+        url = f"tls://127.0.0.1:{free_port()}"
+        cluster = Cluster(url, folder / "keys" / "coordinator", 900.0)
+        with scheduler_at(url, folder):
+            for cores in ((0,), (0, 1)):
+                with nodes_on(cores, url, folder, mode):
+                    from daemon.cluster.engine import make_engine as make_remote
+
+                    remote = make_remote(settings, folder / f"{len(cores)}" / "targets", cluster)
+                    remote.warm_up()
+                    while remote.batches < 4 * len(cores):
+                        time.sleep(0.5)
+                    speeds = told(f"{len(cores)} node(s)", remote, photos)
+                    print(f"  {speeds / alone:.2f} times one local engine")
+                    remote.close()
+
+
+def told(name: str, engine: AnyEngine, photos: Sequence[bytes]) -> float:
+    """Let an engine meet its user, cloak the other photos, and print how fast it was."""
+    requests = [Request(photo, "ada") for photo in photos]
+    list(engine.protect(requests[:WARM_UP]))
+    started, busy = time.perf_counter(), _cpu_seconds()
+    results = list(engine.protect(requests[WARM_UP:]))
+    seconds, cpu = time.perf_counter() - started, _cpu_seconds() - busy
+    fine = sum(isinstance(result, Protected) for result in results)
+    speed = 60 * len(results) / seconds
+    print(
+        f"{name}: {speed:.1f} photos/min, {fine} of {len(results)} protected; "
+        f"this process took {cpu / len(results):.2f} CPU s a photo"
+    )
+    return speed
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@contextlib.contextmanager
+def scheduler_at(url: str, folder: Path) -> Iterator[None]:
+    """Context manager: a scheduler."""
+    command = [
+        *FAWKESD,
+        "cluster",
+        "scheduler",
+        "--listen",
+        url,
+        "--certificates",
+        str(folder / "keys/scheduler"),
+    ]
+    with (folder / "scheduler.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    yield
+    process.terminate()
+    process.wait()
+
+
+@contextlib.contextmanager
+def nodes_on(cores: Sequence[int], url: str, folder: Path, mode: str) -> Iterator[None]:
+    """Context manager: a node of one thread on each of these cores."""
+    options = [
+        "--certificates",
+        str(folder / "keys/node"),
+        "--mode",
+        mode,
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
+    started = []
+    for core in cores:
+        command = ["taskset", "-c", str(core), *FAWKESD, "node", "--scheduler", url, *options]
+        with (folder / "node.log").open("ab") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+    yield
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait()
+
+
+def storm(count: int, nodes: int, kill_every_s: float) -> None:
+    """Kill nodes while photos are cloaked, and count what became of them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificates.make(folder / "keys")
+        cluster = TinyCluster(folder / "cluster", folder / "keys")
+        home = _home(folder, cluster)
+        for seed in range(count):
+            (home.outbox / f"{seed:05}.jpg").write_bytes(twins.make_photo(seed=seed))
+        working = [cluster.start_node(f"node {number}") for number in range(nodes)]
+        started = time.monotonic()
+        daemon = DaemonProcess(home.settings, folder / "log", factory=FACTORY)
+        kills = restarts = 0
+        chosen = random.Random(0)
+        while _unfinished(home, count):
+            time.sleep(kill_every_s)
+            kills += _kill_one(working, cluster, chosen)
+            if restarts < 2 and len(home.published()) > (restarts + 1) * count / 3:
+                cluster.scheduler.kill()
+                cluster.scheduler.wait()
+                cluster.start_scheduler()
+                restarts += 1
+        seconds = time.monotonic() - started
+        published = home.published()
+        uncloaked = [one for one in published if not twins.is_cloaked((home.sync / one).read_bytes())]
+        log = collections.Counter(
+            line.split("published: ")[1].split(" as ")[0]
+            for line in daemon.log.splitlines()
+            if " published: " in line
+        )
+        print(
+            f"{len(published)} of {count} published in {seconds:.0f} s, {kills} kills, {restarts} restarts of the "
+            f"scheduler; held {len(_held(home))}, published twice {sum(n > 1 for n in log.values())}, "
+            f"uncloaked {len(uncloaked)}"
+        )
+        print(*_held(home), sep="\n")
+        daemon.process.terminate()
+        daemon.process.wait()
+        cluster.stop()
+
+
+def _kill_one(working: list[subprocess.Popen[bytes]], cluster: TinyCluster, chosen: random.Random) -> bool:
+    """Kill a node's engine, or the whole node, which is then started again."""
+    number = chosen.randrange(len(working))
+    node = working[number]
+    engine = worker_of(node)
+    if engine is not None and chosen.random() < 0.5:
+        os.kill(engine, signal.SIGKILL)
+    else:
+        node.kill()
+        node.wait()
+        working[number] = cluster.start_node(f"node {number}")
+    return True
+
+
+def _home(folder: Path, cluster: TinyCluster) -> Home:
+    outbox, sync = folder / "outbox", folder / "sync"
+    outbox.mkdir()
+    sync.mkdir()
+    settings = Settings(
+        state_dir=folder / "state",
+        users=(UserSettings(name="ada", outboxes=(outbox,), sync=sync),),
+        watch=WatchSettings(settle_s=0.1),
+        engine=EngineConfig(device=f"cluster:{cluster.url}", certificates=folder / "keys/coordinator"),
+    )
+    return Home(outbox, sync, settings)
+
+
+def _held(home: Home) -> list[str]:
+    from faulty import reasons
+
+    return reasons(home)
+
+
+def _unfinished(home: Home, count: int) -> bool:
+    return len(home.published()) + len(_held(home)) < count
+
+
+if __name__ == "__main__":
+    main()
