@@ -94,8 +94,12 @@ def exif(data: bytes) -> bytes:
     return b""
 
 
-def _content(item: int, iloc: bytes, data: bytes, idat: bytes) -> bytes:
-    """Return an item's bytes. idat: what an item that lies in `meta` itself is made of."""
+def extents(iloc: bytes) -> Iterator[tuple[int, bool, int, int]]:
+    """Yield where the items' bytes lie: item, whether in `meta` itself (its `idat`), start, length.
+
+    Raises:
+        struct.error: damaged.
+    """
     version, sizes, bases = struct.unpack_from(">B3xBB", iloc)
     offset_size, length_size, base_size = sizes >> 4, sizes & 15, bases >> 4
     index_size = bases & 15 if version else 0
@@ -109,18 +113,25 @@ def _content(item: int, iloc: bytes, data: bytes, idat: bytes) -> bytes:
         return int.from_bytes(iloc[at - size : at], "big")
 
     for _ in range(number(4 if version == 2 else 2)):
-        found = number(4 if version == 2 else 2) == item
-        source = idat if version and number(2) & 15 == 1 else data
+        item = number(4 if version == 2 else 2)
+        in_idat = bool(version) and number(2) & 15 == 1
         number(2)  # the file it is in: this one
         base = number(base_size)
-        content = b""
         for _ in range(number(2)):
             number(index_size)
-            start, length = base + number(offset_size), number(length_size)
-            content += source[start : start + length] if found and len(content) < len(data) else b""
-        if found:
-            return content
-    return b""
+            yield item, in_idat, base + number(offset_size), number(length_size)
+
+
+def _content(item: int, iloc: bytes, data: bytes, idat: bytes) -> bytes:
+    """Return an item's bytes. idat: what an item that lies in `meta` itself is made of."""
+    content, is_found = b"", False
+    for number, in_idat, start, length in extents(iloc):
+        if is_found and number != item:
+            break
+        is_found = number == item
+        if is_found and len(content) < len(data):
+            content += (idat if in_idat else data)[start : start + length]
+    return content
 
 
 def _first(found: Iterator[Box], kind: bytes) -> bytes:

@@ -56,12 +56,18 @@ def transplanted(photo: Photo, blocks: Transplant) -> bytes:
     It keeps its orientation, told in EXIF. Raises:
         OSError: it cannot take these blocks.
     """
-    tags = exif.sized(photo.metadata.exif, *blocks.host.source.stored_size)
-    if photo.lies != 1:
-        tags = {**tags, exif.ORIENTATION: Value(Kind.SHORT.value, struct.pack("<H", photo.lies))}
-    told = io.BytesIO()
-    Image.new("L" if photo.grey else "RGB", (8, 8)).save(told, "JPEG", **_attached(photo, tags))
-    return segments.SOI + segments.told(told.getvalue()) + blocks.jpeg().removeprefix(segments.SOI)
+    return segments.SOI + told(photo, photo.lies) + blocks.jpeg().removeprefix(segments.SOI)
+
+
+def told(photo: Photo, lies: int) -> bytes:
+    """Return the segments that tell about a photo's pixels in a JPEG; lies: how they lie in it, as EXIF has it."""
+    height, width = photo.pixels.shape[:2]
+    tags = exif.sized(photo.metadata.exif, *((width, height) if lies < 5 else (height, width)))
+    if lies != 1:
+        tags = {**tags, exif.ORIENTATION: Value(Kind.SHORT.value, struct.pack("<H", lies))}
+    out = io.BytesIO()
+    Image.new("L" if photo.grey else "RGB", (8, 8)).save(out, "JPEG", **_attached(photo, tags))
+    return segments.told(out.getvalue())
 
 
 def as_written(photo: Photo, piece: Pixels, quality: int) -> Pixels:

@@ -50,7 +50,24 @@ class Verifier:
 
     def missed(self, work: Work, written: Written) -> list[Face]:
         """Return the faces in a written file that are neither cloaked nor left uncloaked on purpose."""
-        return _not_known(work, self._found(work, written))
+        return not_known(work, self.found(work, written.pixels))
+
+    def found(self, work: Work, pixels: Pixels) -> list[Face]:
+        """Return the faces in a decoded file (H, W, 3), but for those where it is the photo to the bit."""
+        return self._search.every(pixels, changed_parts(work, pixels))
+
+    def embedded(self, work: Work, pixels: Pixels, found: Sequence[Face]) -> list[dict[str, Tensor]]:
+        """Embed the cloaked faces in a decoded file (H, W, 3), in which these were found.
+
+        Returns extractor -> (faces, D), as published by every extractor that embedded the clean ones, and by KNOWN_BY
+        alone after a simulated upload.
+        """
+        again = [found_again(face, found) for face in work.faces]
+        as_published = self._ensemble.embed(pixels, again, list(work.clean_embeddings), work.photo.colour)
+        shared = _as_shared(pixels)
+        scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
+        there = [face.moved(scale) for face in again]
+        return [as_published, self._ensemble.embed(shared, there, [KNOWN_BY], work.photo.colour)]
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
@@ -63,27 +80,20 @@ class Verifier:
                 monochrome photo.
         """
         work, pixels = draft.work, written.pixels
-        found = self._found(work, written)
-        missed = _not_known(work, found)
+        found = self.found(work, pixels)
+        missed = not_known(work, found)
         if missed:
-            raise NotProtected(f"a face {_where(missed[0])} in the result is not cloaked")
-        again = [found_again(face, found) for face in work.faces]
-        as_published = self._ensemble.embed(pixels, again, list(work.clean_embeddings), work.photo.colour)
-        shared = _as_shared(pixels)
-        scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
-        there = [face.moved(scale) for face in again]
-        check(work, [as_published, self._ensemble.embed(shared, there, [KNOWN_BY], work.photo.colour)])
+            raise NotProtected(f"a face {where(missed[0])} in the result is not cloaked")
+        embeddings = self.embedded(work, pixels, found)
+        check(work, embeddings)
         budget = draft.preview.budget
         for i, (face, figures) in enumerate(zip(work.faces, written.seen, strict=True)):
             if not (figures.share_of(budget) <= 1 and draft.moved(i) <= _ROUNDED * budget.warp):
-                raise NotProtected(f"the cloak of the face {_where(face)} would be too visible")
+                raise NotProtected(f"the cloak of the face {where(face)} would be too visible")
         for face, canvas in zip(work.faces, work.canvases, strict=True):
             if not canvas.keeps_tone(written.warped, pixels):
-                raise NotProtected(f"the cloak would colour the black-and-white face {_where(face)}")
-        return tuple(_report(draft, written, as_published, i) for i in range(len(work.faces)))
-
-    def _found(self, work: Work, written: Written) -> list[Face]:
-        return self._search.every(written.pixels, changed_parts(work, written.pixels))
+                raise NotProtected(f"the cloak would colour the black-and-white face {where(face)}")
+        return tuple(_report(draft, written, embeddings[0], i) for i in range(len(work.faces)))
 
 
 def changed_parts(work: Work, pixels: Pixels) -> list[Region] | None:
@@ -91,11 +101,16 @@ def changed_parts(work: Work, pixels: Pixels) -> list[Region] | None:
 
     They are not wherever the photo was encoded anew with loss: then each pixel may have changed.
     """
-    parts = [
+    parts = parts_around(work)
+    return parts if equal_outside(work.photo.pixels, pixels, parts) else None
+
+
+def parts_around(work: Work) -> list[Region]:
+    """Return the parts of a photo that its cloaks may change, and what its encoding may change beside them."""
+    return [
         (x0 - _MARGIN_PX, y0 - _MARGIN_PX, x1 + _MARGIN_PX, y1 + _MARGIN_PX)
         for x0, y0, x1, y1 in (canvas.region for canvas in work.canvases)
     ]
-    return parts if equal_outside(work.photo.pixels, pixels, parts) else None
 
 
 def found_again(face: Face, found: Sequence[Face]) -> Face:
@@ -122,12 +137,13 @@ def unlike_owners(work: Work, embeddings: Sequence[Mapping[str, Tensor]]) -> Non
         weak = f"strength {strength} is too little: " if strength < FULL_STRENGTH else ""
         face = work.faces[known[0]]
         raise NotProtected(
-            f"{weak}the face {_where(face)}, {face.height_px} px high, still looks like its owner to a recogniser",
+            f"{weak}the face {where(face)}, {face.height_px} px high, still looks like its owner to a recogniser",
             tuple(known),
         )
 
 
-def _not_known(work: Work, found: Sequence[Face]) -> list[Face]:
+def not_known(work: Work, found: Sequence[Face]) -> list[Face]:
+    """Return those of the faces that are neither cloaked nor left uncloaked on purpose."""
     known = [*work.faces, *work.left]
     return [face for face in found if not any(face.overlaps(other) for other in known)]
 
@@ -162,6 +178,7 @@ def _report(draft: Draft, written: Written, embedded: Mapping[str, Tensor], inde
     )
 
 
-def _where(face: Face) -> str:
+def where(face: Face) -> str:
+    """Return where a face is, in words that fit behind 'the face'."""
     x, y = face.landmarks.mean(axis=0)
     return f"at {x:.0f}, {y:.0f} px"

@@ -1,0 +1,327 @@
+"""What a node returns is published only if an honest node could have returned it; here are many that are not honest."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from batches import ENGINE_THREADS
+from engine_pictures import ORACLE, Shelf, encoded, portrait, scaled, somebody_else
+from PIL import Image
+
+from daemon.cluster.inspection import Inspector
+from fawkes_engine import EngineSettings, HeicAs, NotProtected, Protected, Report, Request
+from fawkes_engine.engine import Engine
+from fawkes_engine.face.detect import Pixels
+from fawkes_engine.photo import segments
+from fawkes_engine.photo.decode import decode, decode_pixels
+from fawkes_engine.photo.encode import encode
+
+pytestmark = pytest.mark.numeric
+QUICK = EngineSettings(extractors=("dlib",), steps=24, device="cpu", threads=ENGINE_THREADS)
+FACE = (slice(59, 175), slice(100, 188))  # rows and columns of the portrait's face
+
+
+def landscape() -> Pixels:
+    """A rocket, as high as the portrait."""
+    return np.asarray(Image.fromarray(ORACLE.data.rocket()).resize((432, 288)))
+
+
+def couple() -> Pixels:
+    return np.hstack([portrait(), somebody_else()])
+
+
+def beside_a_landscape() -> Pixels:
+    return np.hstack([portrait(), landscape()])
+
+
+def with_a_place() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E] = "a caption"
+    exif[0x8825] = {1: "N", 2: (48.0, 8.0, 0.0)}
+    return exif
+
+
+REQUESTS: dict[str, Callable[[], Request]] = {
+    "JPEG": lambda: Request(encoded(portrait(), "JPEG", exif=with_a_place()), "ada"),
+    "PNG": lambda: Request(encoded(portrait(), "PNG", exif=with_a_place()), "ada"),
+    "WebP": lambda: Request(encoded(portrait(), "WEBP", quality=90, exif=with_a_place()), "ada"),
+    "TIFF": lambda: Request(encoded(portrait(), "TIFF", compression="tiff_lzw"), "ada"),
+    "AVIF": lambda: Request(encoded(portrait(), "AVIF", exif=with_a_place()), "ada"),
+    "HEIC": lambda: Request(encoded(portrait(), "HEIF", exif=with_a_place()), "ada", heic=HeicAs.HEIC),
+    "turned": lambda: Request(encoded(np.rot90(portrait()), "JPEG", exif=turned()), "ada"),
+    "two": lambda: Request(encoded(couple(), "JPEG"), "ada"),
+    "mine": lambda: Request(encoded(couple(), "JPEG"), "ada", only_mine=True),
+    "not mine": lambda: Request(
+        encoded(somebody_else(), "JPEG"), "ada", only_mine=True, publish_faceless=True
+    ),
+    "no face": lambda: Request(encoded(landscape(), "JPEG"), "ada", publish_faceless=True),
+    "weaker": lambda: Request(encoded(portrait(), "PNG"), "ada", strength=90),
+    "wide": lambda: Request(encoded(beside_a_landscape(), "PNG"), "ada"),
+}
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture(scope="module")
+def engine(shelf: Shelf) -> Engine:
+    engine = Engine(QUICK, shelf)
+    engine.enroll("ada", [encoded(portrait(), "PNG")])
+    return engine
+
+
+@pytest.fixture(scope="module")
+def inspector(engine: Engine, shelf: Shelf) -> Inspector:
+    return Inspector(QUICK, shelf)
+
+
+@pytest.fixture(scope="module")
+def honest(engine: Engine) -> Callable[[str], tuple[Request, Protected]]:
+    """A request by its name, and what an honest node returns."""
+
+    @cache
+    def result(name: str) -> tuple[Request, Protected]:
+        request = REQUESTS[name]()
+        (returned,) = engine.protect([request])
+        assert isinstance(returned, Protected), returned
+        return request, returned
+
+    return result
+
+
+Honest = Callable[[str], tuple[Request, Protected]]
+
+
+def with_data(returned: Protected, data: bytes) -> Protected:
+    return replace(returned, data=data, sha256=hashlib.sha256(data).hexdigest())
+
+
+def showing(request: Request, returned: Protected, pixels: Pixels) -> Protected:
+    """The node's file with other pixels, written as the engine writes."""
+    return with_data(returned, encode(decode(request.data, heic=request.heic), pixels, 98))
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_what_an_honest_node_returns_may_be_published(
+    name: str, inspector: Inspector, honest: Honest
+) -> None:
+    assert inspector.objection(*honest(name)) is None
+
+
+def clean(request: Request, returned: Protected) -> Protected:
+    return showing(request, returned, decode_pixels(request.data))
+
+
+def half_clean(request: Request, returned: Protected) -> Protected:
+    pixels = decode_pixels(returned.data).copy()
+    middle = pixels.shape[1] // 2
+    pixels[:, :middle] = decode_pixels(request.data)[:, :middle]
+    return showing(request, returned, pixels)
+
+
+def pasted(request: Request, returned: Protected) -> Protected:
+    pixels = decode_pixels(returned.data).copy()
+    pixels[60:176, 300:388] = portrait()[FACE]
+    return showing(request, returned, pixels)
+
+
+def pasted_of_another(request: Request, returned: Protected) -> Protected:
+    pixels = decode_pixels(returned.data).copy()
+    pixels[:, 300:572] = somebody_else()
+    return showing(request, returned, pixels)
+
+
+def changed(request: Request, returned: Protected) -> Protected:
+    pixels = decode_pixels(returned.data).copy()
+    pixels[250:270, 10:30] = 255 - pixels[250:270, 10:30]
+    return showing(request, returned, pixels)
+
+
+def black(request: Request, returned: Protected) -> Protected:
+    pixels = decode_pixels(returned.data).copy()
+    pixels[FACE] = 0
+    return showing(request, returned, pixels)
+
+
+def another(request: Request, returned: Protected) -> Protected:
+    return showing(request, returned, np.ascontiguousarray(landscape()[:, : portrait().shape[1]]))
+
+
+def of_half_the_size(request: Request, returned: Protected) -> Protected:
+    return showing(request, returned, scaled(decode_pixels(returned.data), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "fake", "words"),
+    [
+        ("JPEG", clean, "still looks like its owner"),
+        ("PNG", clean, "still looks like its owner"),
+        ("WebP", clean, "still looks like its owner"),
+        ("AVIF", clean, "still looks like its owner"),
+        ("HEIC", clean, "still looks like its owner"),
+        ("TIFF", clean, "still looks like its owner"),
+        ("two", half_clean, "still looks like its owner"),
+        ("mine", half_clean, "still looks like its owner"),
+        ("wide", pasted, "shows somebody else"),
+        ("wide", pasted_of_another, "is changed"),
+        ("PNG", changed, "where there is no face"),
+        ("JPEG", changed, "where there is no face"),
+        ("no face", changed, "where there is no face"),
+        ("JPEG", black, "changed more than a cloak"),
+        ("JPEG", another, "changed"),
+        ("JPEG", of_half_the_size, "another size"),
+    ],
+)
+def test_pictures_that_no_honest_node_returns_are_told(
+    name: str,
+    fake: Callable[[Request, Protected], Protected],
+    words: str,
+    inspector: Inspector,
+    honest: Honest,
+) -> None:
+    request, returned = honest(name)
+
+    objection = inspector.objection(request, fake(request, returned))
+
+    assert objection is not None
+    assert words in objection
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "TIFF", "AVIF", "HEIC"])
+def test_files_with_more_or_less_in_them_are_told(name: str, inspector: Inspector, honest: Honest) -> None:
+    request, returned = honest(name)
+    for data in (b"", returned.data[: len(returned.data) // 2], returned.data[:-1], returned.data + b"\0"):
+        assert inspector.objection(request, with_data(returned, data))
+
+
+def test_a_picture_too_large_to_decode_is_told_by_its_header(inspector: Inspector, honest: Honest) -> None:
+    request, returned = honest("PNG")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(header))
+    bomb = returned.data[:12] + header + crc + returned.data[33:]
+
+    assert "another size" in str(inspector.objection(request, with_data(returned, bomb)))
+
+
+def test_the_metadata_of_the_original_are_told(inspector: Inspector, honest: Honest) -> None:
+    request, returned = honest("JPEG")
+    data = (
+        segments.SOI + segments.told(request.data) + segments.bare(returned.data).removeprefix(segments.SOI)
+    )
+    assert b"a caption" in data
+
+    assert "something besides" in str(inspector.objection(request, with_data(returned, data)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda returned: replace(returned, sha256="0" * 64),
+        lambda returned: replace(returned, suffix=".png"),
+        lambda returned: replace(returned, suffix="/../../x.jpg"),
+    ],
+)
+def test_a_checksum_or_suffix_of_another_file_is_told(
+    change: Callable[[Protected], Protected], inspector: Inspector, honest: Honest
+) -> None:
+    request, returned = honest("JPEG")
+
+    assert inspector.objection(request, change(returned))
+
+
+def with_face(**fields: object) -> Callable[[Report], Report]:
+    return lambda report: replace(report, faces=(replace(report.faces[0], **fields),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: replace(report, faces=()),
+        lambda report: replace(report, faces=report.faces * 2),
+        lambda report: replace(report, strength=50),
+        lambda report: replace(report, mode="strong"),
+        lambda report: replace(report, seconds=float("nan")),
+        with_face(box=(0.0, 0.0, 10.0, 10.0)),
+        with_face(box=(float("nan"),) * 4),
+        with_face(height_px=1),
+        with_face(person="bob"),
+        with_face(target="nobody-00"),
+        with_face(dssim=0.5),
+        with_face(dssim_224=float("nan")),
+        with_face(moved=1.0),
+        with_face(cosine_own={"dlib": 0.3}),
+        with_face(cosine_own={}),
+        with_face(cosine_target={"dlib": float("nan")}),
+        with_face(steps=-1),
+    ],
+)
+def test_reports_of_another_photo_or_of_figures_that_cannot_be_are_told(
+    change: Callable[[Report], Report], inspector: Inspector, honest: Honest
+) -> None:
+    request, returned = honest("PNG")
+
+    assert inspector.objection(request, replace(returned, report=change(returned.report)))
+
+
+def test_a_photo_without_a_face_is_published_only_if_that_was_chosen(
+    inspector: Inspector, honest: Honest
+) -> None:
+    request, returned = honest("no face")
+
+    assert "no face was found" in str(inspector.objection(replace(request, publish_faceless=False), returned))
+
+
+def test_whose_face_it_is_is_decided_here(inspector: Inspector, honest: Honest) -> None:
+    """A node says that none of the faces is ada's, and returns the photo as it is."""
+    request, returned = honest("JPEG")
+    request = replace(request, only_mine=True, publish_faceless=True)
+    left = replace(clean(request, returned), report=replace(returned.report, faces=()))
+
+    assert "still looks like its owner" in str(inspector.objection(request, left))
+
+
+def test_a_user_who_was_never_met_is_nobody(inspector: Inspector, honest: Honest) -> None:
+    request, returned = honest("mine")
+
+    assert "not known yet" in str(inspector.objection(replace(request, user="bob"), returned))
+
+
+def test_users_are_met_here(engine: Engine) -> None:
+    shelf = Shelf()
+    inspector = Inspector(QUICK, shelf)
+    photos = [Request(encoded(portrait(), "JPEG"), "ada"), Request(b"damaged", "ada")]
+
+    inspector.meet(photos)
+
+    assert shelf.people() == ["ada"]
+    target = shelf.get("ada")
+    inspector.meet(photos)
+    assert shelf.get("ada") == target
+
+
+def test_what_cannot_be_checked_is_not_published(
+    inspector: Inspector, honest: Honest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, returned = honest("PNG")
+    for error in (MemoryError(), RuntimeError("CPUAllocator: can't allocate memory"), NotProtected("no")):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("daemon.cluster.inspection.check_faces", fail)
+        assert inspector.objection(request, returned)
