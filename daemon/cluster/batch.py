@@ -80,7 +80,8 @@ class Batch:
     def failed(self, photos: Sequence[int], reason: str, *, deaths: int = 1) -> None:
         """Try photos again, each alone, with which an engine has failed; refuse one that has failed so twice alone."""
         for photo in photos:
-            self._failures[photo] += deaths if len(photos) == 1 else 0
+            was_alone = photo in self._failures
+            self._failures[photo] += deaths if was_alone else 0
             if self._failures[photo] < _FAILURES_BEFORE_REFUSED:
                 self._alone.append(photo)
             else:

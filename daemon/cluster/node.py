@@ -60,7 +60,9 @@ async def _serve(url: str, mine: Security, engines: Sequence[NodeSpec], folder: 
     for task in (stopping, *working):
         task.cancel()
     for ended in await asyncio.gather(*working, return_exceptions=True):
-        if isinstance(ended, Exception):
+        if (
+            isinstance(ended, Exception) and not stop.is_set()
+        ):  # a worker that is just starting ends with an error
             raise ended
 
 

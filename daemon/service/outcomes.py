@@ -6,9 +6,7 @@ The policy of both modules:
     outbox gone           -> waits for it   the engine refuses    -> HELD
     source not readable   -> later          same bytes as before  -> PUBLISHED, from a copy that is intact
     engine dies           -> its photos are retried alone; a second death on a photo alone -> HELD
-    no machine of a cluster answers -> later, never held
-    own published copy    -> HELD: already cloaked
-    faulty .fawkesd.yaml  -> HELD
+    own published copy    -> HELD           faulty .fawkesd.yaml  -> HELD
     sync folder unusable  -> the photo waits, never held; its user pauses until the folder is proven usable
     target lost           -> the same, until it is restored or a new one is chosen on purpose
     another target        -> later: what the engine, or an earlier run, made toward it is not published
@@ -17,7 +15,7 @@ The policy of both modules:
 
 "Later" is READY after a backoff; after `retry.attempts` failures the photo is HELD. A result that could not be
 published, or waits for review, is kept, so that the engine need not repeat it. Approved is a READY photo whose result
-of this hash may be published.
+of this hash may be published. What no node of a cluster has taken is done later, and never HELD for that.
 """
 
 from __future__ import annotations
