@@ -21,7 +21,8 @@ from twins import Deed, is_cloaked, make_photo
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
-from cluster_twins import FACTORY, TinyCluster, ended, photos, tiny_cluster, worker_of
+import psutil
+from cluster_twins import FACTORY, TinyCluster, ended, free_port, photos, tiny_cluster, worker_of
 
 from daemon.cluster import certificates
 from daemon.config.cluster import host_and_port
@@ -270,7 +271,7 @@ def test_keys_are_private_and_never_replaced(keys: Path) -> None:
 
 
 def test_only_who_has_a_certificate_is_heard(cluster: TinyCluster, tmp_path: Path, eventually: Wait) -> None:
-    """Another authority's certificate, or none, does not reach the scheduler; all that it opens is on loopback."""
+    """Another authority's certificate, or none, does not reach the scheduler."""
     host, port = host_and_port(cluster.url)
     eventually(lambda: "Scheduler at" in cluster.log)
     certificates.make(tmp_path / "others")
@@ -287,6 +288,20 @@ def test_only_who_has_a_certificate_is_heard(cluster: TinyCluster, tmp_path: Pat
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             assert not raw.recv(1).startswith(b"H")
+
+
+def test_scheduler_and_nodes_listen_only_where_the_scheduler_is(
+    cluster: TinyCluster, eventually: Wait
+) -> None:
+    cluster.url = f"tls://127.0.0.2:{free_port()}"
+    scheduler, node = cluster.start_scheduler(), cluster.start_node()
+    eventually(lambda: "Registered to" in cluster.log)
+
+    both = [psutil.Process(scheduler.pid), psutil.Process(node.pid), psutil.Process(worker_of(node))]
+    open_to = {
+        one.laddr.ip for process in both for one in process.net_connections() if one.status == "LISTEN"
+    }
+    assert open_to <= {"127.0.0.2", "127.0.0.1"}
 
 
 def test_a_key_that_others_can_read_is_refused(keys: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _BATCHES, _MOST_BATCHES = (
     16,
 )  # per engine, and in all: with long batches the nodes seldom wait for each other
 _FIRST_PHOTOS = 16  # that a user is met by
-_PATIENCE_S = 30.0  # for a node to come
+_PATIENCE_S = 60.0  # for a node to come
 _POLL_S = 0.5
 _FETCH_S = 60.0
 _HUNG_SHARE = 1 / 3  # of the photo timeout: two nodes can hang with a photo before the process counts as hung

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from distributed.security import Security
 from daemon.cluster.certificates import security
 from daemon.cluster.scheduler import LOOPBACK
 from daemon.cluster.work import EnginePlugin, NodeSpec
+from daemon.config.cluster import host_and_port
 from daemon.errors import ServiceError
 from daemon.workers.environment import engine_environment
 
@@ -69,25 +71,40 @@ async def _serve(url: str, mine: Security, engines: Sequence[NodeSpec], folder: 
 async def _keep(url: str, mine: Security, engine: NodeSpec, folder: str) -> None:
     """Keep the worker of one engine running."""
     while True:
-        nanny = Nanny(
-            url,
-            security=mine,
-            nthreads=1,
-            resources={engine.fingerprint: 1},  # tasks are only for engines whose cloaks are the same
-            memory_limit=0,
-            local_directory=folder,
-            dashboard_address=LOOPBACK,
-            plugins=(EnginePlugin(engine),),
-        )
         try:
-            await nanny
-            await nanny.finished()
+            await _work(url, mine, engine, folder)
         except (OSError, TimeoutError) as exc:
             log.warning("the scheduler at %s cannot be reached: %s", url, exc)
         except RuntimeError as exc:
             raise ServiceError(
                 f"the engine on {engine.name} cannot be started: {exc.__cause__ or exc}"
             ) from exc
-        finally:
-            await nanny.close(timeout=_GOODBYE_S, reason="the node ends")
         await asyncio.sleep(_AGAIN_S)
+
+
+async def _work(url: str, mine: Security, engine: NodeSpec, folder: str) -> None:
+    nanny = Nanny(
+        url,
+        security=mine,
+        host=_own_address(url),  # without it, workers would listen on every network of this machine
+        nthreads=1,
+        resources={engine.fingerprint: 1},  # tasks are only for engines whose cloaks are the same
+        memory_limit=0,
+        local_directory=folder,
+        dashboard_address=LOOPBACK,
+        plugins=(EnginePlugin(engine),),
+    )
+    try:
+        await nanny
+        await nanny.finished()
+    finally:
+        await nanny.close(timeout=_GOODBYE_S, reason="the node ends")
+
+
+def _own_address(url: str) -> str:
+    """Return this machine's IP address in the scheduler's network. Raises OSError if that is not known or away."""
+    host, port = host_and_port(url)
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)  # sends nothing
+        return str(probe.getsockname()[0])
