@@ -26,9 +26,12 @@ from cluster_twins import FACTORY, TinyCluster, ended, free_port, photos, tiny_c
 
 from daemon.cluster import certificates
 from daemon.config.cluster import host_and_port
+from daemon.doctor import cluster as doctor
 from daemon.errors import ConfigError
 from daemon.state import nodes
 from daemon.state.targets import FileTargetStore
+from daemon.status import status
+from daemon.status.status_text import status_lines
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[..., None]
@@ -80,6 +83,12 @@ def test_photos_are_cloaked_by_nodes_and_published_here(
     assert_all_cloaked(served, 30)
     assert {node.name for node in nodes.read(served.state_dir)} == {"first", "second"}
     assert FileTargetStore(served.settings.targets_dir).people() == ["ada"]
+    told = [line for line in status_lines(status.read(served.settings)) if line.startswith("  node ")]
+    assert sorted(line.split(" in work, ")[0] for line in told) == [
+        "  node first on abacus: 0",
+        "  node second on abacus: 0",
+    ]
+    assert all("last seen" in line for line in told)
 
 
 def test_a_killed_nodes_photos_are_done_by_another(
@@ -255,6 +264,8 @@ def test_photos_wait_while_nobody_answers(
     daemon = start(served.settings, factory=FACTORY)
     eventually(lambda: "does not answer" in daemon.log)
     assert not reasons(served)
+    (found,) = doctor.findings(served.settings.engine)
+    assert "cannot be reached" in found.message
 
     cluster.start_scheduler()
     cluster.start_node()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # As in docs/commands.md; a command that is in none of them comes last
 GROUPS = {
-    "Every day": "init check-config run once status web notify pause resume reload doctor service",
+    "Every day": "init check-config run once status web notify pause resume reload doctor service cluster node",
     "Single photos": "cloak preview why history held retry redo approve reject recall publish",
     "People": "enroll people forget targets models",
     "Is it enough?": "audit sybil evaluate study bench",
