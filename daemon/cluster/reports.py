@@ -35,13 +35,13 @@ def check_report(
     is_of_request = (report.mode, report.strength) == (mode, work.request.strength)
     if not is_of_request or not 0 <= report.seconds < math.inf or len(report.faces) != len(work.faces):
         raise NotProtected("its report is of another photo or other settings")
-    left = list(report.faces)
+    left, known = list(report.faces), set(targets.people())
     for i, face in enumerate(work.faces):
         told = next((one for one in left if _is_of(one, face)), None)
         if told is None:
             raise NotProtected(f"its report does not tell of the face {where(face)}")
         left.remove(told)
-        target = targets.get(told.person)
+        target = targets.get(told.person) if told.person in known else None  # no name of another file
         if target is None or target.identity != told.target or not _may_be(told.person, work.people[i]):
             raise NotProtected(f"the face {where(face)} was moved toward a target that is not its owner's")
         cloaked, clean = embedded[0][KNOWN_BY][i], work.clean_embeddings[KNOWN_BY][i]

@@ -101,16 +101,14 @@ def changed_parts(work: Work, pixels: Pixels) -> list[Region] | None:
 
     They are not wherever the photo was encoded anew with loss: then each pixel may have changed.
     """
-    parts = parts_around(work)
+    parts = [grown(canvas.region, _MARGIN_PX) for canvas in work.canvases]
     return parts if equal_outside(work.photo.pixels, pixels, parts) else None
 
 
-def parts_around(work: Work) -> list[Region]:
-    """Return the parts of a photo that its cloaks may change, and what its encoding may change beside them."""
-    return [
-        (x0 - _MARGIN_PX, y0 - _MARGIN_PX, x1 + _MARGIN_PX, y1 + _MARGIN_PX)
-        for x0, y0, x1, y1 in (canvas.region for canvas in work.canvases)
-    ]
+def grown(region: Region, margin: int) -> Region:
+    """Return a region with a margin, px, on each side."""
+    x0, y0, x1, y1 = region
+    return x0 - margin, y0 - margin, x1 + margin, y1 + margin
 
 
 def found_again(face: Face, found: Sequence[Face]) -> Face:
