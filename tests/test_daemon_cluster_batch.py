@@ -23,7 +23,7 @@ def test_tasks_get_smaller_so_that_nodes_end_together() -> None:
 
     sizes = [len(task) for task in tasks]
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (7, 1)
+    assert (sizes[0], sizes[-1]) == (8, 1)
     assert [photo for task in tasks for photo in task] == list(range(40))
 
 

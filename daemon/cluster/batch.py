@@ -9,7 +9,7 @@ from daemon.workers.protocol import Deferred, Outcome, Refused
 from fawkes_engine import Request
 
 _MOST_PHOTOS, _MOST_BYTES = 8, 64 << 20  # of a task
-_TASKS_LEFT = 3  # each engine's share of what is left: tasks get smaller, and nodes end together
+_TASKS_LEFT = 2  # each engine's share of what is left: tasks get smaller, and nodes end together
 _FAILURES_BEFORE_REFUSED = 2
 _CONFLICTS_BEFORE_DEFERRED = 5
 
@@ -51,7 +51,9 @@ class Batch:
         """
         if not self._waiting:
             return (self._alone.popleft(),) if self._alone and at_rest else ()
-        most = min(_MOST_PHOTOS, -(-len(self._waiting) // (_TASKS_LEFT * engines)))
+        most = _MOST_PHOTOS
+        if engines > 1:
+            most = min(most, -(-len(self._waiting) // (_TASKS_LEFT * engines)))
         task: list[int] = []
         size = 0
         while self._waiting and len(task) < most:

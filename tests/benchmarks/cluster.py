@@ -105,6 +105,9 @@ def told(
     results = list(engine.protect(requests[WARM_UP:]))
     seconds, cpu = time.perf_counter() - started, _cpu_seconds() - busy
     elsewhere = _in_children(others) - theirs
+    for result in results:
+        if not isinstance(result, Protected):
+            print(f"  not protected: {getattr(result, 'reason', result)}")
     fine = sum(isinstance(result, Protected) for result in results)
     speed = 60 * len(results) / seconds
     print(
