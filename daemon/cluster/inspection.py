@@ -41,8 +41,8 @@ from fawkes_engine.pipeline.work import Goal, Work
 
 log = logging.getLogger(__name__)
 
-# Where the face was, and for what else was found, the engine has no limit: where it was, one of its cloaks came to 0.504
-# with 0.480 before the simulated upload. A clean face is near 1 there.
+# Where the face was, and for what else is found, the engine has no limit: one of its cloaks came to 0.504 where the
+# face was, and to 0.448 where it was found again. A clean face is near 1 there.
 _ASTRAY_LIMIT = 0.6
 _NOBODY = ""  # a face that the coordinator does not know
 _NO_GOAL = Goal("", {})

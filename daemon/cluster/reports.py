@@ -52,8 +52,8 @@ def check_report(
 
 
 def _is_of(told: FaceReport, face: Face) -> bool:
-    off = max(abs(a - b) for a, b in zip(told.box, face.box, strict=True))
-    return off <= _BOX_OFF * face.height_px + _BOX_OFF_PX
+    most = _BOX_OFF * face.height_px + _BOX_OFF_PX
+    return all(abs(a - b) <= most for a, b in zip(told.box, face.box, strict=True))
 
 
 def _may_be(person: str, known: str) -> bool:
