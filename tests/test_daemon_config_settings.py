@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.config import reference
+from daemon.cli.main import run_command
+from daemon.config import extras, reference
 from daemon.config.cross_checks import objection
 from daemon.config.loader import load, parse
 from daemon.config.settings import EngineConfig, Settings, default_state_dir
 from daemon.config.validators import photo_folder
 from daemon.errors import ConfigError
+from daemon.exits import Exit
 from daemon.fs.absence import absence
 from fawkes_engine import MODES, EngineSettings
 
@@ -515,6 +518,25 @@ def test_a_cluster_is_beside_the_engines_of_this_machine() -> None:
 def test_what_is_no_cluster(device: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineConfig(device=device)
+
+
+def test_without_its_packages_there_is_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
+
+    with pytest.raises(ValueError, match=re.escape("pip install 'fawkesd[cluster]'")):
+        EngineConfig(device="cluster:tls://desktop:8786")
+    for command in (["node", "--scheduler", "tls://desktop:8786"], ["cluster", "certs", "/nonexistent/keys"]):
+        assert run_command(command) == Exit.CONFIG
+        assert "pip install 'fawkesd[cluster]'" in capsys.readouterr().err
+
+
+def test_a_scheduler_is_reached_only_encrypted(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    for command in (["node", "--scheduler"], ["cluster", "scheduler", "--listen"]):
+        assert run_command([*command, "tcp://192.168.1.20:8786"]) == Exit.CONFIG
+        assert "write tls://192.168.1.20:8786" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("device", ["", "cpu,", "cpu;cpu", "cpu, cpu", "cuda:x", "cuda:0,gpu"])
