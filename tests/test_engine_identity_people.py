@@ -157,6 +157,19 @@ def test_a_user_is_whom_the_store_has_now(pool: Pool) -> None:
     assert people.identity("ada") == "of a backup"
 
 
+def test_everyone_is_whom_the_store_has_after_a_reload(pool: Pool) -> None:
+    shelf = Shelf()
+    people = People(shelf, pool)
+    gone = people.meet_stranger(one(faces(200, photos=1)), b"photo")
+    people.meet("ada", faces(100, photos=1), [b"photo"])
+    shelf.targets["ada"] = replace(shelf.targets["ada"], identity="of another machine")
+    del shelf.targets[gone]
+    people.reload()
+    assert people.know(one(faces(200, photos=1))) is None
+    assert people.identity("ada") == "of another machine"
+    assert people.taken() == {"of another machine"}
+
+
 def test_a_target_of_other_extractors_matches_nobody(pool: Pool) -> None:
     shelf = Shelf()
     People(shelf, pool).meet("ada", faces(100, photos=1), [b"photo"])
