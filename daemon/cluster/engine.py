@@ -127,7 +127,7 @@ class RemoteEngine:
         """Yield one outcome per request, in order; on_step is called only when a node has made progress."""
         batch, tasks = Batch(requests), list[_Task]()
         self._meet(requests)
-        steps, seen_s = self._link.steps, time.monotonic()
+        progress, seen_s = (self._link.steps, batch.share), time.monotonic()
         try:
             while not batch.is_told:
                 client, engines = self._link.client, len(self._link.nodes)
@@ -136,9 +136,9 @@ class RemoteEngine:
                     self._submit(batch, tasks, client, engines)
                 elif time.monotonic() - seen_s > self._patience_s:
                     self._give_up(batch, tasks)
-                answered = self._collect(batch, tasks)
-                if on_step and (answered or steps != self._link.steps):
-                    steps = self._link.steps
+                self._collect(batch, tasks)
+                if on_step and progress != (self._link.steps, batch.share):
+                    progress = self._link.steps, batch.share
                     on_step(Step(Phase.CLOAK, batch.share))
                 yield from batch.told()
         finally:
@@ -180,8 +180,8 @@ class RemoteEngine:
         tasks.clear()
         batch.defer(self._link.fault)
 
-    def _collect(self, batch: Batch, tasks: list[_Task]) -> bool:
-        """Wait a little for a task, and note what became of those that are done; returns whether there were any."""
+    def _collect(self, batch: Batch, tasks: list[_Task]) -> None:
+        """Wait a little for a task, and note what became of those that are done."""
         self._done.wait(_POLL_S)
         self._done.clear()
         done = [task for task in tasks if task.future.done()]
@@ -194,11 +194,14 @@ class RemoteEngine:
             except LOST as exc:  # the scheduler is gone, and with it the task: nobody has failed
                 log.info("a task is lost: %s", exc)
                 batch.put_back(task.photos)
+            except Exception as exc:  # noqa: BLE001 - what a node has sent may fail in any way when it is unpickled
+                batch.failed(
+                    task.photos, f"a node returned no answer that can be read ({type(exc).__name__})"
+                )
             else:
                 self._note(batch, task, answer)
             finally:
                 task.future.release()
-        return bool(done)
 
     def _note(self, batch: Batch, task: _Task, answer: object) -> None:
         try:
@@ -218,9 +221,8 @@ class RemoteEngine:
         for photo, outcome in zip(task.photos, returned.outcomes, strict=True):
             if isinstance(outcome, Protected):
                 if changed & {face.person for face in outcome.report.faces}:
-                    self._checker.meet(
-                        [batch.requests[photo]]
-                    )  # none of a user's first photos may have shown a face
+                    # none of a user's first photos may have shown a face
+                    self._checker.meet([batch.requests[photo]])
                     batch.conflicting(photo)
                     continue
                 outcome = self._checked(batch.requests[photo], outcome, returned.name)  # noqa: PLW2901
