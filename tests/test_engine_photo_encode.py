@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,23 @@ def outside(canvas: Canvas, photo: Photo) -> np.ndarray[tuple[int, ...], np.dtyp
     mask = np.ones(photo.pixels.shape[:2], bool)
     mask[rows, columns] = False
     return mask
+
+
+def test_a_picture_full_of_noise_is_written_as_jpeg(capfd: pytest.CaptureFixture[str]) -> None:
+    """Pillow's `optimize` has a buffer of 2 bytes a pixel; such a picture takes more, as high ISO may at 100."""
+    noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    photo = decode(encoded(noise, "PNG"))
+    jpeg = replace(photo, format="JPEG")
+
+    written = encode(jpeg, noise, 100)
+
+    capfd.readouterr()  # the library that Pillow uses prints its error
+    plain = encoded(noise, "JPEG", quality=100, subsampling=0)
+    assert 2 * noise.shape[0] * noise.shape[1] < len(written) <= len(plain)
+    assert np.array_equal(decode(written).pixels, decode(plain).pixels)
+    assert encode(jpeg, astronaut(), 95) == encoded(
+        astronaut(), "JPEG", quality=95, subsampling=0, optimize=True
+    )
 
 
 @pytest.mark.parametrize("file_format", LOSSLESS)

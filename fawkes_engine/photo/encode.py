@@ -7,6 +7,7 @@ preview or trailing data can carry an uncloaked face. Of a JPEG the blocks that 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fawkes_engine.errors import Unsupported
-from fawkes_engine.photo import captions, directory, exif, segments
+from fawkes_engine.photo import captions, coefficients, directory, exif, segments
 from fawkes_engine.photo.colour import Pixels
 from fawkes_engine.photo.decode import Photo
 from fawkes_engine.photo.directory import Directory, Kind, Value
@@ -38,10 +39,10 @@ def encode(photo: Photo, pixels: Pixels, quality: int) -> bytes:
     height, width = pixels.shape[:2]
     tags = exif.sized(photo.metadata.exif, width, height)
     options = _encoder(photo.format, quality) | _attached(photo, tags)
-    if photo.format == "JPEG":
-        options["optimize"] = True
     out = io.BytesIO()
     try:
+        if photo.format == "JPEG":
+            return _optimised(_image(photo, pixels), options)
         _image(photo, pixels).save(out, photo.format, **options)
     except (OSError, ValueError) as error:
         raise Unsupported(f"it cannot be written as {photo.format} ({error}); export it anew") from error
@@ -82,6 +83,22 @@ def as_written(photo: Photo, piece: Pixels, quality: int) -> Pixels:
     out = io.BytesIO()
     image.save(out, photo.format, **_encoder(photo.format, quality))
     return np.asarray(Image.open(out).convert("RGB"))
+
+
+def _optimised(image: Image.Image, options: dict[str, Any]) -> bytes:
+    """Return a JPEG with the shortest codes. Raises OSError or ValueError if it cannot be written."""
+    out = io.BytesIO()
+    with contextlib.suppress(
+        OSError
+    ):  # a picture full of noise does not fit into Pillow's buffer, 2 bytes a pixel
+        image.save(out, "JPEG", optimize=True, **options)
+        return out.getvalue()
+    out = io.BytesIO()
+    image.save(out, "JPEG", **options)
+    plain = out.getvalue()
+    bare = segments.bare(plain)
+    blocks = segments.bare(coefficients.write(bare, coefficients.read(bare)))
+    return segments.SOI + segments.told(plain) + blocks.removeprefix(segments.SOI)
 
 
 def _encoder(file_format: str, quality: int) -> dict[str, Any]:
