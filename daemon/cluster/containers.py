@@ -27,10 +27,7 @@ _VP8L_HEADER = 5  # signature, width, height, whether there is alpha
 _HEVC_PARAMETERS = 32  # first type of a NAL unit that holds no part of the picture
 _AV1_HAS_EXTENSION, _AV1_HAS_SIZE = 4, 2
 _AV1_PIXELS = {3, 4, 6}  # types of OBU: frame header, tile group, frame
-_AV1_SEQUENCE, _LONGEST_SEQUENCE = (
-    1,
-    32,
-)  # its header, in which encoders write what they have found out; bytes
+_AV1_SEQUENCE, _LONGEST_SEQUENCE = 1, 32  # its header, in which encoders write what they found out; bytes
 _FINEST = 100  # quality at which AVIF's header is another one
 
 

@@ -27,7 +27,7 @@ from daemon.cluster.work import protect
 from daemon.config.cluster import host_and_port
 from daemon.state.nodes import NodesFile
 from daemon.state.targets import FileTargetStore
-from daemon.text import count, printable
+from daemon.text import printable
 from daemon.workers.environment import load_torch
 from daemon.workers.protocol import Cluster, Outcome, Refused
 from fawkes_engine import EngineSettings, NotProtected, Phase, Protected, Request, Step
@@ -35,10 +35,7 @@ from fawkes_engine import EngineSettings, NotProtected, Phase, Protected, Reques
 log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 2  # tasks per engine: the next one is there when one is done
-_BATCHES, _MOST_BATCHES = (
-    4,
-    16,
-)  # per engine, and in all: with long batches the nodes seldom wait for each other
+_BATCHES, _MOST_BATCHES = 4, 16  # per engine, and in all: with long batches nodes seldom wait for each other
 _FIRST_PHOTOS = 16  # that a user is met by
 _PATIENCE_S = 60.0  # for a node to come
 _POLL_S = 0.5
@@ -106,7 +103,7 @@ class RemoteEngine:
     @property
     def device_name(self) -> str:
         """For `status`."""
-        return f"cluster {self._place} ({count(len(self._link.nodes), 'node')})"
+        return f"cluster {self._place}"
 
     @property
     def batches(self) -> int:

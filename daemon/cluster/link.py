@@ -21,13 +21,8 @@ from daemon.text import printable
 
 log = logging.getLogger(__name__)
 
-LOST = (
-    OSError,
-    TimeoutError,
-    CancelledError,
-    RuntimeError,
-    ValueError,
-)  # what Dask raises when a scheduler is gone
+# What Dask raises when a scheduler is gone
+LOST = (OSError, TimeoutError, CancelledError, RuntimeError, ValueError)
 _LOOK_EVERY_S = 1.0
 _ANSWER_S = 10.0
 _LONGEST_NAME = 100
@@ -81,12 +76,10 @@ class Link:
         self._fingerprint = fingerprint
         self._file = file
         self._stuck_s = stuck_s
-        self._progress: dict[
-            str, tuple[tuple[int, float], float]
-        ] = {}  # address -> steps and last sight, since when
-        self._sights: dict[
-            str, tuple[float, float]
-        ] = {}  # address -> its clock and ours at the last sign of life
+        # address -> steps and last sight, since when
+        self._progress: dict[str, tuple[tuple[int, float], float]] = {}
+        # address -> its clock and ours at the last sign of life
+        self._sights: dict[str, tuple[float, float]] = {}
         self._closed = threading.Event()
         self._refused: frozenset[str] = frozenset()
         self.client: Client | None = None
