@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from twins import TinyEngine, any_target, is_cloaked, make_photo, moved_toward
 
 from daemon.cluster.work import NodeEngine
@@ -236,9 +237,8 @@ def photos(count: int) -> list[bytes]:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is gone."""
+    """Whether a process is gone, or only waits for somebody to ask how it ended."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return True
-    return False

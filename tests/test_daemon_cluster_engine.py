@@ -66,6 +66,11 @@ def export(home: Home, count: int) -> None:
         (home.outbox / f"{number:03}.jpg").write_bytes(data)
 
 
+def told_of_nodes(home: Home) -> list[str]:
+    """What `status` says of the nodes."""
+    return sorted(line for line in status_lines(status.read(home.settings)) if line.startswith("  node "))
+
+
 def assert_all_cloaked(home: Home, count: int) -> None:
     assert len(home.published()) == count
     assert all(is_cloaked((home.sync / name).read_bytes()) for name in home.published())
@@ -81,14 +86,10 @@ def test_photos_are_cloaked_by_nodes_and_published_here(
 
     eventually(lambda: len(served.published()) == 30)
     assert_all_cloaked(served, 30)
-    assert {node.name for node in nodes.read(served.state_dir)} == {"first", "second"}
     assert FileTargetStore(served.settings.targets_dir).people() == ["ada"]
-    told = [line for line in status_lines(status.read(served.settings)) if line.startswith("  node ")]
-    assert sorted(line.split(" in work, ")[0] for line in told) == [
-        "  node first on abacus: 0",
-        "  node second on abacus: 0",
-    ]
-    assert all("last seen" in line for line in told)
+    both = ["  node first on abacus: 0 in work", "  node second on abacus: 0 in work"]
+    eventually(lambda: [line.split(",")[0] for line in told_of_nodes(served)] == both)
+    assert all("last seen" in line for line in told_of_nodes(served))
 
 
 def test_a_killed_nodes_photos_are_done_by_another(
@@ -204,7 +205,7 @@ def test_photos_that_end_or_fail_engines_are_held_and_the_others_published(
 def test_what_a_node_hangs_on_is_given_to_another(
     served: Home, cluster: TinyCluster, start: Start, eventually: Wait
 ) -> None:
-    engine = served.settings.engine.model_copy(update={"photo_timeout_s": 30.0})
+    engine = served.settings.engine.model_copy(update={"photo_timeout_s": 60.0})
     hung = cluster.start_node("first")
     export(served, 6)
     cluster.hold.touch()
@@ -228,7 +229,7 @@ def test_two_nodes_that_meet_somebody_at_the_same_moment_end_with_one_target(
     cluster.hold.touch()
     cluster.start_node("first", "cluster_twins:make_meeting_engine")
     cluster.start_node("second", "cluster_twins:make_meeting_engine")
-    eventually(lambda: cluster.log.count("Registered to") == 2)
+    eventually(lambda: cluster.log.count("Registered to") >= 2)
     export(served, 12)
     start(served.settings, factory=FACTORY)
     eventually(lambda: [node.in_work > 0 for node in nodes.read(served.state_dir)] == [True, True])

@@ -1,6 +1,6 @@
 """The nodes of a cluster as the engine process saw them last: a small file that it writes about once a second.
 
-It is no part of the ledger, and it is written in place: who reads it just then finds nothing.
+It is no part of the ledger, where each note would be a transaction.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ class NodesFile:
 
     def note(self, nodes: Sequence[SeenNode]) -> None:
         """Record the nodes; on a disk that is full it is tried again at the next call."""
-        with contextlib.suppress(OSError), open(self._path, "w", opener=_PRIVATE) as file:
-            file.write(json.dumps([asdict(one) for one in nodes]))
+        part = self._path.with_suffix(".part")
+        with contextlib.suppress(OSError):
+            with open(part, "w", opener=_PRIVATE) as file:
+                file.write(json.dumps([asdict(one) for one in nodes]))
+            part.replace(self._path)
 
 
 def read(state_dir: Path) -> list[SeenNode]:
