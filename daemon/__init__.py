@@ -33,6 +33,6 @@ holds that.
     exits       exit codes
     model, timing, text, errors   values that every room may use
 
-One process (the supervisor) runs everything except `workers.worker`, which runs in the engine process. The supervisor
-never imports torch and is the only one that touches the staging and sync folders.
+One process (the supervisor) runs everything except `workers.worker` and the engine of `cluster`: those run in the
+engine process. The supervisor never imports torch or Dask, and alone touches the staging and sync folders.
 """

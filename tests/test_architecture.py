@@ -56,6 +56,7 @@ ROOMS = {
     ),
 }
 TORCH = {"torch", "torchvision", "facenet_pytorch"}
+DASK = {"dask", "distributed"}  # unpickles what nodes send
 
 
 def modules(package: str) -> list[Path]:
@@ -185,7 +186,7 @@ def test_classes_fit_a_reader() -> None:
     assert not larger
 
 
-def test_the_supervisor_never_imports_torch() -> None:
+def test_the_supervisor_never_imports_torch_or_dask() -> None:
     program = (
         "import sys, daemon.service.run, daemon.status.status; "
         "print(*{name.partition('.')[0] for name in sys.modules})"
@@ -194,7 +195,7 @@ def test_the_supervisor_never_imports_torch() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
 
-    assert not TORCH & set(loaded)
+    assert not (TORCH | DASK) & set(loaded)
 
 
 def test_no_host_of_a_package_registry_is_named() -> None:
