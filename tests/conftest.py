@@ -191,7 +191,7 @@ from daemon.config.settings import Settings
 from daemon.service.run import run
 from daemon.timing import Timing
 settings, config = Settings.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[3])
-timing = Timing(
+timing = Timing() if sys.argv[2] == "as installed" else Timing(
     check_outboxes_s=0.2, reprobe_s=0.2, ledger_pause_s=0.2, respawn_first_s=0.05, finish_s=float(sys.argv[2]),
     tell_unfinished_s=0.5,
 )
@@ -208,11 +208,14 @@ class DaemonProcess:
         settings: Settings,
         log_path: Path,
         *,
-        finish_s: float = 20.0,
+        finish_s: float | None = 20.0,
         under: Sequence[str] = (),
         factory: str = "twins:make_engine",
     ) -> None:
-        """under: the command that runs the daemon's, such as strace. factory: makes the engine."""
+        """finish_s: None for this and all other waits as in an installed service.
+
+        under: the command that runs the daemon's, such as strace. factory: makes the engine.
+        """
         self.log_path = log_path
         tests = Path(__file__).parent
         config = settings.state_dir.with_name(CONFIG_NAME)
@@ -224,7 +227,7 @@ class DaemonProcess:
                     "-c",
                     DAEMON_PROGRAM,
                     settings.model_dump_json(),
-                    str(finish_s),
+                    "as installed" if finish_s is None else str(finish_s),
                     str(config),
                     factory,
                 ],

@@ -184,9 +184,10 @@ def test_fault_27_a_backlog_of_50000_photos_needs_little_memory_and_no_processor
     (home.outbox / ".backlog").mkdir()
     for number in range(50_000):
         (home.outbox / ".backlog" / f"{number}.jpg").write_bytes(photo + str(number).encode())
-    daemon = start(having(home, rescan_s=3600.0))
+    daemon = start(having(home, rescan_s=3600.0), finish_s=None)  # what an installed service costs
     eventually(lambda: "engine ready" in daemon.log)
     away = home.sync.rename(tmp_path / "away")  # nobody can publish: all of them wait
+    eventually(lambda: "paused" in daemon.log)
     begun_s = time.monotonic()
     (home.outbox / ".backlog").rename(home.outbox / "backlog")
     eventually(lambda: column(home, "CAST(count(*) AS TEXT)", "state = 'ready'") == ["50000"], within_s=300)
