@@ -22,7 +22,7 @@ from fawkes_engine.cloak.views import jittered, view
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.face.align import sample_chips
 from fawkes_engine.face.canvas import REGION_GROWTH
-from fawkes_engine.image.filters import gaussian_blur, product
+from fawkes_engine.image.filters import gaussian_blur, product_of_each
 from fawkes_engine.image.visibility import SSIM_SIGMA
 from fawkes_engine.image.warp import POINTS, without_similarity
 from fawkes_engine.modes import Budget
@@ -147,7 +147,7 @@ class CloakState:
         delta, faces = self.delta, self.faces
         faces.keep_to_tones(delta)
         delta.clamp_(-LARGEST_CHANGE, LARGEST_CHANGE).mul_(faces.mask)
-        smooth = product(delta, faces.blur, faces.blur)
+        smooth = product_of_each(delta, faces.blurs)
         shift = faces.colour_shift(smooth)
         keep = (self.colour_p99_limit.view(-1, 1, 1, 1) / shift.clamp(min=1e-6)).clamp(max=1)
         mean = total(shift * keep * faces.region_weight)

@@ -15,7 +15,7 @@ from torch import Tensor
 from fawkes_engine.extractors import Extractor
 from fawkes_engine.face.align import Similarity, sample_chips
 from fawkes_engine.face.canvas import region_side
-from fawkes_engine.image.filters import Banded, blur_matrix, gaussian_blur, product
+from fawkes_engine.image.filters import Banded, blur_matrix, gaussian_blur, product_of_each
 from fawkes_engine.image.visibility import (
     COLOUR_BLUR,
     SSIM_C2,
@@ -71,7 +71,7 @@ class Subjects:
     preconditioner: Tensor  # (N, 3, R, R), inverse cost in DSSIM of a pixel's squared change, 1 on average
     reference: SsimReference
     window_weight: Tensor  # (N, 1, W, W), sums to 1 / 3 over the windows of a region that are compared
-    blur: Banded  # (N, 1, R, R), blurs rows or columns as colours are compared
+    blurs: Sequence[Banded]  # N of (R, R), which blur rows or columns as colours are compared
     colour: Tensor  # (N, 3, 3, R, R), see colour_metric
     region_weight: Tensor  # (N, 1, R, R), sums to 1
     directions: Mapping[int, Tensor]  # index of a monochrome face -> (3, R, R)
@@ -84,7 +84,7 @@ class Subjects:
         canvas = torch.stack([s.canvas for s in subjects])
         clean = centre(canvas).contiguous()
         mask = centre(torch.stack([s.mask for s in subjects])).contiguous()
-        blur = _colour_blur([s.height_px for s in subjects], clean.shape[3], canvas.device)
+        blurs = [_colour_blur(s.height_px, clean.shape[3], canvas.device) for s in subjects]
         weight = _region_weights(subjects, canvas.shape[3], canvas.device)
         # a window counts if its centre is in the region; within 5 px of the square's border there are no centres
         window = weight[:, :, 5:-5:_SSIM_STRIDE, 5:-5:_SSIM_STRIDE]
@@ -102,9 +102,9 @@ class Subjects:
             preconditioner=_preconditioner(canvas, mask),
             reference=SsimReference(clean, _SSIM_STRIDE),
             window_weight=window / window.sum(dim=(2, 3), keepdim=True) / 3,
-            blur=blur,
+            blurs=blurs,
             # one by one: powers are rounded differently at the end of a vector, whose position depends on N
-            colour=torch.cat([colour_metric(smooth[None]) for smooth in product(clean, blur, blur)]),
+            colour=torch.cat([colour_metric(smooth[None]) for smooth in product_of_each(clean, blurs)]),
             region_weight=weight / weight.sum(dim=(2, 3), keepdim=True),
             directions={
                 i: centre(s.directions[None])[0] for i, s in enumerate(subjects) if s.directions is not None
@@ -157,10 +157,9 @@ def total(x: Tensor) -> Tensor:
     return x.sum(dim=3).sum(dim=2).sum(dim=1)
 
 
-def _colour_blur(heights_px: Sequence[float], side: int, device: torch.device) -> Banded:
-    """The blur for faces of these heights. Its band fits the tallest one possible, whatever faces are in the batch."""
-    matrices = [blur_matrix(side, COLOUR_BLUR * height_px) for height_px in heights_px]
-    return Banded(torch.stack(matrices)[:, None].to(device), blur_matrix(side, COLOUR_BLUR * side))
+def _colour_blur(height_px: float, side: int, device: torch.device) -> Banded:
+    """The blur for a face of this height at working size."""
+    return Banded(blur_matrix(side, COLOUR_BLUR * height_px).to(device))
 
 
 def _preconditioner(canvas: Tensor, mask: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ def _windows(size: int, stride: int, device: torch.device) -> Banded:
     matrix = torch.zeros(len(starts), size)
     for row, start in enumerate(starts):
         matrix[row, start : start + WINDOW] = taps / taps.sum()
-    return Banded(matrix.to(device), matrix)
+    return Banded(matrix.to(device))
 
 
 def _resized(x: Tensor, scale: float) -> Tensor:
