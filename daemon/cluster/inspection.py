@@ -41,8 +41,8 @@ from fawkes_engine.pipeline.work import Goal, Work
 
 log = logging.getLogger(__name__)
 
-# Where the face was, and for what else is found, the engine has no limit: one of its cloaks came to 0.504 where the
-# face was, and to 0.448 where it was found again. A clean face is near 1 there.
+# For what else is found, and for a face's likeness to others in the photo, the engine has no limit: one of its cloaks
+# came to 0.448 where it was found again as another face. A clean face is near 1 there.
 _ASTRAY_LIMIT = 0.6
 _NOBODY = ""  # a face that the coordinator does not know
 _NO_GOAL = Goal("", {})

@@ -1,8 +1,9 @@
 """The last gate: faces in the file to be published are detected and measured as a tracker would see them.
 
 The file is decoded whole and compared with the photo, in which every face was looked for. Where both are equal to the
-bit it is not searched again: a face that was not there before reaches into what differs. Faces are embedded twice: from
-the file as it is, and after a simulated upload (downscaled, recompressed).
+bit it is not searched again: a face that was not there before reaches into what differs. Faces are embedded from the
+file as it is, and after a simulated upload (downscaled, recompressed); each time where they are found again, and where
+they were: a cloak may move what the detectors see, and other detectors need not follow.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from fawkes_engine.pipeline.work import Work
 from fawkes_engine.pipeline.write import Written
 from fawkes_engine.types import FaceReport
 
-# A face is protected if, detected again, its cosine to its own clean embedding is at most this for the identifying
-# extractor, which then no longer takes the face for its owner's. For the others it is only reported, as no budget that
-# is hard to see gets below their limits in every photo.
+# A face is protected if, where it is found again and where it was, its cosine to its own clean embedding is at most
+# this for the identifying extractor, which then no longer takes the face for its owner's. For the others it is only
+# reported, as no budget that is hard to see gets below their limits in every photo.
 OWN_COSINE_LIMIT = SAME_PERSON_COSINE
 _PLATFORM_SIDE_PX = 2048
 _ROUNDED = 1.001  # in float32
@@ -59,21 +60,29 @@ class Verifier:
     def embedded(self, work: Work, pixels: Pixels, found: Sequence[Face]) -> list[dict[str, Tensor]]:
         """Embed the cloaked faces in a decoded file (H, W, 3), in which these were found.
 
-        Returns extractor -> (faces, D), as published by every extractor that embedded the clean ones, and by KNOWN_BY
-        alone after a simulated upload.
+        Returns extractor -> (faces, D): where they are found again, as published, by every extractor that embedded
+        the clean ones, and by KNOWN_BY alone after a simulated upload; if any is found again, both by KNOWN_BY where
+        they were, too.
         """
         again = [found_again(face, found) for face in work.faces]
-        as_published = self._ensemble.embed(pixels, again, list(work.clean_embeddings), work.photo.colour)
-        shared = _as_shared(pixels)
+        shared, embed, colour = _as_shared(pixels), self._ensemble.embed, work.photo.colour
         scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
-        there = [face.moved(scale) for face in again]
-        return [as_published, self._ensemble.embed(shared, there, [KNOWN_BY], work.photo.colour)]
+        there = [
+            embed(pixels, again, list(work.clean_embeddings), colour),
+            embed(shared, [face.moved(scale) for face in again], [KNOWN_BY], colour),
+        ]
+        if all(face is before for face, before in zip(again, work.faces, strict=True)):
+            return there
+        return [
+            *there,
+            embed(pixels, work.faces, [KNOWN_BY], colour),
+            embed(shared, [face.moved(scale) for face in work.faces], [KNOWN_BY], colour),
+        ]
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
 
-        check: raises a Refusal if the photo may not be published, given its embeddings (extractor -> (faces, D)) as
-        published, and by KNOWN_BY alone after a simulated upload.
+        check: raises a Refusal if the photo may not be published, given what `embedded` returns.
 
         Returns a report per cloaked face, with every extractor that embedded the clean ones. Raises:
             NotProtected: there is a face that was not cloaked, or a cloak is too visible, or it has colours in a

@@ -3,10 +3,11 @@
     python -m tests.benchmarks.cluster speed --data DIR/faces/users [--photos 48] [--mode standard]
     python -m tests.benchmarks.cluster storm [--photos 5000] [--nodes 4] [--kill-every 5]
 
-speed: the same photos through one local engine of one thread, one node of one thread, and two. The local engine and the
-first node are pinned to core 0, the second node to core 1; coordinator and scheduler run where there is
-room. Loading is not counted. storm: small photos through the service and nodes with the tests' tiny engine, while nodes
-are killed and the scheduler is started anew twice; counts what was lost, published twice, or published uncloaked.
+speed: the same photos of four people, who were met before, through one local engine of one thread, one node of one
+thread, and two. The local engine and the first node are pinned to core 0, the second node to core 1; coordinator
+and scheduler run where there is room. Loading is not counted. storm: small photos through the service and nodes
+with the tests' tiny engine, while nodes are killed and the scheduler is started anew twice; counts what was lost,
+published twice, or published uncloaked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +42,7 @@ from fawkes_engine import ModeName, Protected, Request
 
 os.environ["FAWKESD_MODELS"] = os.environ["FAWKESD_TESTS_MODELS"]  # the tests' conftest has hidden them
 FAWKESD = [sys.executable, "-m", "daemon"]
-WARM_UP = 4  # photos, by which the user is met
+PEOPLE = 4  # a family, each of them a user
 
 
 def main() -> None:
@@ -66,9 +68,7 @@ def main() -> None:
 
 def speed(data: Path, count: int, mode: ModeName) -> None:
     """Photos a minute of a local engine, of one node and of two."""
-    by_person = [sorted(person.glob("*.jpg")) for person in sorted(data.iterdir())]
-    mixed = [photo for several in zip(*by_person, strict=False) for photo in several]
-    photos = [photo.read_bytes() for photo in mixed[: count + WARM_UP]]
+    requests = photos_of_a_family(data)[: count + PEOPLE]
     settings = EngineConfig(mode=mode, device="cpu", threads=1).to_engine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,8 +76,10 @@ def speed(data: Path, count: int, mode: ModeName) -> None:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {0})
         local = make_engine(settings, folder / "local" / "targets")
-        local.warm_up()
-        alone = told("one local engine", local, photos)
+        list(local.protect(requests[:PEOPLE]))
+        for other in "1", "2":  # all begin with the same people, and so with the same work
+            shutil.copytree(folder / "local", folder / other)
+        alone = told("one local engine", local, requests)
         os.sched_setaffinity(0, before)
         url = f"tls://127.0.0.1:{free_port()}"
         cluster = Cluster(url, folder / "keys" / "coordinator", 900.0)
@@ -90,19 +92,28 @@ def speed(data: Path, count: int, mode: ModeName) -> None:
                     remote.warm_up()
                     while remote.batches < 4 * len(cores):
                         time.sleep(0.5)
-                    speeds = told(f"{len(cores)} node(s)", remote, photos, [scheduler, *nodes])
+                    speeds = told(f"{len(cores)} node(s)", remote, requests, [scheduler, *nodes])
                     print(f"  {speeds / alone:.2f} times one local engine")
                     remote.close()
 
 
+def photos_of_a_family(data: Path) -> list[Request]:
+    """Photos of the first people of a folder, in turns; each of them is a user."""
+    family = [person for person in sorted(data.iterdir()) if person.is_dir()][:PEOPLE]
+    by_person = [
+        [Request(photo.read_bytes(), person.name.lower()) for photo in sorted(person.glob("*.jpg"))]
+        for person in family
+    ]
+    return [request for several in zip(*by_person, strict=False) for request in several]
+
+
 def told(
-    name: str, engine: AnyEngine, photos: Sequence[bytes], others: Sequence[subprocess.Popen[bytes]] = ()
+    name: str, engine: AnyEngine, requests: Sequence[Request], others: Sequence[subprocess.Popen[bytes]] = ()
 ) -> float:
-    """Let an engine meet its user, cloak the other photos, and print how fast it was. others: work for it."""
-    requests = [Request(photo, "ada") for photo in photos]
-    list(engine.protect(requests[:WARM_UP]))
+    """Warm an engine up by the first photos, cloak the others, and print how fast it was. others: work for it."""
+    list(engine.protect(requests[:PEOPLE]))
     started, busy, theirs = time.perf_counter(), _cpu_seconds(), _in_children(others)
-    results = list(engine.protect(requests[WARM_UP:]))
+    results = list(engine.protect(requests[PEOPLE:]))
     seconds, cpu = time.perf_counter() - started, _cpu_seconds() - busy
     elsewhere = _in_children(others) - theirs
     for result in results:
