@@ -23,6 +23,7 @@ from daemon.service.run import once
 from daemon.state.facts import ENGINE
 from daemon.state.ledger import Ledger
 from daemon.state.schema import LEDGER_NAME
+from daemon.workers.auto import keep
 
 Start = Callable[..., DaemonProcess]
 Wait = Callable[[Callable[[], object]], None]
@@ -299,6 +300,21 @@ def test_while_one_engine_hangs_the_other_one_publishes(home: Home, start: Start
     eventually(lambda: home.published() == ["0.jpg", "1.jpg", "2.jpg"])
     assert daemon.stop() == 0
     assert sorted(states(home)) == ["published"] * 3 + ["ready"]
+
+
+def test_auto_starts_two_engines_where_bench_found_that_they_gain(
+    home: Home, start: Start, eventually: Wait
+) -> None:
+    home.state_dir.mkdir(mode=0o700)
+    keep(home.state_dir, home.settings.engine, 2)
+    for number in range(3):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+
+    daemon = start(home.settings)
+
+    eventually(lambda: daemon.log.count("engine ready") == 2)
+    assert fact(home, ENGINE) == "abacus, abacus"
+    eventually(lambda: home.published() == ["0.jpg", "1.jpg", "2.jpg"])
 
 
 def test_a_photo_overwritten_while_an_engine_hangs_on_it_is_published_by_the_other_one(

@@ -34,7 +34,8 @@ def measure_machine(
     """Measure how fast this machine cloaks.
 
     Uses the newest photos of the outboxes, waiting ones first, or those of --data. They are only read; nothing is
-    published, and the service's targets are not touched.
+    published, and the service's targets are not touched. With `device: auto` it also measures two engines in the
+    configured mode, and the service runs two from its next start on where they gain.
     """
     from daemon.config.loader import load_if_any
     from daemon.config.settings import EngineConfig
@@ -54,7 +55,8 @@ def measure_machine(
         )
     modes = [mode] if mode else list(MODES)
     with progress.bar("measuring") as bar:
-        bar.total(len(modes))
-        measured = bench.run(bench.BenchJob(engine, modes, sample, seconds), bar.advance)
+        bar.total(len(modes) + (engine.device == "auto"))
+        job = bench.BenchJob(engine, modes, sample, seconds, settings.state_dir if settings else None)
+        measured = bench.run(job, bar.advance)
     for line in [bench_text.bench_json(measured)] if as_json else bench_text.bench_lines(measured, what=what):
         typer.echo(line)

@@ -178,9 +178,10 @@ class EngineConfig(_Keys):
     device: Annotated[Text, Field(pattern=rf"^{_DEVICE}(,{_DEVICE})*$"), AfterValidator(cluster.devices)] = (
         "auto"
     )
-    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto uses CUDA if it works, else the CPU.
-    Several, separated by commas (cuda:0,cuda:1), run one engine each in parallel; each needs memory of its
-    own. cluster:tls://HOST:PORT is other machines (docs/cluster.md), alone or beside others."""
+    """auto, cpu, cuda or cuda:N (the N-th graphics card, from 0). auto uses CUDA if it works, else the CPU,
+    with two engines where `fawkesd bench` has shown that they gain. Several, separated by commas (cuda:0,cuda:1),
+    run one engine each in parallel; each needs memory of its own. cluster:tls://HOST:PORT is other machines
+    (docs/cluster.md), alone or beside others."""
 
     certificates: Place | None = None
     """Folder with ca.pem, cert.pem and key.pem of this machine for a cluster: a copy of the folder `coordinator` that

@@ -1,4 +1,4 @@
-"""Kernel queries: who has a file open for writing, and whether change events are to be had."""
+"""Kernel queries: who has a file open for writing, whether change events are to be had and NVIDIA's driver is there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from daemon.fs.mounts import remote_kind
 
 _IN_CREATE = 0x100
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def has_nvidia_driver() -> bool:
+    """Whether the driver of NVIDIA's graphics cards is loaded, as far as can be told without CUDA."""
+    return Path("/dev/nvidiactl").exists()
 
 
 def has_writer(fd: int) -> bool:

@@ -16,6 +16,7 @@ import daemon
 from daemon.config.address import Address
 from daemon.config.settings import Settings, UserSettings
 from daemon.errors import ServiceError
+from daemon.fs.kernel import has_nvidia_driver
 from daemon.state.folder import FOLDERS_OF_PHOTOS
 from daemon.text import printable
 
@@ -208,7 +209,7 @@ def _network(service: Service, unit: str) -> str:
 
 
 def _uses_nvidia(device: str) -> bool:
-    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
+    return device.startswith("cuda") or (device == "auto" and has_nvidia_driver())
 
 
 def _words(paths: Iterable[Path], before: str = "") -> str:

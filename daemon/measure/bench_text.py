@@ -1,4 +1,4 @@
-"""The output of `fawkesd bench`: a table with a column for each mode, and the estimate; or all of it as JSON."""
+"""The output of `fawkesd bench`: a column for each mode, the estimate, and what `auto` will be; or all as JSON."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING
 from daemon.text import duration
 
 if TYPE_CHECKING:
-    from daemon.measure.bench import Bench
+    from daemon.measure.bench import Auto, Bench
+    from daemon.measure.bench_worker import Measured
 
 _LABEL = 32
 _COLUMN = 12
 
 
 def bench_lines(bench: Bench, *, what: str) -> Iterator[str]:
-    """Yield the table, then the estimate. what: such as "photos that wait"."""
-    each = list(bench.modes.values())
+    """Yield the table, then the estimate, then what `device: auto` will be. what: such as "photos that wait"."""
+    columns: dict[str, Measured] = {}
+    for mode, measured in bench.modes.items():
+        columns[mode] = measured
+        if bench.auto and bench.auto.two and mode == bench.waiting_mode:
+            columns["two engines"] = bench.auto.two
+    each = list(columns.values())
     threads = f"{each[0].threads} thread{'' if each[0].threads == 1 else 's'}"
     yield f"{'+'.join(bench.extractors)} on {each[0].device}, {threads}; {bench.sample} different photo(s)"
-    yield _row("", *bench.modes)
+    yield _row("", *columns)
     yield _row("seconds per photo, in batches", *(f"{one.seconds_per_photo:.2f}" for one in each))
     yield _row("  photos / held / faces", *(f"{one.photos} / {one.held} / {one.faces}" for one in each))
     yield _row("faces per second", *(f"{one.faces_per_s:.2f}" for one in each))
@@ -37,6 +43,17 @@ def bench_lines(bench: Bench, *, what: str) -> Iterator[str]:
         yield f"{bench.waiting} {what}: about {duration(bench.waiting_s)} ({bench.waiting_mode})"
     else:
         yield f"0 {what}"
+    if bench.auto:
+        yield from _auto(bench.auto, bench.waiting_mode)
+
+
+def _auto(auto: Auto, mode: str) -> Iterator[str]:
+    engines = "two engines" if auto.engines == 2 else "one engine"
+    yield f"`device: auto` will be {engines}{'' if auto.kept else ', as before'} ({mode}: {auto.why})"
+    if auto.kept:
+        yield f"kept in {auto.kept}; a running service goes by it after `fawkesd reload`"
+    elif auto.obstacle:
+        yield f"not kept: {auto.obstacle}"
 
 
 def bench_json(bench: Bench) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from daemon.errors import InputError
@@ -24,8 +25,10 @@ class Measured:
 
     device: for display. threads: for arithmetic. start_s: from spawn until the models are warmed up.
     first_s: for the first photo, which was alone. photos, held, faces, seconds_per_photo: of all later photos, or of it
-    alone if the time allowed no more; held: those refused; faces: those cloaked. stages: shares of that time.
-    rest_mib, peak_mib: resident memory before the first photo, and at most; peak_gpu_mib: reserved on a graphics card.
+    alone if the time allowed no more; held: those refused; faces: those cloaked. by_size: seconds per photo in batches
+    of so many photos per engine. stages: shares of that time.
+    rest_mib, peak_mib: resident memory before the first photo, and at most; peak_gpu_mib: reserved on a graphics card,
+    which has gpu_mib.
     """
 
     device: str
@@ -36,10 +39,12 @@ class Measured:
     held: int
     faces: int
     seconds_per_photo: float
+    by_size: Mapping[int, float]
     stages: Mapping[str, float]
     rest_mib: int
     peak_mib: int
     peak_gpu_mib: int
+    gpu_mib: int
 
     @property
     def faces_per_s(self) -> float:
@@ -93,6 +98,7 @@ def cloak(task: Task) -> Measured:
         )
     seconds = sum(one.seconds for one in counted)
     stages = {name: sum(one.stages[name] for one in counted) / seconds for name in counted[0].stages}
+    peak_gpu_mib = torch.cuda.max_memory_reserved() >> 20  # 0 without a card
     return Measured(
         device=engine.device_name,
         threads=torch.get_num_threads(),
@@ -102,10 +108,15 @@ def cloak(task: Task) -> Measured:
         held=len(reasons),
         faces=faces,
         seconds_per_photo=seconds / photos,
+        by_size={
+            size: mean(one.seconds for one in batches if one.photos == size) / size
+            for size in sorted({one.photos for one in batches})
+        },
         stages={**stages, "other": 1 - sum(stages.values())},
         rest_mib=rest_mib,
         peak_mib=_memory_mib("VmHWM"),
-        peak_gpu_mib=torch.cuda.max_memory_reserved() >> 20,  # 0 without a card
+        peak_gpu_mib=peak_gpu_mib,
+        gpu_mib=torch.cuda.mem_get_info()[1] >> 20 if peak_gpu_mib else 0,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MEMORY_SHARE = 0.75  # of the machine's memory
 _PR_SET_PDEATHSIG = 1
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # the machine's own group has none
 
 
 def confine(parent_pid: int, nice: int, engines: int = 1) -> None:
@@ -24,6 +25,14 @@ def confine(parent_pid: int, nice: int, engines: int = 1) -> None:
         os.PRIO_PROCESS, 0
     ):  # lowering the niceness of the service would need privileges
         os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def memory_mib() -> int:
+    """The memory of this machine, or of the container that this runs in if that has less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # there is no container, or it has no limit ("max")
+        memory = min(memory, int(_CONTAINER_LIMIT.read_text()))
+    return memory >> 20
 
 
 def _limit_memory(share: float) -> None:

@@ -1,4 +1,4 @@
-"""A pool of engine processes, one per device, working in parallel; all are unloaded together when idle.
+"""A pool of engine processes, one per device or two on one, working in parallel; all are unloaded together when idle.
 
 No thread and no sleep: `poll` is called when one of `connections` is readable or `due_s` is reached. Times are
 seconds of a monotonic clock.
@@ -14,6 +14,7 @@ from daemon.config.settings import Settings
 from daemon.model import Photo
 from daemon.state.in_work import InWork
 from daemon.timing import Timing
+from daemon.workers.auto import engines_of
 from daemon.workers.process import EngineProcess, ProcessEvent
 from daemon.workers.protocol import CLUSTER_FACTORY, DEFAULT_FACTORY, Cluster, EngineSpec
 
@@ -48,7 +49,7 @@ class EnginePool:
     def of(cls, settings: Settings, factory: str, timing: Timing) -> EnginePool:
         """The engines of a configuration. factory: as in `EngineSpec`; of the default one, a cluster has its own."""
         engine = settings.engine
-        engines = engine.to_engines()
+        engines = engines_of(engine, settings.state_dir)
         count = len(engines) + (engine.scheduler is not None)
         specs = [EngineSpec(factory, one, settings.targets_dir, engine.nice, count) for one in engines]
         if engine.scheduler is not None:
