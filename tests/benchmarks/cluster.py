@@ -5,9 +5,9 @@
 
 speed: the same photos of four people, who were met before, through one local engine of one thread, one node of one
 thread, and two. The local engine and the first node are pinned to core 0, the second node to core 1; coordinator
-and scheduler run where there is room. Loading is not counted. storm: small photos through the service and nodes
-with the tests' tiny engine, while nodes are killed and the scheduler is started anew twice; counts what was lost,
-published twice, or published uncloaked.
+and scheduler run where there is room. They take turns, sixteen photos each. Loading is not counted. storm: small
+photos through the service and nodes with the tests' tiny engine, while nodes are killed and the scheduler is
+started anew twice; counts what was lost, published twice, or published uncloaked.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # processes import the tests' twins by name
@@ -38,11 +39,12 @@ from daemon.cluster import certificates
 from daemon.config.settings import EngineConfig, Settings, UserSettings, WatchSettings
 from daemon.workers.protocol import AnyEngine, Cluster
 from daemon.workers.worker import make_engine
-from fawkes_engine import ModeName, Protected, Request
+from fawkes_engine import EngineSettings, ModeName, Protected, Request
 
 os.environ["FAWKESD_MODELS"] = os.environ["FAWKESD_TESTS_MODELS"]  # the tests' conftest has hidden them
 FAWKESD = [sys.executable, "-m", "daemon"]
 PEOPLE = 4  # a family, each of them a user
+TOGETHER = 16  # photos, before it is the next one's turn
 
 
 def main() -> None:
@@ -67,34 +69,90 @@ def main() -> None:
 
 
 def speed(data: Path, count: int, mode: ModeName) -> None:
-    """Photos a minute of a local engine, of one node and of two."""
+    """Photos a minute of a local engine, of one node and of two, in turns, since a machine's speed changes."""
     requests = photos_of_a_family(data)[: count + PEOPLE]
     settings = EngineConfig(mode=mode, device="cpu", threads=1).to_engine()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         certificates.make(folder / "keys")
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {0})
-        local = make_engine(settings, folder / "local" / "targets")
-        list(local.protect(requests[:PEOPLE]))
-        for other in "1", "2":  # all begin with the same people, and so with the same work
-            shutil.copytree(folder / "local", folder / other)
-        alone = told("one local engine", local, requests)
-        os.sched_setaffinity(0, before)
-        url = f"tls://127.0.0.1:{free_port()}"
-        cluster = Cluster(url, folder / "keys" / "coordinator", 900.0)
-        with scheduler_at(url, folder) as scheduler:
-            for cores in ((0,), (0, 1)):
-                with nodes_on(cores, url, folder, mode) as nodes:
-                    from daemon.cluster.engine import make_engine as make_remote
+        with on_core(0):
+            local = make_engine(settings, folder / "0" / "targets")
+            list(local.protect(requests[:PEOPLE]))
+        contestants = [Contestant("one local engine", local, [])]
+        for cores in ((0,), (0, 1)):
+            mine = folder / f"{len(cores)}"
+            shutil.copytree(folder / "0", mine)  # all begin with the same people, and so with the same work
+            remote, others = stack.enter_context(
+                remote_engine(cores, folder, mine / "targets", settings, mode)
+            )
+            list(remote.protect(requests[:PEOPLE]))
+            contestants.append(Contestant(f"{len(cores)} node(s)", remote, others))
+        for start in range(PEOPLE, len(requests), TOGETHER):
+            for one in contestants:
+                with on_core(0) if one.engine is local else contextlib.nullcontext():
+                    one.cloak(requests[start : start + TOGETHER])
+        for one in contestants:
+            print(f"{one}; {contestants[0].seconds / one.seconds:.2f} times the local engine")
 
-                    remote = make_remote(settings, folder / f"{len(cores)}" / "targets", cluster)
-                    remote.warm_up()
-                    while remote.batches < 4 * len(cores):
-                        time.sleep(0.5)
-                    speeds = told(f"{len(cores)} node(s)", remote, requests, [scheduler, *nodes])
-                    print(f"  {speeds / alone:.2f} times one local engine")
-                    remote.close()
+
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Context manager: this thread stays on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def remote_engine(
+    cores: Sequence[int], folder: Path, targets: Path, settings: EngineSettings, mode: ModeName
+) -> Iterator[tuple[AnyEngine, list[subprocess.Popen[bytes]]]]:
+    """Context manager: the engine of a cluster with a node on each of these cores, and its processes."""
+    from daemon.cluster.engine import make_engine as make_remote
+
+    url = f"tls://127.0.0.1:{free_port()}"
+    cluster = Cluster(url, folder / "keys" / "coordinator", 900.0)
+    with scheduler_at(url, folder) as scheduler, nodes_on(cores, url, folder, mode) as nodes:
+        remote = make_remote(settings, targets, cluster)
+        remote.warm_up()
+        while remote.batches < 4 * len(cores):
+            time.sleep(0.5)
+        yield remote, [scheduler, *nodes]
+        remote.close()
+
+
+@dataclass(slots=True)
+class Contestant:
+    """An engine and what it has done. others: processes that work for it. cpu: seconds here, and in those."""
+
+    name: str
+    engine: AnyEngine
+    others: Sequence[subprocess.Popen[bytes]]
+    photos: int = 0
+    protected: int = 0
+    seconds: float = 0.0
+    cpu: tuple[float, float] = (0.0, 0.0)
+
+    def cloak(self, requests: Sequence[Request]) -> None:
+        """Cloak some photos, and print which are not protected."""
+        started, busy, theirs = time.perf_counter(), _cpu_seconds(), _in_children(self.others)
+        results = list(self.engine.protect(requests))
+        self.seconds += time.perf_counter() - started
+        here, there = self.cpu
+        self.cpu = here + _cpu_seconds() - busy, there + _in_children(self.others) - theirs
+        self.photos += len(results)
+        for result in results:
+            self.protected += isinstance(result, Protected)
+            if not isinstance(result, Protected):
+                print(f"  {self.name}: {getattr(result, 'reason', result)}", flush=True)
+
+    def __str__(self) -> str:
+        here, there = (seconds / self.photos for seconds in self.cpu)
+        return (
+            f"{self.name}: {60 * self.photos / self.seconds:.1f} photos/min, {self.protected} of {self.photos} "
+            f"protected; CPU seconds a photo: {here:.2f} here, {there:.2f} in scheduler and nodes"
+        )
 
 
 def photos_of_a_family(data: Path) -> list[Request]:
@@ -105,27 +163,6 @@ def photos_of_a_family(data: Path) -> list[Request]:
         for person in family
     ]
     return [request for several in zip(*by_person, strict=False) for request in several]
-
-
-def told(
-    name: str, engine: AnyEngine, requests: Sequence[Request], others: Sequence[subprocess.Popen[bytes]] = ()
-) -> float:
-    """Warm an engine up by the first photos, cloak the others, and print how fast it was. others: work for it."""
-    list(engine.protect(requests[:PEOPLE]))
-    started, busy, theirs = time.perf_counter(), _cpu_seconds(), _in_children(others)
-    results = list(engine.protect(requests[PEOPLE:]))
-    seconds, cpu = time.perf_counter() - started, _cpu_seconds() - busy
-    elsewhere = _in_children(others) - theirs
-    for result in results:
-        if not isinstance(result, Protected):
-            print(f"  not protected: {getattr(result, 'reason', result)}")
-    fine = sum(isinstance(result, Protected) for result in results)
-    speed = 60 * len(results) / seconds
-    print(
-        f"{name}: {speed:.1f} photos/min, {fine} of {len(results)} protected; "
-        f"CPU seconds a photo: {cpu / len(results):.2f} here, {elsewhere / len(results):.2f} in scheduler and nodes"
-    )
-    return speed
 
 
 def _cpu_seconds() -> float:

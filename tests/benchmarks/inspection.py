@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 
-from benchmarks.cluster import photos_of_a_family
-from benchmarks.memory import photo
 from engine_pictures import Shelf
 
+from benchmarks.cluster import photos_of_a_family
+from benchmarks.memory import photo
 from daemon.cluster.inspection import Inspector
 from fawkes_engine import EngineSettings, ModeName, Protected, Request
 from fawkes_engine.engine import Engine
