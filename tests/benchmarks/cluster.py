@@ -1,25 +1,19 @@
-"""What a cluster gains, costs and survives, on loopback, with each node pinned to a core.
+"""What a cluster gains and costs, on loopback, with each node pinned to a core.
 
-    python -m tests.benchmarks.cluster speed --data DIR/faces/users [--photos 48] [--mode standard]
-    python -m tests.benchmarks.cluster storm [--photos 5000] [--nodes 4] [--kill-every 5]
+    python -m tests.benchmarks.cluster --data DIR/faces/users [--photos 48] [--mode standard]
 
-speed: the same photos of four people, who were met before, through one local engine of one thread, one node of one
-thread, and two. The local engine and the first node are pinned to core 0, the second node to core 1; coordinator
-and scheduler run where there is room. They take turns, sixteen photos each. Loading is not counted. storm: small
-photos through the service and nodes with the tests' tiny engine, while nodes are killed and the scheduler is
-started anew twice; counts what was lost, published twice, or published uncloaked.
+The same photos of four people, who were met before, go through one local engine of one thread, one node of one thread,
+and two. The local engine and the first node are pinned to core 0, the second node to core 1; coordinator and scheduler
+run where there is room. They take turns, sixteen photos each. Loading is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import os
-import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,17 +25,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # processes import the tests' twins by name
 
 import psutil
-import twins
-from cluster_twins import FACTORY, TinyCluster, free_port, worker_of
-from conftest import DaemonProcess, Home
+from cluster_twins import free_port
 
 from daemon.cluster import certificates
-from daemon.config.settings import EngineConfig, Settings, UserSettings, WatchSettings
+from daemon.config.settings import EngineConfig
 from daemon.workers.protocol import AnyEngine, Cluster
 from daemon.workers.worker import make_engine
 from fawkes_engine import EngineSettings, ModeName, Protected, Request
 
-os.environ["FAWKESD_MODELS"] = os.environ["FAWKESD_TESTS_MODELS"]  # the tests' conftest has hidden them
 FAWKESD = [sys.executable, "-m", "daemon"]
 PEOPLE = 4  # a family, each of them a user
 TOGETHER = 16  # photos, before it is the next one's turn
@@ -52,20 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    speed_options = commands.add_parser("speed")
-    speed_options.add_argument("--data", type=Path, required=True)
-    speed_options.add_argument("--photos", type=int, default=48)
-    speed_options.add_argument("--mode", default="standard")
-    storm_options = commands.add_parser("storm")
-    storm_options.add_argument("--photos", type=int, default=5000)
-    storm_options.add_argument("--nodes", type=int, default=4)
-    storm_options.add_argument("--kill-every", type=float, default=5.0)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=48)
+    parser.add_argument("--mode", default="standard")
     given = parser.parse_args()
-    if given.command == "speed":
-        speed(given.data, given.photos, given.mode)
-    else:
-        storm(given.photos, given.nodes, given.kill_every)
+    speed(given.data, given.photos, given.mode)
 
 
 def speed(data: Path, count: int, mode: ModeName) -> None:
@@ -224,84 +206,6 @@ def nodes_on(
         process.terminate()
     for process in started:
         process.wait()
-
-
-def storm(count: int, nodes: int, kill_every_s: float) -> None:
-    """Kill nodes while photos are cloaked, and count what became of them."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        certificates.make(folder / "keys")
-        cluster = TinyCluster(folder / "cluster", folder / "keys")
-        home = _home(folder, cluster)
-        for seed in range(count):
-            (home.outbox / f"{seed:05}.jpg").write_bytes(twins.make_photo(seed=seed))
-        working = [cluster.start_node(f"node {number}") for number in range(nodes)]
-        started = time.monotonic()
-        daemon = DaemonProcess(home.settings, folder / "log", factory=FACTORY)
-        kills = restarts = 0
-        chosen = random.Random(0)
-        while _unfinished(home, count):
-            time.sleep(kill_every_s)
-            kills += _kill_one(working, cluster, chosen)
-            if restarts < 2 and len(home.published()) > (restarts + 1) * count / 3:
-                cluster.scheduler.kill()
-                cluster.scheduler.wait()
-                cluster.start_scheduler()
-                restarts += 1
-        seconds = time.monotonic() - started
-        published = home.published()
-        uncloaked = [one for one in published if not twins.is_cloaked((home.sync / one).read_bytes())]
-        log = collections.Counter(
-            line.split("published: ")[1].split(" as ")[0]
-            for line in daemon.log.splitlines()
-            if " published: " in line
-        )
-        print(
-            f"{len(published)} of {count} published in {seconds:.0f} s, {kills} kills, {restarts} restarts of the "
-            f"scheduler; held {len(_held(home))}, published twice {sum(n > 1 for n in log.values())}, "
-            f"uncloaked {len(uncloaked)}"
-        )
-        print(*_held(home), sep="\n")
-        daemon.process.terminate()
-        daemon.process.wait()
-        cluster.stop()
-
-
-def _kill_one(working: list[subprocess.Popen[bytes]], cluster: TinyCluster, chosen: random.Random) -> bool:
-    """Kill a node's engine, or the whole node, which is then started again."""
-    number = chosen.randrange(len(working))
-    node = working[number]
-    engine = worker_of(node)
-    if engine is not None and chosen.random() < 0.5:
-        os.kill(engine, signal.SIGKILL)
-    else:
-        node.kill()
-        node.wait()
-        working[number] = cluster.start_node(f"node {number}")
-    return True
-
-
-def _home(folder: Path, cluster: TinyCluster) -> Home:
-    outbox, sync = folder / "outbox", folder / "sync"
-    outbox.mkdir()
-    sync.mkdir()
-    settings = Settings(
-        state_dir=folder / "state",
-        users=(UserSettings(name="ada", outboxes=(outbox,), sync=sync),),
-        watch=WatchSettings(settle_s=0.1),
-        engine=EngineConfig(device=f"cluster:{cluster.url}", certificates=folder / "keys/coordinator"),
-    )
-    return Home(outbox, sync, settings)
-
-
-def _held(home: Home) -> list[str]:
-    from faulty import reasons
-
-    return reasons(home)
-
-
-def _unfinished(home: Home, count: int) -> bool:
-    return len(home.published()) + len(_held(home)) < count
 
 
 if __name__ == "__main__":
