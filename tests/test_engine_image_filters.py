@@ -49,15 +49,28 @@ def test_a_strided_matrix_whose_last_columns_are_unused_has_no_gradient_there() 
 def test_a_picture_with_a_matrix_of_its_own_does_not_depend_on_the_others() -> None:
     side, sigmas = 163, [0.4, 1.2, 2.4, 2.2, 0.9]
     blurs = [Banded(blur_matrix(side, sigma)) for sigma in sigmas]
-    x = random(5, 3, side, side)
+    x = random(5, 3, side, side).requires_grad_()
+
+    def blurred(chosen: slice) -> list[Tensor]:
+        some = x[chosen]
+        y = product_of_each(some, blurs[chosen])
+        return [y, *torch.autograd.grad((y**2).sum(), some)]
+
     with two_threads():
-        together = product_of_each(x, blurs)
-        for i, blur in enumerate(blurs):
-            assert torch.equal(together[i], product(x[i : i + 1].clone(), blur, blur)[0])
+        together = blurred(slice(0, 5))
+        for i in range(5):
+            for whole, alone in zip(together, blurred(slice(i, i + 1)), strict=True):
+                assert torch.equal(whole[i], alone[0])
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.5])
 def test_a_blurred_picture_does_not_depend_on_the_others(sigma: float) -> None:
-    x = random(5, 3, 224, 224)
+    x = random(5, 3, 224, 224).requires_grad_()
+
+    def blurred(some: Tensor) -> list[Tensor]:
+        y = gaussian_blur(some, sigma)
+        return [y, *torch.autograd.grad((y**2).sum(), some)]
+
     with two_threads():
-        assert torch.equal(gaussian_blur(x, sigma)[3], gaussian_blur(x[3:4], sigma)[0])
+        for whole, alone in zip(blurred(x), blurred(x[3:4]), strict=True):
+            assert torch.equal(whole[3], alone[0])

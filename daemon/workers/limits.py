@@ -29,10 +29,14 @@ def confine(parent_pid: int, nice: int, engines: int = 1) -> None:
 
 def memory_mib() -> int:
     """The memory of this machine, or of the container that this runs in if that has less."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = _physical_bytes()
     with contextlib.suppress(OSError, ValueError):  # there is no container, or it has no limit ("max")
         memory = min(memory, int(_CONTAINER_LIMIT.read_text()))
     return memory >> 20
+
+
+def _physical_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _limit_memory(share: float) -> None:
@@ -41,9 +45,8 @@ def _limit_memory(share: float) -> None:
     RLIMIT_DATA counts private writable memory. RLIMIT_AS would count the address space that
     CUDA only reserves, hundreds of gigabytes; RLIMIT_RSS does nothing.
     """
-    physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit_bytes = int(physical_bytes * share)
+    limit_bytes = int(_physical_bytes() * share)
     if hard == resource.RLIM_INFINITY or limit_bytes < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
     # If the kernel's OOM killer acts after all, it should pick this process, which can be replaced.

@@ -37,10 +37,7 @@ def product(x: Tensor, rows: Banded, columns: Banded) -> Tensor:
 
 
 def product_of_each(x: Tensor, matrices: Sequence[Banded]) -> Tensor:
-    """Matrix @ x @ matrix^T of pictures (N, C, W, W) with a matrix (W', W) of each one's own: (N, C, W', W').
-
-    One after the other: the last bits of MKL's product of a batch depend on its size (AVX2, two threads).
-    """
+    """Matrix @ x @ matrix^T of pictures (N, C, W, W) with a matrix (W', W) of each one's own: (N, C, W', W')."""
     return torch.cat([product(one[None], matrix, matrix) for one, matrix in zip(x, matrices, strict=True)])
 
 

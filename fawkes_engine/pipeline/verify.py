@@ -67,17 +67,15 @@ class Verifier:
         again = [found_again(face, found) for face in work.faces]
         shared, embed, colour = _as_shared(pixels), self._ensemble.embed, work.photo.colour
         scale = Similarity(complex(shared.shape[1] / pixels.shape[1]), 0j)
-        there = [
-            embed(pixels, again, list(work.clean_embeddings), colour),
-            embed(shared, [face.moved(scale) for face in again], [KNOWN_BY], colour),
-        ]
-        if all(face is before for face, before in zip(again, work.faces, strict=True)):
-            return there
-        return [
-            *there,
-            embed(pixels, work.faces, [KNOWN_BY], colour),
-            embed(shared, [face.moved(scale) for face in work.faces], [KNOWN_BY], colour),
-        ]
+
+        def both(faces: Sequence[Face], names: Sequence[str]) -> list[dict[str, Tensor]]:
+            there = [face.moved(scale) for face in faces]
+            return [embed(pixels, faces, names, colour), embed(shared, there, [KNOWN_BY], colour)]
+
+        embedded = both(again, list(work.clean_embeddings))
+        if any(face is not before for face, before in zip(again, work.faces, strict=True)):
+            embedded += both(work.faces, [KNOWN_BY])
+        return embedded
 
     def measure(self, draft: Draft, written: Written, check: Check) -> tuple[FaceReport, ...]:
         """Measure every cloaked face in the decoded file.
