@@ -1,5 +1,4 @@
 from pathlib import Path
-from threading import Thread
 
 from daemon.state import in_work
 from daemon.state.in_work import InWork, InWorkFile
@@ -13,21 +12,6 @@ def test_what_is_noted_is_read_until_the_next_note(tmp_path: Path) -> None:
         file.note(works)
         assert in_work.read(tmp_path) == works
     assert [path.name for path in tmp_path.iterdir()] == [in_work.NAME]
-
-
-def test_who_reads_while_it_is_written_finds_one_note_or_the_other(tmp_path: Path) -> None:
-    file = InWorkFile(tmp_path)
-    file.note(WORKS)
-
-    def change() -> None:
-        for number in range(500):
-            file.note(WORKS[: 1 + number % 2])
-
-    writer = Thread(target=change)
-    writer.start()
-    while writer.is_alive():
-        assert in_work.read(tmp_path) in (WORKS, WORKS[:1])
-    writer.join()
 
 
 def test_the_same_is_not_written_again(tmp_path: Path) -> None:

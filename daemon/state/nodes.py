@@ -1,16 +1,20 @@
-"""The nodes of a cluster as the engine process saw them last: a note that it writes."""
+"""The nodes of a cluster as the engine process saw them last: a small file that it writes about once a second.
+
+It is no part of the ledger, where each note would be a transaction.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from daemon.state import notes
-
 NAME = "nodes.json"  # below the state folder
+_PRIVATE = partial(os.open, mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,11 @@ class NodesFile:
 
     def note(self, nodes: Sequence[SeenNode]) -> None:
         """Record the nodes; on a disk that is full it is tried again at the next call."""
+        part = self._path.with_suffix(".part")
         with contextlib.suppress(OSError):
-            notes.write(self._path, nodes)
+            with open(part, "w", opener=_PRIVATE) as file:
+                file.write(json.dumps([asdict(one) for one in nodes]))
+            part.replace(self._path)
 
 
 def read(state_dir: Path) -> list[SeenNode]:
