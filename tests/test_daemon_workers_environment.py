@@ -6,7 +6,9 @@ import os
 import pwd
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from conftest import Home
@@ -26,7 +28,7 @@ def test_what_an_engine_gets_is_not_kept() -> None:
     before = dict(os.environ)
 
     with engine_environment():
-        assert os.environ["GOMP_SPINCOUNT"] == "10000"
+        assert os.environ["GOMP_SPINCOUNT"] == "3000"
 
     assert dict(os.environ) == before
 
@@ -42,7 +44,34 @@ def test_an_engine_in_a_commands_own_process_spins_as_long_and_keeps_its_environ
         [sys.executable, "-c", program], env=os.environ | shown, capture_output=True, text=True, check=True
     )
 
-    assert "GOMP_SPINCOUNT = '10000'" in done.stderr
+    assert "GOMP_SPINCOUNT = '3000'" in done.stderr
+
+
+@pytest.mark.skipif(
+    not version("torchvision").startswith("0.29."), reason="other versions load what they like"
+)
+def test_pytorchs_compiler_is_loaded_for_who_uses_it_alone() -> None:
+    program = """
+        import sys
+        from daemon.workers.environment import load_torch
+        load_torch()
+        import fawkes_engine.engine
+        assert not {"torch._dynamo", "sympy", "triton"} & set(sys.modules)
+
+        import torch
+        import torchvision.ops
+        square = torch.compile(lambda x: x * x, backend="eager")
+        assert square(torch.full((1,), 3.0)).item() == 9
+        assert "torch._dynamo.eval_frame" in sys.modules
+        boxes = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])
+        assert torchvision.ops.roi_align(torch.ones(1, 1, 8, 8), boxes, (2, 2)).eq(1).all()
+    """
+
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_spin_count_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
