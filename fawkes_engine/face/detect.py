@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fawkes_engine.device import make_room
 from fawkes_engine.face.align import Similarity
 from fawkes_engine.photo.orientation import Region
 
@@ -210,8 +211,11 @@ def _rotated(part: Region, turns: int, pixels: Pixels) -> Region:
 
 
 def _reduced(pixels: Pixels, scale: float) -> Image.Image:
+    """Return a copy of this scale, with room for a network that goes over it."""
+    make_room(pixels.size)
     image = Image.fromarray(pixels)
-    if scale == 1.0:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if scale < 1.0:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        make_room(pixels.size)
+    return image

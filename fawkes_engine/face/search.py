@@ -29,9 +29,6 @@ SURE_ENOUGH = 0.4
 _SURE_IF_TURNED = 0.5
 # Below that, what MTCNN alone finds is no face: none of 51 such finds in 375 photos was one that can be recognised.
 _SURE_ALONE = 0.95
-# From so many bytes on, those of a photo of 8 MP, what was freed before a search and in it is given back to the system:
-# hundreds of MiB in pieces that nothing as large as the photo fits into.
-_LARGE = 3 * 8_000_000
 
 
 class FaceSearch:
@@ -50,12 +47,8 @@ class FaceSearch:
         """
         if parts is not None and not parts:
             return []
-        is_large = pixels.size > _LARGE
-        if is_large:
-            devices.give_back_memory()
         found = self._every(pixels, parts)
-        if is_large:
-            devices.give_back_memory()
+        devices.make_room(pixels.size)
         return found
 
     def _every(self, pixels: Pixels, parts: Parts | None) -> list[Face]:

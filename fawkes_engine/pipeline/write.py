@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from fawkes_engine.device import make_room
 from fawkes_engine.errors import Unreadable
 from fawkes_engine.face.detect import Pixels
 from fawkes_engine.image.visibility import Visibility
@@ -45,6 +46,7 @@ def write(draft: Draft) -> Written:
     Raises:
         Unsupported: the format cannot hold this picture. Unreadable: the file cannot be decoded again.
     """
+    make_room(draft.work.photo.pixels.size)
     warped = draft.work.photo.pixels.copy()
     for i, canvas in enumerate(draft.work.canvases):
         canvas.warp(draft.cloaks[i].points, warped)
