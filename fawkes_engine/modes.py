@@ -20,10 +20,10 @@ class Budget:
     colour_mean, colour_p99: maximum CIEDE2000 of the smoothed colour shift: mean and 99th percentile.
     """
 
-    dssim: float = 0.007
-    colour_mean: float = 1.0
-    colour_p99: float = 3.0
-    warp: float = 0.02
+    dssim: float = 0.010
+    colour_mean: float = 1.2
+    colour_p99: float = 3.6
+    warp: float = 0.025
 
 
 @dataclass(frozen=True, slots=True)

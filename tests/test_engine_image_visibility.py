@@ -126,7 +126,8 @@ def test_fine_grain_is_structure_and_a_smooth_tint_is_colour(face: Tensor) -> No
     ],
 )
 def test_the_share_of_the_budget_is_that_of_the_worst_figure(seen: Visibility, share: float) -> None:
-    assert seen.share_of(Budget()) == pytest.approx(share)
+    budget = Budget(dssim=0.007, colour_mean=1.0, colour_p99=3.0)
+    assert seen.share_of(budget) == pytest.approx(share)
 
 
 def test_a_blur_keeps_flat_pictures_and_the_mean_of_others() -> None:

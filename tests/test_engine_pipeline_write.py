@@ -81,3 +81,21 @@ def test_a_photo_in_full_colour_goes_into_its_own_blocks_even_if_they_take_much_
     written = write(replace(draft, preview=preview))
     assert written.seen[0].share_of(tight) <= 1
     assert len(written.data) < 0.8 * len(encode(draft.work.photo, written.pixels, 100))
+
+
+def test_a_photo_with_halved_colours_goes_into_its_own_blocks_for_a_bearable_share_of_the_budget() -> None:
+    draft = draft_of(encoded(portrait(), "JPEG", quality=90, subsampling=2), UNREFINED)
+
+    def with_budget(budget: Budget) -> Preview:
+        return Preview(draft.work, budget, 95, torch.device("cpu"))
+
+    jpeg = draft.work.request.data
+    used = with_budget(Budget())._alone_in(Host.of(Source(jpeg, 1), 100), 0, 100).dssim
+    bearable, too_much = with_budget(Budget(dssim=used / 0.29)), with_budget(Budget(dssim=used / 0.31))
+    assert bearable.encoding.host is not None
+    assert bearable.encoding.quality == 100
+    assert too_much.encoding.host is None
+    written = write(replace(draft, preview=bearable))
+    assert sampling(written.data) == "own"
+    assert written.seen[0].share_of(bearable.budget) <= 1
+    assert len(written.data) < 0.8 * len(encode(draft.work.photo, written.pixels, 100))

@@ -26,6 +26,9 @@ from fawkes_engine.pipeline.work import Work
 _ENCODING_SHARE = 0.1
 _QUALITIES = (97, 99, 100)
 _FINEST = 99  # with steps of 1 and 2 nearly alone
+# Into its own file a photo with halved colours goes for more, at the finest quality: as a whole it would be two to four
+# times as large, and all of it new.
+_SHARE_FOR_OWN_FILE = 0.3
 _FIT_ROUNDS = 8
 _SMOOTH_SCALE = 0.5
 _COARSEST = 1  # of Pillow's qualities: no table is coarser, so none is refined
@@ -61,7 +64,8 @@ class Preview:
         """How the photo is encoded: into its own file, if no face loses much by it, or as a whole.
 
         A photo in full colour loses no less as a whole, as the steps are no finer; and at the finest qualities, where
-        every block would hold the noise of rounded pixels, it is a quarter larger. So it goes into its own file, too.
+        every block would hold the noise of rounded pixels, it is a quarter larger. So it goes into its own file, too;
+        and so does one with halved colours for a bearable share of the budget.
         """
         photo = self.work.photo
         try:
@@ -79,6 +83,8 @@ class Preview:
                 return Encoding(quality, clean, host)
         if source.full_colour and self.whole.quality >= _FINEST:
             return replace(self.whole, host=Host.of(source, self.whole.quality))
+        if not source.full_colour and self._takes_little(clean, _SHARE_FOR_OWN_FILE):
+            return Encoding(quality, clean, host)
         return self.whole
 
     @cached_property
@@ -118,8 +124,8 @@ class Preview:
     def _qualities(self, lowest: int) -> tuple[int, ...]:
         return (lowest, *(quality for quality in _QUALITIES if quality > lowest))
 
-    def _takes_little(self, clean: Sequence[Visibility]) -> bool:
-        return all(seen.share_of(self.budget) <= _ENCODING_SHARE for seen in clean)
+    def _takes_little(self, clean: Sequence[Visibility], most: float = _ENCODING_SHARE) -> bool:
+        return all(seen.share_of(self.budget) <= most for seen in clean)
 
     def _look_at(
         self, index: int, points: Tensor | None, quality: int, host: Host | None
