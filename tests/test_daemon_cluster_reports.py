@@ -89,7 +89,7 @@ def test_strangers_may_be_taken_for_each_other_but_not_for_users(shelf: Shelf) -
         lambda: with_face(target="nobody-08"),
         lambda: with_face(dssim=0.5),
         lambda: with_face(dssim_224=float("nan")),
-        lambda: with_face(colour_mean=1.1),
+        lambda: with_face(colour_mean=1.1 * Budget().colour_mean),
         lambda: with_face(colour_p99=-1.0),
         lambda: with_face(moved=1.0),
         lambda: with_face(cosine_own={"dlib": 0.3}),
