@@ -4,7 +4,7 @@
 # Versions: torch 2.14.1, torchvision 0.29.1 (2026-11-30).
 # Likely guess: torch.compile's machinery (torch._dynamo, SymPy, on Linux Triton) is loaded by who compiles. `import torch` does so:
 # torch._dynamo is an attribute that is loaded when first asked for. torchvision/ops/roi_align.py wraps its one compiled function in a
-# `lazy_compile`, whose docstring is "Lazily wrap a function with torch.compile on the first call. This avoids eagerly importing dynamo."
+# decorator that calls torch.compile only when the function is first used, and its docstring names this very import as what is to be avoided.
 # What happens: the same file begins with `from torch._dynamo.utils import is_compile_supported`. So whatever imports torchvision for
 # its transforms or for nms (facenet-pytorch, onnx2torch) loads some 860 modules more, 145 MiB and a CPU second in a process that compiles
 # nothing; `import torch` itself takes 1.6.
