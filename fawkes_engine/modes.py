@@ -15,7 +15,8 @@ class Budget:
     """How visible a cloak may be; all limits hold on every face after 8-bit rounding.
 
     warp: how far a point of the face may be moved, as a share of the face's height; 0 = no warp. The other limits are
-    on what is added to the warped face:
+    on what is added to the warped face (the defaults are between those of engine 11, which protected too little, and
+    `strong`'s: evaluation/RESULTS.md, Engine 13):
     dssim: maximum (1 - SSIM) / 2, both at native size and with the face region scaled to 224 px.
     colour_mean, colour_p99: maximum CIEDE2000 of the smoothed colour shift: mean and 99th percentile.
     """

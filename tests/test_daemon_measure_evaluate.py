@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation_pictures import make_data
+from evaluation_pictures import make_data, photo_of
 
 from daemon.cli.main import run_command
 from daemon.exits import Exit
@@ -18,7 +18,11 @@ pytestmark = pytest.mark.numeric
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
+    """Photos of ada, among others who look like ben: the usual others are hers, squeezed, too near."""
+    folder = make_data(tmp_path_factory.mktemp("data"))
+    for number, other in enumerate(sorted((folder / "others").iterdir())):
+        (other / "0.jpg").write_bytes(photo_of("ben", number))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +54,7 @@ def test_cloaks_fool_the_recogniser_they_were_made_with_and_noise_does_not(resul
     everyone = dict.fromkeys(("nearest", "centroid", "linear"), 1.0)
     assert told(result)["costs"]["published"] == 2
     assert recognised(result, "as they were") == everyone
-    # not by the nearest photo: her mirror image is among the other people
-    assert recognised(result, "random warp and noise, as strong")["linear"] == 1.0
+    assert recognised(result, "random warp and noise, as strong") == everyone
     assert recognised(result, "cloaked") == dict.fromkeys(everyone, 0.0)
 
 

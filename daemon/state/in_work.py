@@ -1,21 +1,19 @@
-"""What the engines work on and how far they are: a small file that the service writes about once a second.
+"""What the engines work on and how far they are: a note of the service, which holds while it runs.
 
-It is no part of the ledger, where each note would be a transaction, and it is written in place: who reads it just then
-finds nothing. It holds while the service runs.
+It is written in place: who reads it just then finds nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.state import notes
+
 NAME = "in-work.json"  # below the state folder
-_PRIVATE = partial(os.open, mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,8 @@ class InWorkFile:
         """Record what the engines do now; on a disk that is full it is tried again at the next call."""
         if works == self._noted:
             return
-        with contextlib.suppress(OSError), open(self._path, "w", opener=_PRIVATE) as file:
-            file.write(json.dumps([asdict(one) for one in works]))
+        with contextlib.suppress(OSError):
+            notes.write(self._path, works)
             self._noted = works
 
 

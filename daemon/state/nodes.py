@@ -1,20 +1,16 @@
-"""The nodes of a cluster as the engine process saw them last: a small file that it writes about once a second.
-
-It is no part of the ledger, where each note would be a transaction.
-"""
+"""The nodes of a cluster as the engine process saw them last: a note that it writes, and replaces whole."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.state import notes
+
 NAME = "nodes.json"  # below the state folder
-_PRIVATE = partial(os.open, mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,7 @@ class NodesFile:
         """Record the nodes; on a disk that is full it is tried again at the next call."""
         part = self._path.with_suffix(".part")
         with contextlib.suppress(OSError):
-            with open(part, "w", opener=_PRIVATE) as file:
-                file.write(json.dumps([asdict(one) for one in nodes]))
+            notes.write(part, nodes)
             part.replace(self._path)
 
 

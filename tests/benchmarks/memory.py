@@ -18,11 +18,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from daemon.workers.environment import engine_environment, load_torch
 from fawkes_engine import EngineSettings, Refusal, Request
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own helpers
 
-from engine_pictures import Shelf, astronaut
+load_torch()  # first, as in an engine's process
+
+from engine_pictures import Shelf, astronaut  # noqa: E402  PyTorch must not come before
 
 _ASPECT = 1.5
 
@@ -36,7 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     data = photo(arguments.megapixels, arguments.faces)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with engine_environment(), multiprocessing.get_context("spawn").Pool(1) as pool:
         print(pool.apply(cloak, (data, arguments.threads)))
 
 
