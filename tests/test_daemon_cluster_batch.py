@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twins import protected
 
 from daemon.cluster.batch import Batch
@@ -23,8 +25,22 @@ def test_tasks_get_smaller_so_that_nodes_end_together() -> None:
 
     sizes = [len(task) for task in tasks]
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (8, 1)
+    assert (sizes[0], sizes[-1]) == (10, 1)
     assert [photo for task in tasks for photo in task] == list(range(40))
+
+
+@given(count=st.integers(1, 300), engines=st.integers(1, 8))
+def test_a_task_is_no_larger_than_an_engines_batch_and_small_only_where_engines_would_rest(
+    count: int, engines: int
+) -> None:
+    whole = batch(count)
+    waiting = count
+    while task := whole.take(engines, at_rest=False):
+        assert len(task) <= 16
+        assert len(task) >= min(4, waiting / engines)
+        assert engines == 1 or len(task) < waiting or waiting <= 1
+        waiting -= len(task)
+    assert waiting == 0
 
 
 def test_large_photos_make_small_tasks() -> None:

@@ -202,6 +202,19 @@ def test_photos_that_end_or_fail_engines_are_held_and_the_others_published(
     assert sum("the engine stopped twice" in reason for reason in reasons(served)) == 2
 
 
+def test_status_tells_how_far_a_node_is(
+    served: Home, cluster: TinyCluster, start: Start, eventually: Wait
+) -> None:
+    cluster.hold.touch()
+    cluster.start_node("first")
+    export(served, 3)
+    start(served.settings, factory=FACTORY)
+
+    eventually(lambda: any("cloaking, 25%" in line for line in status_lines(status.read(served.settings))))
+    cluster.hold.unlink()
+    eventually(lambda: len(served.published()) == 3)
+
+
 def test_what_a_node_hangs_on_is_given_to_another(
     served: Home, cluster: TinyCluster, start: Start, eventually: Wait
 ) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from daemon.workers.protocol import Deferred, Outcome, Refused
 from fawkes_engine import Request
 
-_MOST_PHOTOS, _MOST_BYTES = 8, 64 << 20  # of a task
+_MOST_PHOTOS, _MOST_BYTES = 16, 64 << 20  # of a task
 _TASKS_LEFT = 2  # each engine's share of what is left: tasks get smaller, and nodes end together
+_FEW_PHOTOS = 4  # a task gets no smaller as long as there is one for every engine: small batches cost more a photo
 _FAILURES_BEFORE_REFUSED = 2
 _CONFLICTS_BEFORE_DEFERRED = 5
 
@@ -51,9 +53,10 @@ class Batch:
         """
         if not self._waiting:
             return (self._alone.popleft(),) if self._alone and at_rest else ()
-        most = _MOST_PHOTOS
-        if engines > 1:
-            most = min(most, -(-len(self._waiting) // (_TASKS_LEFT * engines)))
+        fair, share = (
+            math.ceil(len(self._waiting) / tasks) for tasks in (engines, _TASKS_LEFT * engines)
+        )
+        most = min(_MOST_PHOTOS, max(share, min(_FEW_PHOTOS, fair)))
         task: list[int] = []
         size = 0
         while self._waiting and len(task) < most:

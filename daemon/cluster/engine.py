@@ -124,7 +124,7 @@ class RemoteEngine:
         """Yield one outcome per request, in order; on_step is called only when a node has made progress."""
         batch, tasks = Batch(requests), list[_Task]()
         self._meet(requests)
-        progress, seen_s = (self._link.steps, batch.share), time.monotonic()
+        progress, share, seen_s = self._link.steps, 0.0, time.monotonic()
         try:
             while not batch.is_told:
                 client, engines = self._link.client, len(self._link.nodes)
@@ -134,9 +134,11 @@ class RemoteEngine:
                 elif time.monotonic() - seen_s > self._patience_s:
                     self._give_up(batch, tasks)
                 self._collect(batch, tasks)
-                if on_step and progress != (self._link.steps, batch.share):
-                    progress = self._link.steps, batch.share
-                    on_step(Step(Phase.CLOAK, batch.share))
+                done = batch.share + self._link.under_way / len(requests)
+                if on_step and (progress != self._link.steps or done > share):
+                    # a node tells of itself once a second, of a task that has just ended, too
+                    progress, share = self._link.steps, min(1.0, max(share, done))
+                    on_step(Step(Phase.CLOAK, share))
                 yield from batch.told()
         finally:
             for task in tasks:

@@ -32,7 +32,8 @@ _LONGEST_NAME = 100
 class Node:
     """One engine of the cluster, as it tells of itself.
 
-    steps: grows while it makes progress. seen_at: its last sign of life, by the scheduler's clock, seconds since 1970.
+    steps: grows while it makes progress. share: how much of the photos in work is done, 0 to 1. seen_at: its last sign
+    of life, by the scheduler's clock, seconds since 1970.
     """
 
     address: str
@@ -41,6 +42,7 @@ class Node:
     fingerprint: str
     steps: int
     working: int
+    share: float
     photos_per_minute: float
     seen_at: float
 
@@ -52,10 +54,12 @@ class Node:
             name, device, fingerprint = (
                 str(told[key])[:_LONGEST_NAME] for key in ("name", "device", "fingerprint")
             )
-            steps, working, speed = int(told["steps"]), int(told["working"]), float(told["photos_per_minute"])
-            if not math.isfinite(speed):
+            steps, working = int(told["steps"]), int(told["working"])
+            share, speed = float(told["share"]), float(told["photos_per_minute"])
+            if not (0 <= share <= 1 and math.isfinite(speed)):
                 return None
-            return cls(address, name, device, fingerprint, steps, working, speed, float(worker["last_seen"]))
+            seen_at = float(worker["last_seen"])
+            return cls(address, name, device, fingerprint, steps, working, share, speed, seen_at)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
@@ -93,6 +97,11 @@ class Link:
     def steps(self) -> int:
         """Differs when a node has made progress."""
         return hash(tuple((node.address, node.steps) for node in self.nodes if node.working))
+
+    @property
+    def under_way(self) -> float:
+        """How many photos the nodes have done of those that they work on."""
+        return sum(node.working * node.share for node in self.nodes)
 
     def close(self) -> None:
         """End the connection."""

@@ -18,7 +18,7 @@ from daemon.cluster.snapshots import Snapshot, SnapshotStore
 from daemon.workers.environment import load_torch
 from daemon.workers.protocol import EngineLike
 from daemon.workers.worker import protected
-from fawkes_engine import EngineSettings, Request, Step, TargetStore
+from fawkes_engine import EngineSettings, Phase, Request, Step, TargetStore
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class EnginePlugin(WorkerPlugin):
         self._spec = spec
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT_TASKS)  # photos, seconds
         self._steps = self._photos = self._working = 0
+        self._share = 0.0  # of the task, as far as its cloaks are
 
     async def setup(self, worker: Worker) -> None:
         """Load the engine in the thread that will work with it."""
@@ -84,7 +85,10 @@ class EnginePlugin(WorkerPlugin):
         return loaded
 
     def told(self) -> dict[str, str | int | float]:
-        """What the scheduler is told every half second. steps: grows while the engine makes progress."""
+        """What the scheduler is told every half second. steps: grows while the engine makes progress.
+
+        share: of the photos in work that is done, 0 to 1.
+        """
         seconds = sum(seconds for _, seconds in self._recent)
         return {
             "name": self._spec.name,
@@ -92,6 +96,7 @@ class EnginePlugin(WorkerPlugin):
             "fingerprint": self._loaded.engine.fingerprint,
             "steps": self._steps,
             "working": self._working,
+            "share": self._share,
             "photos": self._photos,
             "photos_per_minute": 60 * sum(photos for photos, _ in self._recent) / seconds if seconds else 0.0,
         }
@@ -114,11 +119,13 @@ class EnginePlugin(WorkerPlugin):
             self._recent.append((len(requests), time.monotonic() - started))
             return answer
         finally:
-            self._working = 0
+            self._working, self._share = 0, 0.0
             self._steps += 1
 
-    def _on_step(self, _step: Step) -> None:
+    def _on_step(self, step: Step) -> None:
         self._steps += 1
+        if step.phase is Phase.CLOAK and step.share is not None:
+            self._share = step.share
 
 
 def protect(requests: Sequence[Request], snapshot: bytes) -> wire.Reply:
