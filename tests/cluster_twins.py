@@ -198,7 +198,8 @@ class TinyCluster:
         return self._start([sys.executable, str(self._program), *map(str, arguments)])
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+        # nodes that are killed leave their folders
+        environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "TMPDIR": str(self.folder)}
         with self.log_path.open("ab") as log:
             started = subprocess.Popen(command, env=environment, stderr=log, stdout=log)
         self._started.append(started)
