@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import signal
 import socket
@@ -41,12 +42,17 @@ class TinyNodeEngine(TinyEngine):
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
         results = super().protect(requests, on_step=on_step)
-        return [self._moved(one.user, result) for one, result in zip(requests, results, strict=True)]
+        return [self._moved(one, result) for one, result in zip(requests, results, strict=True)]
 
-    def _moved(self, user: str, result: Protected | Refusal) -> Protected | Refusal:
-        target = self._targets.get(user)
+    def _moved(self, request: Request, result: Protected | Refusal) -> Protected | Refusal:
+        target = self._targets.get(request.user)
         assert target is not None, "the coordinator meets users"
-        return moved_toward(target.identity, user, result)
+        return moved_toward(target.identity, request.user, result)
+
+
+def as_it_came(request: Request, result: Protected) -> Protected:
+    """The photo itself, with the report of a result."""
+    return dataclasses.replace(result, data=request.data, sha256=hashlib.sha256(request.data).hexdigest())
 
 
 class OtherEngine(TinyNodeEngine):
@@ -61,15 +67,26 @@ class DishonestEngine(TinyNodeEngine):
     def protect(
         self, requests: Sequence[Request], *, on_step: Callable[[Step], None] | None = None
     ) -> list[Protected | Refusal]:
-        import hashlib
-
         results = super().protect(requests, on_step=on_step)
         return [
-            dataclasses.replace(result, data=one.data, sha256=hashlib.sha256(one.data).hexdigest())
-            if isinstance(result, Protected)
-            else result
+            as_it_came(one, result) if isinstance(result, Protected) else result
             for one, result in zip(requests, results, strict=True)
         ]
+
+
+class ForgetfulEngine(TinyNodeEngine):
+    """Returns each photo as it came at first, and cloaks it the second time."""
+
+    def __init__(self, targets: TargetStore, hold: Path) -> None:
+        super().__init__(targets, hold)
+        self._seen: set[bytes] = set()
+
+    def _moved(self, request: Request, result: Protected | Refusal) -> Protected | Refusal:
+        moved = super()._moved(request, result)
+        if request.data in self._seen or not isinstance(moved, Protected):
+            return moved
+        self._seen.add(request.data)
+        return as_it_came(request, moved)
 
 
 class MeetingEngine(TinyNodeEngine):
@@ -79,7 +96,7 @@ class MeetingEngine(TinyNodeEngine):
         super().__init__(targets, hold)
         self.people = People(targets, Pool.load())
 
-    def _moved(self, user: str, result: Protected | Refusal) -> Protected | Refusal:
+    def _moved(self, _request: Request, result: Protected | Refusal) -> Protected | Refusal:
         if isinstance(result, Refusal):
             return result
         noise = np.random.default_rng(list(result.data[-64:])).normal(0, 0.03, 128)
@@ -102,6 +119,10 @@ def make_other_engine(settings: EngineSettings, targets: TargetStore) -> NodeEng
 
 def make_dishonest_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
     return _of(DishonestEngine(targets, hold_of(settings)))
+
+
+def make_forgetful_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:
+    return _of(ForgetfulEngine(targets, hold_of(settings)))
 
 
 def make_meeting_engine(settings: EngineSettings, targets: TargetStore) -> NodeEngine:

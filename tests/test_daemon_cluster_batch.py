@@ -89,6 +89,18 @@ def test_photos_with_people_who_change_all_the_time_are_put_off() -> None:
     assert isinstance(outcome, Deferred)
 
 
+def test_a_photo_whose_result_may_not_be_published_is_tried_once_more() -> None:
+    whole = batch(1)
+    refused = Refused("NotProtected", "it shows its owner")
+    assert whole.take(1, at_rest=True) == (0,)
+    whole.objected(0, refused)
+    assert not whole.is_told
+    assert whole.take(1, at_rest=True) == (0,)
+    whole.objected(0, refused)
+
+    assert list(whole.told()) == [refused]
+
+
 def test_what_was_begun_and_what_waits_is_given_up_together() -> None:
     whole = batch(4)
     whole.put_back(whole.take(1, at_rest=True))

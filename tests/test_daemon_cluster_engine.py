@@ -187,6 +187,18 @@ def test_a_photo_that_comes_back_clean_is_held(
     assert not served.published()
 
 
+def test_what_may_not_be_published_is_made_once_more(
+    served: Home, cluster: TinyCluster, start: Start, eventually: Wait
+) -> None:
+    cluster.start_node("forgetful", "cluster_twins:make_forgetful_engine")
+    export(served, 3)
+    daemon = start(served.settings, factory=FACTORY)
+
+    eventually(lambda: len(served.published()) == 3)
+    assert_all_cloaked(served, 3)
+    assert daemon.log.count("what the node forgetful returned is not published") == 3
+
+
 def test_photos_that_end_or_fail_engines_are_held_and_the_others_published(
     served: Home, cluster: TinyCluster, start: Start, eventually: Wait
 ) -> None:

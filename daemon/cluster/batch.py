@@ -11,7 +11,7 @@ from fawkes_engine import Request
 
 _MOST_PHOTOS, _MOST_BYTES = 16, 64 << 20  # of a task
 _TASKS_LEFT = 2  # each engine's share of what is left: tasks get smaller, and nodes end together
-_FEW_PHOTOS = 4  # a task gets no smaller as long as there is one for every engine: small batches cost more a photo
+_FEW_PHOTOS = 4  # no task gets smaller while there is one for every engine: small batches cost more a photo
 _FAILURES_BEFORE_REFUSED = 2
 _CONFLICTS_BEFORE_DEFERRED = 5
 
@@ -27,6 +27,7 @@ class Batch:
         self._told = 0
         self._failures: Counter[int] = Counter()
         self._conflicts: Counter[int] = Counter()
+        self._objected: set[int] = set()
 
     @property
     def is_told(self) -> bool:
@@ -53,9 +54,7 @@ class Batch:
         """
         if not self._waiting:
             return (self._alone.popleft(),) if self._alone and at_rest else ()
-        fair, share = (
-            math.ceil(len(self._waiting) / tasks) for tasks in (engines, _TASKS_LEFT * engines)
-        )
+        fair, share = (math.ceil(len(self._waiting) / tasks) for tasks in (engines, _TASKS_LEFT * engines))
         most = min(_MOST_PHOTOS, max(share, min(_FEW_PHOTOS, fair)))
         task: list[int] = []
         size = 0
@@ -81,6 +80,17 @@ class Batch:
             self._waiting.appendleft(photo)
         else:
             self.answer(photo, Deferred("the people in it were met by other machines at the same time"))
+
+    def objected(self, photo: int, refused: Refused) -> None:
+        """Let a photo wait once more whose result may not be published; refuse it the second time.
+
+        A node goes by what was known of people when it got its task, and by now their faces may be known better.
+        """
+        if photo in self._objected:
+            self.answer(photo, refused)
+        else:
+            self._objected.add(photo)
+            self._waiting.appendleft(photo)
 
     def failed(self, photos: Sequence[int], reason: str, *, deaths: int = 1) -> None:
         """Try photos again, each alone, with which an engine has failed; refuse one that has failed so twice alone."""

@@ -224,14 +224,13 @@ class RemoteEngine:
                     self._checker.meet([batch.requests[photo]])
                     batch.conflicting(photo)
                     continue
-                outcome = self._checked(batch.requests[photo], outcome, returned.name)  # noqa: PLW2901
+                objection = self._checker.objection(batch.requests[photo], outcome)
+                if objection is not None:
+                    reason = f"what the node {returned.name} returned is not published: {objection}"
+                    log.warning("%s", printable(reason))
+                    batch.objected(photo, Refused(NotProtected.__name__, reason))
+                    continue
             batch.answer(photo, outcome)
-
-    def _checked(self, request: Request, result: Protected, node: str) -> Outcome:
-        objection = self._checker.objection(request, result)
-        if objection is None:
-            return result
-        return Refused(NotProtected.__name__, f"what the node {node} returned is not published: {objection}")
 
 
 def _fetched(future: Future[wire.Reply]) -> object:
