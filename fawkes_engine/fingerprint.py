@@ -12,7 +12,7 @@ from fawkes_engine.identity.targets import Pool
 from fawkes_engine.types import EngineSettings
 from fawkes_engine.weights import catalog
 
-VERSION = "13"  # of the cloak: changes whenever the same photo would get a different cloak
+VERSION = "14"  # of the cloak: changes whenever the same photo would get a different cloak
 
 
 def expected(settings: EngineSettings) -> str:

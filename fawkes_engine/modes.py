@@ -42,7 +42,7 @@ class Mode:
 
 ModeName = Literal["quick", "standard", "strong"]
 MODES: Mapping[ModeName, Mode] = {
-    "quick": Mode(Budget(), steps=24),
+    "quick": Mode(Budget(), steps=36),
     "standard": Mode(Budget(), steps=60),
     # the others are fooled long before this budget is used up
     "strong": Mode(
