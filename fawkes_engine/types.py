@@ -160,7 +160,8 @@ class FaceReport:
     moved: how far at most a point was moved, as a share of the height.
     cosine_own, cosine_target: extractor -> cosine of the cloaked, mean-centred embedding to the face's own
         clean embedding and to the target (-1..1).
-    steps: optimiser steps spent.
+    steps: optimiser steps spent. landmarks: x, y of the detection, as those of `face.detect.Face`; none in reports of
+        before engine 14.
     """
 
     box: tuple[float, float, float, float]
@@ -175,6 +176,7 @@ class FaceReport:
     cosine_own: Mapping[str, float]
     cosine_target: Mapping[str, float]
     steps: int
+    landmarks: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

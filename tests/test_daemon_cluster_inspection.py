@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,15 +18,18 @@ from engine_pictures import ORACLE, Shelf, encoded, portrait, scaled, somebody_e
 from PIL import Image
 
 from daemon.cluster.inspection import Inspector
-from fawkes_engine import EngineSettings, HeicAs, NotProtected, Protected, Request
+from fawkes_engine import EngineSettings, FaceReport, HeicAs, NotProtected, Protected, Request
 from fawkes_engine.engine import Engine
-from fawkes_engine.face.detect import Pixels
+from fawkes_engine.face.align import Similarity
+from fawkes_engine.face.detect import Face, Pixels
+from fawkes_engine.face.search import FaceSearch
 from fawkes_engine.photo import segments
 from fawkes_engine.photo.decode import decode, decode_pixels
 from fawkes_engine.photo.encode import encode
 
 pytestmark = pytest.mark.numeric
 QUICK = EngineSettings(extractors=("dlib",), steps=24, device="cpu", threads=ENGINE_THREADS)
+IN_THE_LANDSCAPE = Similarity(1, 300)
 FACE = (slice(59, 175), slice(100, 188))  # rows and columns of the portrait's face
 
 
@@ -258,6 +263,62 @@ def test_a_report_that_is_not_of_this_photo_is_told(inspector: Inspector, honest
     nobody = replace(returned, report=replace(returned.report, faces=()))
 
     assert "its report" in str(inspector.objection(request, nobody))
+
+
+@pytest.fixture(scope="module")
+def keen(shelf: Shelf, engine: Engine) -> tuple[Request, Protected]:
+    """What a node returns whose engine has also taken something in the landscape for a face."""
+    finds_more = Engine(QUICK, shelf)
+    every = finds_more.pipeline._search.every
+
+    def and_another(pixels: Pixels) -> list[Face]:
+        (face,) = every(pixels)
+        return [face, face.moved(IN_THE_LANDSCAPE)]
+
+    finds_more.pipeline._search = cast("FaceSearch", SimpleNamespace(every=and_another))
+    request = REQUESTS["wide"]()
+    (returned,) = finds_more.protect([request])
+    assert isinstance(returned, Protected), returned
+    assert len(returned.report.faces) == 2
+    return request, returned
+
+
+def with_faces(returned: Protected, *faces: FaceReport) -> Protected:
+    return replace(returned, report=replace(returned.report, faces=faces))
+
+
+def test_what_only_the_node_has_taken_for_a_face_is_measured_as_one(
+    inspector: Inspector, keen: tuple[Request, Protected]
+) -> None:
+    """An engine also cloaks what it finds in the file that it writes first, and that nobody else has."""
+    request, returned = keen
+    assert inspector.objection(request, returned) is None
+
+    (face,) = (one for one in returned.report.faces if one.box[0] < portrait().shape[1])
+    assert "where there is no face" in str(inspector.objection(request, with_faces(returned, face)))
+
+
+def test_what_a_node_says_to_be_a_face_must_be_cloaked_and_in_the_photo(
+    inspector: Inspector, honest: Honest
+) -> None:
+    request, returned = honest("wide")
+    (face,) = returned.report.faces
+    left, top, right, bottom = face.box
+    besides = replace(
+        face,
+        box=(left + 300, top, right + 300, bottom),
+        landmarks=tuple((x + 300, y) for x, y in face.landmarks),
+    )
+    far = replace(besides, landmarks=tuple((x, y + 9000) for x, y in besides.landmarks))
+    no_face = replace(besides, landmarks=besides.landmarks[:3])
+
+    claims = (
+        (besides, "still looks like its owner"),
+        (far, "where none can be"),
+        (no_face, "where none can be"),
+    )
+    for claimed, words in claims:
+        assert words in str(inspector.objection(request, with_faces(returned, face, claimed)))
 
 
 def test_a_photo_without_a_face_is_published_only_if_that_was_chosen(

@@ -16,7 +16,7 @@ import numpy as np
 
 from daemon.cluster.containers import is_as_written
 from daemon.cluster.likeness import check_faces, check_surroundings
-from daemon.cluster.reports import check_report
+from daemon.cluster.reports import check_report, faces_told
 from fawkes_engine import (
     MODES,
     STRANGER,
@@ -26,6 +26,7 @@ from fawkes_engine import (
     NotProtected,
     Protected,
     Refusal,
+    Report,
     Request,
     TargetStore,
 )
@@ -101,7 +102,7 @@ class Inspector:
         if hashlib.sha256(returned.data).hexdigest() != returned.sha256:
             raise NotProtected("it is not the file that its checksum tells of")
         verifier, settings = self._pipeline.verifier, self._pipeline.settings
-        every = self._named(self._pipeline.open(request))
+        every = self._named(self._opened(request, returned.report))
         work = _to_cloak(every)
         pixels = self._decoded(every.photo, request, returned)
         found = verifier.found(work, pixels)
@@ -118,6 +119,17 @@ class Inspector:
         check_faces(work, pixels, budget)
         mode = request.mode or mode_of(settings)
         check_report(returned.report, work, embedded, self._targets, mode, budget)
+
+    def _opened(self, request: Request, report: Report) -> Work:
+        """Open the photo. What the node says to have cloaked besides is a face here, too, and measured as all others.
+
+        An engine also looks in the file that it writes first, and may have found more there.
+        """
+        work = self._pipeline.open(request)
+        besides = not_known(work, faces_told(report, work.photo.pixels))
+        if not besides:
+            return work
+        return self._pipeline.embed(request, work.photo, [*work.faces, *besides])
 
     def _named(self, work: Work) -> Work:
         """Return the work with who each face shows. Raises NotProtected if the user has not been met."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from fawkes_engine import STRANGER, Budget, FaceReport, ModeName, NotProtected, Report, TargetStore
 from fawkes_engine.extractors import KNOWN_BY
-from fawkes_engine.face.detect import Face
+from fawkes_engine.face.detect import Face, Pixels
 from fawkes_engine.pipeline.verify import where
 from fawkes_engine.pipeline.work import Work
 
@@ -17,6 +19,7 @@ _BOX_OFF, _BOX_OFF_PX = 0.1, 2  # of a face's height, and px: another machine ro
 _COSINE_OFF = 0.1
 _ROUNDED = 1.001
 _MOST_STEPS = 10_000
+_MOST_FACES = 1000
 _MOST_RECOGNISERS, _LONGEST_NAME = 16, 4096
 
 
@@ -49,6 +52,33 @@ def check_report(
         measured = {"own": float(cloaked @ clean), "target": float(cloaked @ toward)}
         if not (_is_possible(told, budget) and _fits(told, measured)):
             raise NotProtected(f"the figures for the face {where(face)} cannot be right")
+
+
+def faces_told(report: Report, pixels: Pixels) -> list[Face]:
+    """Return the faces that a report says were cloaked in a photo (H, W, 3).
+
+    Raises NotProtected where they are too many, or none can be.
+    """
+    if len(report.faces) > _MOST_FACES:
+        raise NotProtected("its report tells of too many faces")
+    faces = []
+    for told in report.faces:
+        points, box = np.array(told.landmarks, np.float64), np.array(told.box, np.float64)
+        if not told.landmarks:
+            continue
+        if points.shape != (5, 2) or not _can_lie(points, box, pixels):
+            raise NotProtected("its report tells of a face where none can be")
+        faces.append(Face(told.box, points, 1.0))
+    return faces
+
+
+def _can_lie(points: npt.NDArray[np.float64], box: npt.NDArray[np.float64], pixels: Pixels) -> bool:
+    """Whether landmarks (5, 2) are around their box, and the box is about in the photo (H, W, 3)."""
+    size, photo = box[2:] - box[:2], np.array(pixels.shape[1::-1])
+    is_in_photo = (
+        (size > 0).all() and (size <= 2 * photo).all() and (box[2:] > 0).all() and (box[:2] < photo).all()
+    )
+    return bool(is_in_photo and (points > box[:2] - size).all() and (points < box[2:] + size).all())
 
 
 def _is_of(told: FaceReport, face: Face) -> bool:

@@ -180,6 +180,7 @@ def _report(draft: Draft, written: Written, embedded: Mapping[str, Tensor], inde
             n: float(e[index] @ goal.vectors[n]) for n, e in embedded.items() if n in goal.vectors
         },
         steps=draft.cloaks[index].steps,
+        landmarks=tuple((float(x), float(y)) for x, y in face.landmarks),
     )
 
 

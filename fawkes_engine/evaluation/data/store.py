@@ -57,4 +57,5 @@ def _published(folder: Path, one: dict[str, Any]) -> Published:
 
 
 def _face(report: dict[str, Any], ms_ssim: float) -> CloakedFace:
-    return CloakedFace(FaceReport(**report | {"box": tuple(report["box"])}), ms_ssim)
+    landmarks = tuple(tuple(point) for point in report.get("landmarks", ()))
+    return CloakedFace(FaceReport(**report | {"box": tuple(report["box"]), "landmarks": landmarks}), ms_ssim)
