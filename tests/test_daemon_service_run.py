@@ -288,6 +288,17 @@ def test_two_engines_share_what_waits(home: Home) -> None:
     assert states(home) == ["published"] * 5
 
 
+def test_an_engine_leaves_one_that_still_loads_its_share(home: Home, start: Start, eventually: Wait) -> None:
+    for number in range(6):
+        (home.outbox / f"{number}.jpg").write_bytes(make_photo(seed=number))
+    with home.engine_held():
+        start(with_two_engines(home), factory="twins:make_engine_of_which_one_loads_first")
+        eventually(lambda: len(states(home)) == 6 and "working" in states(home))
+        assert states(home).count("working") <= 3
+
+    eventually(lambda: states(home) == ["published"] * 6)
+
+
 def test_while_one_engine_hangs_the_other_one_publishes(home: Home, start: Start, eventually: Wait) -> None:
     daemon = start(with_two_engines(home), finish_s=0.1)
     eventually(lambda: daemon.log.count("engine ready") == 2)

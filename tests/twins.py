@@ -120,6 +120,16 @@ def make_engine(_settings: EngineSettings, targets_dir: Path) -> TinyEngine:
     return TinyEngine(hold_of(targets_dir.parent))
 
 
+def make_engine_of_which_one_loads_first(settings: EngineSettings, targets_dir: Path) -> TinyEngine:
+    """One is ready at once, the others when it is no longer held."""
+    try:
+        targets_dir.with_name("first").touch(exist_ok=False)
+    except FileExistsError:
+        while hold_of(targets_dir.parent).exists():
+            time.sleep(0.02)
+    return make_engine(settings, targets_dir)
+
+
 def hold_of(state_dir: Path) -> Path:
     """The file that holds the engine."""
     return state_dir.with_name(HOLD)

@@ -83,8 +83,8 @@ class Dispatcher:
         """Start everything that can start, the engines included; return when there may be more."""
         if self._engine.quiet_now:
             return now + self._timing.quiet_look_s
-        idle = self._pool.idle
-        for sharers, engine in zip(range(len(idle), 0, -1), idle, strict=True):
+        idle, loading = self._pool.idle, self._pool.loading
+        for sharers, engine in zip(range(len(idle) + loading, loading, -1), idle, strict=True):
             at_most = -(-self.waiting // sharers) if sharers > 1 else sys.maxsize
             self._feed(engine, at_most, now)
         if not (self._pool.idle or self._pool.is_away):
@@ -143,7 +143,7 @@ class Dispatcher:
     def _next_batch(
         self, at_most: int, now: float, *, batches: int = 1, approved: bool = False
     ) -> list[Photo]:
-        """Return the next batch of an engine. at_most: leaves the other idle engines their share.
+        """Return the next batch of an engine. at_most: leaves the other engines that are idle or load their share.
 
         batches: how many usual ones in one. approved: only photos that were approved.
         """
