@@ -83,7 +83,8 @@ class Dispatcher:
         """Start everything that can start, the engines included; return when there may be more."""
         if self._engine.quiet_now:
             return now + self._timing.quiet_look_s
-        idle, loading = self._pool.idle, self._pool.loading
+        idle = self._pool.idle
+        loading = sum(not (engine.ready or engine.is_away) for engine in self._pool.engines)
         for sharers, engine in zip(range(len(idle) + loading, loading, -1), idle, strict=True):
             at_most = -(-self.waiting // sharers) if sharers > 1 else sys.maxsize
             self._feed(engine, at_most, now)

@@ -75,11 +75,6 @@ class EnginePool:
         return [engine for engine in self.engines if engine.is_idle]
 
     @property
-    def loading(self) -> int:
-        """How many engines are about to be ready."""
-        return sum(not (engine.ready or engine.is_away) for engine in self.engines)
-
-    @property
     def devices(self) -> list[str]:
         """The devices of the engines whose models are loaded."""
         return [engine.ready.device_name for engine in self.engines if engine.ready]
