@@ -283,6 +283,12 @@ def keen(shelf: Shelf, engine: Engine) -> tuple[Request, Protected]:
     return request, returned
 
 
+def besides_the_portrait(returned: Protected) -> FaceReport:
+    """What was said of the face that is none."""
+    (besides,) = (one for one in returned.report.faces if one.box[0] >= portrait().shape[1])
+    return besides
+
+
 def with_faces(returned: Protected, *faces: FaceReport) -> Protected:
     return replace(returned, report=replace(returned.report, faces=faces))
 
@@ -294,21 +300,16 @@ def test_what_only_the_node_has_taken_for_a_face_is_measured_as_one(
     request, returned = keen
     assert inspector.objection(request, returned) is None
 
-    (face,) = (one for one in returned.report.faces if one.box[0] < portrait().shape[1])
+    (face,) = (one for one in returned.report.faces if one != besides_the_portrait(returned))
     assert "where there is no face" in str(inspector.objection(request, with_faces(returned, face)))
 
 
 def test_what_a_node_says_to_be_a_face_must_be_cloaked_and_in_the_photo(
-    inspector: Inspector, honest: Honest
+    inspector: Inspector, honest: Honest, keen: tuple[Request, Protected]
 ) -> None:
     request, returned = honest("wide")
     (face,) = returned.report.faces
-    left, top, right, bottom = face.box
-    besides = replace(
-        face,
-        box=(left + 300, top, right + 300, bottom),
-        landmarks=tuple((x + 300, y) for x, y in face.landmarks),
-    )
+    besides = besides_the_portrait(keen[1])
     far = replace(besides, landmarks=tuple((x, y + 9000) for x, y in besides.landmarks))
     no_face = replace(besides, landmarks=besides.landmarks[:3])
 
@@ -319,6 +320,27 @@ def test_what_a_node_says_to_be_a_face_must_be_cloaked_and_in_the_photo(
     )
     for claimed, words in claims:
         assert words in str(inspector.objection(request, with_faces(returned, face, claimed)))
+
+
+def test_what_is_found_here_counts_and_not_what_a_node_says_of_it(
+    inspector: Inspector, honest: Honest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A face that is found only in the file that came back is clean there, and the node tells wrong landmarks."""
+    request, returned = honest("two")
+    middle = portrait().shape[1]
+    every = inspector._pipeline._search.every
+    overlooks = SimpleNamespace(every=lambda pixels: [f for f in every(pixels) if f.box[0] >= middle])
+    monkeypatch.setattr(inspector._pipeline, "_search", overlooks)
+    askew = [
+        replace(face, landmarks=tuple((x + 30, y + 40) for x, y in face.landmarks))
+        if face.box[0] < middle
+        else face
+        for face in returned.report.faces
+    ]
+
+    fake = half_clean(request, with_faces(returned, *askew))
+
+    assert "still looks like its owner" in str(inspector.objection(request, fake))
 
 
 def test_a_photo_without_a_face_is_published_only_if_that_was_chosen(

@@ -14,6 +14,7 @@ _TASKS_LEFT = 2  # each engine's share of what is left: tasks get smaller, and n
 _FEW_PHOTOS = 4  # no task gets smaller while there is one for every engine: small batches cost more a photo
 _FAILURES_BEFORE_REFUSED = 2
 _CONFLICTS_BEFORE_DEFERRED = 5
+_OBJECTIONS_BEFORE_REFUSED = 2
 
 
 class Batch:
@@ -27,7 +28,7 @@ class Batch:
         self._told = 0
         self._failures: Counter[int] = Counter()
         self._conflicts: Counter[int] = Counter()
-        self._objected: set[int] = set()
+        self._objections: Counter[int] = Counter()
 
     @property
     def is_told(self) -> bool:
@@ -75,22 +76,23 @@ class Batch:
 
     def conflicting(self, photo: int) -> None:
         """Let a photo wait again whose people changed meanwhile."""
-        self._conflicts[photo] += 1
-        if self._conflicts[photo] < _CONFLICTS_BEFORE_DEFERRED:
-            self._waiting.appendleft(photo)
-        else:
-            self.answer(photo, Deferred("the people in it were met by other machines at the same time"))
+        deferred = Deferred("the people in it were met by other machines at the same time")
+        self._again(photo, self._conflicts, _CONFLICTS_BEFORE_DEFERRED, deferred)
 
     def objected(self, photo: int, refused: Refused) -> None:
         """Let a photo wait once more whose result may not be published; refuse it the second time.
 
         A node goes by what was known of people when it got its task, and by now their faces may be known better.
         """
-        if photo in self._objected:
-            self.answer(photo, refused)
-        else:
-            self._objected.add(photo)
+        self._again(photo, self._objections, _OBJECTIONS_BEFORE_REFUSED, refused)
+
+    def _again(self, photo: int, times: Counter[int], most: int, outcome: Outcome) -> None:
+        """Let a photo wait again, until that was asked this often: then it has the outcome."""
+        times[photo] += 1
+        if times[photo] < most:
             self._waiting.appendleft(photo)
+        else:
+            self.answer(photo, outcome)
 
     def failed(self, photos: Sequence[int], reason: str, *, deaths: int = 1) -> None:
         """Try photos again, each alone, with which an engine has failed; refuse one that has failed so twice alone."""

@@ -102,11 +102,11 @@ class Inspector:
         if hashlib.sha256(returned.data).hexdigest() != returned.sha256:
             raise NotProtected("it is not the file that its checksum tells of")
         verifier, settings = self._pipeline.verifier, self._pipeline.settings
-        every = self._named(self._opened(request, returned.report))
+        every = self._named(self._pipeline.open(request))
         work = _to_cloak(every)
         pixels = self._decoded(every.photo, request, returned)
         found = verifier.found(work, pixels)
-        if missed := not_known(work, found):
+        if missed := self._missed(every, work, found, returned.report):
             # an engine cloaks what it finds in its own file only, too: it must look in the original as it does now
             every = self._named(self._pipeline.embed(request, every.photo, [*every.faces, *missed]))
             work = _to_cloak(every)
@@ -120,16 +120,15 @@ class Inspector:
         mode = request.mode or mode_of(settings)
         check_report(returned.report, work, embedded, self._targets, mode, budget)
 
-    def _opened(self, request: Request, report: Report) -> Work:
-        """Open the photo. What the node says to have cloaked besides is a face here, too, and measured as all others.
+    @staticmethod
+    def _missed(every: Work, work: Work, found: Sequence[Face], report: Report) -> list[Face]:
+        """Return the faces that are only in the file that came back, and those that are only in the node's report.
 
-        An engine also looks in the file that it writes first, and may have found more there.
+        Both are measured as all others. The latter were in the file that the engine wrote first; where anything is
+        found here, the node's word for it does not count.
         """
-        work = self._pipeline.open(request)
-        besides = not_known(work, faces_told(report, work.photo.pixels))
-        if not besides:
-            return work
-        return self._pipeline.embed(request, work.photo, [*work.faces, *besides])
+        known = replace(every, faces=[*every.faces, *found])
+        return [*not_known(work, found), *not_known(known, faces_told(report, every.photo.pixels))]
 
     def _named(self, work: Work) -> Work:
         """Return the work with who each face shows. Raises NotProtected if the user has not been met."""

@@ -63,9 +63,9 @@ def faces_told(report: Report, pixels: Pixels) -> list[Face]:
         raise NotProtected("its report tells of too many faces")
     faces = []
     for told in report.faces:
-        points, box = np.array(told.landmarks, np.float64), np.array(told.box, np.float64)
         if not told.landmarks:
             continue
+        points, box = np.array(told.landmarks, np.float64), np.array(told.box, np.float64)
         if points.shape != (5, 2) or not _can_lie(points, box, pixels):
             raise NotProtected("its report tells of a face where none can be")
         faces.append(Face(told.box, points, 1.0))
