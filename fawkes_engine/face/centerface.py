@@ -23,11 +23,18 @@ _SIDES_ARE_MULTIPLES_OF_PX = 32
 # A border mirrors the picture: a face that the edge cuts in half is whole there.
 _BORDER_PX = 32
 # The first layers need most of the memory: they go over the picture in strips of so many of its rows, and see more rows
-# above and below than they reach, so that the result is the same to the bit.
-_STRIP_PX, _REACH_PX = 256, 32
-# Which layers: those that follow each other from one number to the next, the picture's rows to one of theirs, and
-# theirs to one of their result. What is added in between, and all that follows, is small.
-_RUNS = ((0, 10, 1, 4), (10, 15, 4, 1), (16, 21, 4, 2))
+# above and below, as many as they reach, so that the result is the same but for rounding. Shorter ones are no faster.
+_STRIP_PX = 128
+# Which layers: those that follow each other from one number to the next, the picture's rows to one of theirs, theirs to
+# one of their result, and how many of theirs they reach. What is added in between, and all that follows, is small.
+_RUNS = (
+    (0, 10, 1, 4, 8),
+    (10, 15, 4, 1, 2),
+    (16, 21, 4, 2, 2),
+    (21, 26, 8, 1, 2),
+    (27, 32, 8, 1, 2),
+    (33, 38, 8, 2, 2),
+)
 # A face whose mirror image shows this much of itself inside overlaps that image, so that one of both is kept.
 _LEAST_INSIDE = 1 / 3
 _CONFIDENT = 0.3  # of what is worth a closer look: small lying faces have no more (measured)
@@ -87,12 +94,12 @@ class _InStrips(nn.Module):
 def _in_strips(network: fx.GraphModule) -> None:
     """Put each run of the first layers in one that goes over the picture in strips."""
     names = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
-    for start, end, scale, stride in _RUNS:
+    for start, end, scale, stride, reach in _RUNS:
         first, *rest = names[start:end]
         layers = nn.Sequential(*map(network.get_submodule, (first, *rest)))
         for name in rest:
             setattr(network, name, nn.Identity())
-        setattr(network, first, _InStrips(layers, _STRIP_PX // scale, _REACH_PX // scale, stride))
+        setattr(network, first, _InStrips(layers, _STRIP_PX // scale, reach, stride))
 
 
 def _bordered(pixels: Pixels) -> Tensor:

@@ -7,7 +7,7 @@
 # PYTHON: of an environment with pip and PyYAML (default .venv/bin/python). Needs root, podman, runc, catatonit and debootstrap, which
 # apt-get can install; without them it says so and does nothing. No registry of images: debootstrap makes the base. The build
 # has no index of packages either, but wheels that pip downloads here, so that pip's settings on this machine apply. It takes
-# PyTorch's CUDA build (20 GB of disk while it runs): wheels of the CPU build are at PyTorch's own index alone.
+# PyTorch's CUDA build (22 GB of disk while it runs): wheels of the CPU build are at PyTorch's own index alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -27,7 +27,7 @@ if ! { command -v podman && command -v runc && command -v catatonit && command -
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends podman runc catatonit debootstrap; } \
         >/dev/null 2>&1 || skip "podman, runc, catatonit and debootstrap cannot be installed"
 fi
-[ "$(df --output=avail -B1G /var/tmp | tail -n 1)" -ge 22 ] || skip "it needs 22 GB of disk in /var/tmp"
+[ "$(df --output=avail -B1G /var/tmp | tail -n 1)" -ge 24 ] || skip "it needs 24 GB of disk in /var/tmp"
 work=$(mktemp -d /var/tmp/fawkesd-container.XXXXXX)
 # runc, since crun refuses the hybrid cgroups that some machines have; limits, since podman raises them where it may not
 limits=(--ulimit "nofile=$(ulimit -n):$(ulimit -n)" --ulimit nproc=4096:4096)
@@ -62,7 +62,8 @@ cp -a pyproject.toml README.md LICENSE daemon fawkes_engine service "$work/sourc
 "$python" -m pip download --quiet --dest "$work/wheels" --python-version "$version" --only-binary=:all: -c constraints.txt \
     "$(echo "$work"/fawkesd-*.whl)[web]" 'setuptools>=77' wheel 2>"$work/pip.log" || { tail "$work/pip.log"; exit 1; }
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$work/pip.conf"
-pod build --quiet --format docker --layers=false --isolation chroot --network host "${limits[@]}" \
+# Layers are written to disk three times: compressed, they need 5 GB less.
+pod build --quiet --format docker --layers=false --disable-compression=false --isolation chroot --network host "${limits[@]}" \
     --ignorefile service/container/Containerfile.dockerignore --file service/container/Containerfile \
     --build-arg BASE=localhost/base --build-arg VARIANT=cuda --tag localhost/fawkesd \
     --volume "$work/wheels:/wheels:ro" --volume "$work/pip.conf:/etc/pip.conf:ro" . >"$work/build.log" 2>&1 ||
