@@ -93,9 +93,9 @@ def test_flags_alone_write_a_configuration(tmp_path: Path, capsys: pytest.Captur
     where = ["--outbox", str(first), "--outbox", str(second), "--sync", str(tmp_path / "s")]
     assert run_command(["init", "-c", str(path), "--user", "alice", *where, "--create"]) == 0
     assert load(path).users[0].outboxes == (first, second)
-    said = capsys.readouterr().out
-    assert "fawkesd once" in said
-    assert "`fawkesd models fetch`" in said  # tests see no models
+    said = capsys.readouterr()
+    assert "fawkesd once" in said.out
+    assert "`fawkesd models fetch`" in said.err  # tests see no models
 
 
 def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +107,8 @@ def test_flags_without_create_do_not_make_folders(tmp_path: Path, capsys: pytest
         "Or mount its drive or create it",
         f"warning: users[0].sync: {tmp_path}/s does not exist; mount its drive or create it",
         "warning: `fawkesd init --force --create` with the same options creates them",
+        "warning: cloaks are computed against one face recogniser alone and protect much less; fetch more with "
+        "`fawkesd models fetch`",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml", "outbox"]
 

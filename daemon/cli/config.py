@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.common import Config, examples, load_settings, warn_of_absent
+from daemon.cli.common import Config, examples, load_settings, warn_of_absent, warn_of_weak_cloaks
 
 app = typer.Typer()
 
@@ -36,7 +36,6 @@ def write_config(
     """
     from daemon.cli import wizard
     from daemon.config.settings import default_config_path
-    from fawkes_engine.weights import catalog
 
     path = config or default_config_path()
     wizard.ensure_new(path, force=force)
@@ -62,11 +61,7 @@ def write_config(
     if next(wizard.missing(answers), None):
         typer.echo("warning: `fawkesd init --force --create` with the same options creates them", err=True)
     typer.echo(f"Wrote {path}. Next: `fawkesd once` cloaks what is waiting, `fawkesd run` keeps watching.")
-    if len(catalog.best_on_disk(settings.engine.models_folder)) == 1:
-        typer.echo(
-            "First fetch more face recognisers (`fawkesd models fetch`): with the package's one alone, cloaks protect "
-            "much less."
-        )
+    warn_of_weak_cloaks(settings)
     typer.echo(
         "For another person, add an entry like the first below `users:`; `fawkesd check-config` checks it."
     )
