@@ -141,7 +141,7 @@ level=$(systemd-analyze security --no-pager fawkesd | sed -n 's/.*Overall exposu
 ok "the exposure of the unit is $level, with the page"
 
 # What the timers start.
-within 150 grep -qx "fawkesd_up 1" "$metrics" || { systemctl status --no-pager fawkesd-metrics; fail "no metrics"; }
+within 150 grep -qsx "fawkesd_up 1" "$metrics" || { systemctl status --no-pager fawkesd-metrics; fail "no metrics"; }
 [ "$(stat -c '%a %U' "$metrics")" = "644 alice" ] || fail "rights of the metrics: $(stat -c '%a %U' "$metrics")"
 ok "a timer writes the metrics, for everybody to read"
 cat >/work/server.py <<'SERVER'
