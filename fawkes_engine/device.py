@@ -8,6 +8,9 @@ import torch
 
 from fawkes_engine.errors import EngineError
 
+# Values of a single image, up to which PyTorch's own code makes a convolution, not oneDNN: `use_mkldnn` in its
+# aten/src/ATen/native/Convolution.cpp.
+SMALL_IMAGE = 20_480
 _LARGE = 3 * 8_000_000  # bytes of a photo's pixels
 
 

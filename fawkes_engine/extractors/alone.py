@@ -16,12 +16,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from fawkes_engine.device import SMALL_IMAGE
 from fawkes_engine.extractors.base import Extractor
 from fawkes_engine.extractors.layers import replace_layers
 
-# PyTorch's `use_mkldnn` in aten/src/ATen/native/Convolution.cpp
-_SMALL = 20_480  # values of a single image, up to which its own code is taken
-_SMALL_FILTER_PX = 3
+_SMALL_FILTER_PX = 3  # as `SMALL_IMAGE`
 _COLOURS = 3
 _MOST_THREADS = 2
 _MANY = 16  # images from which on oneDNN gets filters of 1 x 1 on one thread, too
@@ -56,7 +55,7 @@ class _SameForAnyNumber(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (N, C, H, W) -> (N, C', H', W')."""
-        if len(x) == 1 and (x.numel() <= _SMALL or x.shape[1] == _COLOURS):
+        if len(x) == 1 and (x.numel() <= SMALL_IMAGE or x.shape[1] == _COLOURS):
             twice: Tensor = self.inner(torch.cat([x, x]))
             return twice[:1]
         if len(x) >= _MANY and self.is_pointwise:

@@ -6,6 +6,7 @@ found that MTCNN's cascade drops at its first stage.
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, fx, nn
 
+from fawkes_engine.device import SMALL_IMAGE
 from fawkes_engine.face.detect import Box, Face, FaceDetector, Pixels, area, distinct
 
 _WEIGHTS = "centerface.onnx"  # in fawkes_engine/data, whose README says where it comes from
@@ -72,7 +74,8 @@ class CenterFaceDetector(FaceDetector):
 class _InStrips(nn.Module):
     """Layers that go over their picture in strips of some rows, and see more rows above and below, as many as reach.
 
-    stride: rows to one of the result.
+    rows: of a strip at least, and more where so few would be added up in another order. stride: rows to one of the
+    result.
     """
 
     def __init__(self, layers: nn.Sequential, rows: int, reach: int, stride: int) -> None:
@@ -82,12 +85,14 @@ class _InStrips(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (1, C, H, W) -> (1, D, H / stride, W / stride)."""
+        least = max(self._rows, SMALL_IMAGE // (x.shape[1] * x.shape[3]) + 1)
+        rows = self._stride * math.ceil(x.shape[2] / max(1, x.shape[2] // least) / self._stride)
         strips = []
-        for top in range(0, x.shape[2], self._rows):
+        for top in range(0, x.shape[2], rows):
             above = min(top, self._reach)
-            strip = self.layers(x[:, :, top - above : top + self._rows + self._reach])
+            strip = self.layers(x[:, :, top - above : top + rows + self._reach])
             start = above // self._stride
-            strips.append(strip[:, :, start : start + self._rows // self._stride])
+            strips.append(strip[:, :, start : start + rows // self._stride])
         return torch.cat(strips, dim=2)
 
 
